@@ -1,0 +1,58 @@
+# Every target does its own set-up (scripts/setup.sh); a second run does none of it again.
+#
+#   GPU=1       with `make setup`: install the CUDA set instead of the CPU set
+#   ARGS="..."  further arguments of the command that a target runs
+#   PYTHON=...  the interpreter to make .venv with
+#   VENV=...    another folder than .venv
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+VENV ?= .venv
+BIN := $(VENV)/bin
+export GPU PYTHON VENV
+
+.PHONY: help setup study test test-fast check format doctor bench lock clean distclean ready
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-10s %s\n", $$1, $$2 }'
+
+setup: ## install everything into .venv (GPU=1 for the CUDA set)
+	@scripts/setup.sh
+
+ready: # as setup, silent when there is nothing to do
+	@scripts/setup.sh --quiet
+
+study: ready ## run the study on this machine: train, evaluate, compare, report (ARGS="key=value ...")
+	$(BIN)/rlvr study recipe=tiny $(ARGS)
+
+test: ready ## run all tests (ARGS="-k name")
+	$(BIN)/python -m pytest $(ARGS)
+
+test-fast: ready ## run the tests that start no engine
+	$(BIN)/python -m pytest -m "not engines" $(ARGS)
+
+check: ready ## lint, formatting and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: ready ## format the code and mend what ruff can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+doctor: ready ## say what this machine has and lacks
+	$(BIN)/rlvr doctor $(ARGS)
+
+bench: ready ## run the benchmarks side by side with TRL
+	$(BIN)/python -m benchmarks $(ARGS)
+
+lock: ready ## resolve requirements/cpu.txt anew from pyproject.toml
+	$(BIN)/python scripts/lock.py $(ARGS)
+
+clean: ## remove caches and build outputs (keeps .venv and runs/)
+	rm -rf build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -not -path './$(VENV)/*' -type d -prune -exec rm -rf {} +
+
+distclean: clean ## also remove .venv
+	rm -rf $(VENV)
