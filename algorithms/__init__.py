@@ -1,0 +1,1 @@
+"""The algorithms: pure credit assignment and losses, composed, never subclassed."""

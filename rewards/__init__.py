@@ -1,0 +1,1 @@
+"""Verifiable rewards: one module for training and evaluation alike."""

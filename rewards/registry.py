@@ -1,0 +1,29 @@
+"""Which verifier judges which problems."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from rlvr.errors import DataError
+from rlvr.protocols import Verifier
+from rlvr.records import Problem
+from rlvr.rewards.final_answer import FinalAnswerVerifier
+
+INTEGER = re.compile(r"[-+]?\d[\d,]*")
+
+
+def verifier_for(problems: Sequence[Problem]) -> Verifier:
+    """The verifier of a data set.
+
+    Raises:
+        DataError: a ground truth that no verifier can check, named by problem.
+    """
+    for problem in problems:
+        if problem.style != "rule" or not INTEGER.fullmatch(problem.ground_truth):
+            raise DataError(
+                f"no verifier for ground truth {problem.ground_truth!r} of style {problem.style!r}",
+                where=f"problem {problem.id}",
+                fix="reward_model.style must be 'rule' and ground_truth an integer",
+            )
+    return FinalAnswerVerifier()

@@ -1,0 +1,350 @@
+"""The configuration schema: every value, its default and its meaning, in one place.
+
+Plain dataclasses, checked when they are built; Hydra is only one way of filling them.
+Sizes are in tokens, problems or rollouts as each docstring says; times in seconds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rlvr.algorithms.algorithm import Algorithm
+from rlvr.errors import ConfigError
+
+MISSING_PATH = ""
+TRACKER_MODES = ("off", "offline", "online")
+DTYPES = ("auto", "float32", "bfloat16")
+DEVICES = ("auto", "cpu", "cuda")
+WEIGHT_TRANSFERS = ("auto", "host", "nccl", "ipc")
+
+
+def require(condition: bool, what: str, where: str, fix: str) -> None:
+    """Raise a ConfigError naming the key unless ``condition`` holds."""
+    if not condition:
+        raise ConfigError(what, where=where, fix=fix)
+
+
+def require_one_of(value: str, known: tuple[str, ...], where: str) -> None:
+    """Raise a ConfigError unless ``value`` is one of the known words."""
+    require(value in known, f"{value!r} is not a choice here", where, f"one of: {', '.join(known)}")
+
+
+def require_positive(config: Any, section: str, *names: str) -> None:
+    """Raise a ConfigError for the first named field that is not above zero."""
+    for name in names:
+        value = getattr(config, name)
+        require(value > 0, f"{name} is {value}", f"{section}.{name}", "a number above 0")
+
+
+@dataclass
+class RunConfig:
+    """Where a run lives."""
+
+    dir: str = "runs/run"
+    """Folder of everything that the run writes. A multirun adds a folder per job."""
+
+
+@dataclass
+class ChainsConfig:
+    """The generated problem family ``chains`` (see rlvr/data/chains.py)."""
+
+    operations: list[int] = field(default_factory=lambda: [3, 4, 5, 6, 7])
+    """Difficulties, in operations; every one equally often."""
+    num_train: int = 8192
+    """Problems in the train split."""
+    num_test: int = 100
+    """Problems in the test split."""
+    seed: int = 2026
+    """Seed of both splits. Apart from the run's seed, so that runs share their problems."""
+    modulus: int = 23
+    """Prime modulus of the arithmetic, at least 23."""
+
+    def __post_init__(self) -> None:
+        """Check the sizes; the generator checks the rest."""
+        require_positive(self, "data.chains", "num_train", "num_test")
+
+
+@dataclass
+class DataConfig:
+    """Training problems: a file, or the generated family."""
+
+    path: str | None = None
+    """JSONL or parquet file, or folder saved by ``datasets``, in verl's columns; null generates ``chains``."""
+    chains: ChainsConfig = field(default_factory=ChainsConfig)
+
+
+@dataclass
+class TrainConfig:
+    """Length and batch of the training loop."""
+
+    num_steps: int = 100
+    """Driver iterations: sample, verify, update, publish."""
+    prompts_per_step: int = 32
+    """Prompts in one step; each is sampled ``algorithm.group_size`` times."""
+    minibatch_size: int | None = None
+    """Rollouts in one optimizer step; null takes the whole step (strictly on-policy)."""
+    temperature: float = 1.0
+    """Sampling temperature; log-probabilities are computed at it on both sides."""
+    max_error_share: float = 0.05
+    """Stop when the verifier itself fails on more than this share of a step's rollouts."""
+    save_every: int = 0
+    """Steps between saved Hugging Face folders; 0 saves the last one only."""
+
+    def __post_init__(self) -> None:
+        """Check the sizes."""
+        require_positive(self, "train", "num_steps", "prompts_per_step", "temperature")
+
+
+@dataclass
+class RolloutConfig:
+    """The rollout pool: vLLM workers."""
+
+    num_workers: int = 1
+    """vLLM engines; prompts are spread over them."""
+    tensor_parallel_size: int = 1
+    """GPUs of one engine."""
+    threads_per_worker: int = 1
+    """CPU threads of one engine (CPU only)."""
+    device: str = "auto"
+    """``cpu``, ``cuda``, or ``auto``: cuda where there is one."""
+    dtype: str = "auto"
+    """``float32``, ``bfloat16``, or ``auto``: bfloat16 on cuda, float32 on cpu."""
+    max_prompt_tokens: int = 256
+    """Longest prompt; a longer one is an error before anything starts."""
+    max_response_tokens: int = 256
+    """A response is cut off at this length (and then counts as wrong)."""
+    max_num_seqs: int = 256
+    """Sequences that one engine decodes together."""
+    kv_cache_gib: float = 1.0
+    """KV cache of one engine in GiB (CPU only)."""
+    gpu_memory_utilization: float = 0.85
+    """Share of the GPU's memory that vLLM may take (cuda only)."""
+    enforce_eager: bool = True
+    """Skip graph capture; turn off on cuda for long responses."""
+    weight_transfer: str = "auto"
+    """vLLM weight-transfer backend: ``host`` (through Ray's object store), ``nccl``, ``ipc``;
+    ``auto`` takes nccl on cuda and host on cpu."""
+    probe_tolerance: float | None = None
+    """Largest difference in nats, on any probe token, between engine and learner after a weight
+    update; null takes 1e-4 in float32 and 0.1 in bfloat16."""
+
+    def __post_init__(self) -> None:
+        """Check words and sizes."""
+        require_positive(
+            self,
+            "rollout",
+            "num_workers",
+            "tensor_parallel_size",
+            "threads_per_worker",
+            "max_prompt_tokens",
+            "max_response_tokens",
+            "max_num_seqs",
+        )
+        require_one_of(self.device, DEVICES, "rollout.device")
+        require_one_of(self.dtype, DTYPES, "rollout.dtype")
+        require_one_of(self.weight_transfer, WEIGHT_TRANSFERS, "rollout.weight_transfer")
+
+
+@dataclass
+class LearnerConfig:
+    """The learner pool: DeepSpeed ranks."""
+
+    num_learners: int = 1
+    """Data-parallel ranks; the objective does not depend on their number."""
+    threads_per_learner: int = 2
+    """CPU threads of one rank (CPU only)."""
+    device: str = "auto"
+    """``cpu``, ``cuda``, or ``auto``: cuda where there is one."""
+    dtype: str = "auto"
+    """``float32``, ``bfloat16``, or ``auto``: bfloat16 on cuda, float32 on cpu."""
+    zero_stage: int = 2
+    """DeepSpeed ZeRO stage, 0 to 3."""
+    learning_rate: float = 1e-6
+    """AdamW, constant after the warm-up (2504.13837 §4.3: 1e-6)."""
+    warmup_steps: int = 0
+    """Optimizer steps of linear warm-up (not stated by the study)."""
+    adam_beta1: float = 0.9
+    adam_beta2: float = 0.999
+    weight_decay: float = 0.0
+    """AdamW weight decay (not stated by the study)."""
+    max_grad_norm: float = 1.0
+    """Gradient norm is clipped to this."""
+    micro_batch_tokens: int = 16_384
+    """Padded tokens of one forward pass on one rank; sets memory, never the objective."""
+    gradient_checkpointing: bool = False
+    """Recompute activations in the backward pass to save memory."""
+
+    def __post_init__(self) -> None:
+        """Check words and sizes."""
+        require_positive(
+            self, "learner", "num_learners", "threads_per_learner", "max_grad_norm", "micro_batch_tokens"
+        )
+        require_one_of(self.device, DEVICES, "learner.device")
+        require_one_of(self.dtype, DTYPES, "learner.dtype")
+        require(self.zero_stage in range(4), f"ZeRO stage {self.zero_stage}", "learner.zero_stage", "0, 1, 2 or 3")
+        require(self.learning_rate >= 0, "the learning rate is negative", "learner.learning_rate", "0 or more")
+
+
+@dataclass
+class EvaluationConfig:
+    """How a model is measured. Defaults are the study's (2504.13837 §2)."""
+
+    num_samples: int = 128
+    """Samples per problem, n; pass@k is reported for the powers of two up to n."""
+    temperature: float = 0.6
+    top_p: float = 0.95
+    max_tokens: int = 16_384
+    """Longest response; a longer one is cut off and wrong."""
+    chunk_size: int = 32
+    """Samples of one problem in one request: the unit of sharding and of resuming."""
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        require_positive(self, "evaluation", "num_samples", "max_tokens", "chunk_size")
+        require(self.temperature >= 0, "negative temperature", "evaluation.temperature", "0 (greedy) or more")
+        require(0 < self.top_p <= 1, f"top_p is {self.top_p}", "evaluation.top_p", "above 0, at most 1")
+
+
+@dataclass
+class ClusterConfig:
+    """Where Ray runs."""
+
+    address: str | None = None
+    """Address of a running Ray cluster (``auto`` inside a Ray job); null starts one on this machine."""
+
+
+@dataclass
+class TrackingConfig:
+    """Where metrics go, besides metrics.jsonl, which is always written."""
+
+    wandb: str = "off"
+    """``off``, ``offline`` or ``online``."""
+    wandb_project: str = "rlvr"
+    tensorboard: bool = False
+    num_logged_samples: int = 4
+    """Rollouts written to samples.jsonl at every step, to be read."""
+
+    def __post_init__(self) -> None:
+        """Check the mode."""
+        require_one_of(self.wandb, TRACKER_MODES, "tracking.wandb")
+
+
+@dataclass
+class ExperimentConfig:
+    """A training run and, for ``rlvr study``, the evaluation around it."""
+
+    algorithm: Any
+    """One of the algorithm dataclasses (Hydra group ``algorithm``)."""
+    seed: int = 0
+    """Seed of data order, sampling and initialisation."""
+    model: str = MISSING_PATH
+    """Hugging Face folder or hub name of the start model."""
+    run: RunConfig = field(default_factory=RunConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+    rollout: RolloutConfig = field(default_factory=RolloutConfig)
+    learner: LearnerConfig = field(default_factory=LearnerConfig)
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    cluster: ClusterConfig = field(default_factory=ClusterConfig)
+    tracking: TrackingConfig = field(default_factory=TrackingConfig)
+
+    def __post_init__(self) -> None:
+        """Check what involves more than one section."""
+        require_model(self.model)
+        group_size = self.build_algorithm().group_size
+        rollouts = self.train.prompts_per_step * group_size
+        minibatch = self.train.minibatch_size
+        if minibatch is not None:
+            require(
+                minibatch > 0 and minibatch % group_size == 0,
+                f"minibatch of {minibatch} rollouts is not divisible by the group size {group_size}",
+                "train.minibatch_size",
+                f"a multiple of {group_size}: the rollouts of one prompt share a baseline and stay together",
+            )
+            require(
+                rollouts % minibatch == 0,
+                f"a step of {self.train.prompts_per_step} prompts × {group_size} = {rollouts} rollouts "
+                f"is not divisible into minibatches of {minibatch}",
+                "train.minibatch_size",
+                f"a divisor of {rollouts}",
+            )
+
+    def build_algorithm(self) -> Algorithm:
+        """Compose the algorithm from its own config."""
+        algorithm: Algorithm = self.algorithm.build()
+        return algorithm
+
+
+@dataclass
+class EvaluateConfig:
+    """``rlvr evaluate``: one model on one benchmark."""
+
+    model: str = MISSING_PATH
+    """Hugging Face folder, training run folder, or hub name."""
+    name: str | None = None
+    """The model's name in tables; null takes the folder's name."""
+    benchmark: str = "chains"
+    """``chains``, or a JSONL or parquet file in verl's columns."""
+    seed: int = 0
+    num_samples: int | None = None
+    """Short for ``evaluation.num_samples``."""
+    run: RunConfig = field(default_factory=RunConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    rollout: RolloutConfig = field(default_factory=RolloutConfig)
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    cluster: ClusterConfig = field(default_factory=ClusterConfig)
+
+    def __post_init__(self) -> None:
+        """Check the model, and give ``num_samples`` to its owner."""
+        require_model(self.model)
+        if self.num_samples is not None:
+            self.evaluation.num_samples = self.num_samples
+            self.evaluation.__post_init__()
+            self.num_samples = None
+
+
+@dataclass
+class PretrainConfig:
+    """``rlvr pretrain``: a tiny Qwen2 from scratch on generated chains."""
+
+    output: str = "runs/pretrain"
+    """Folder of the finished model."""
+    seed: int = 0
+    operations: list[int] = field(default_factory=lambda: [1, 2, 3, 4, 5, 6, 7])
+    """Difficulties of the corpus, in operations."""
+    noise: float = 0.1
+    """Share of the corpus's arithmetic steps whose result is wrong."""
+    modulus: int = 23
+    hidden_size: int = 128
+    num_layers: int = 3
+    num_heads: int = 4
+    intermediate_size: int = 384
+    max_position_embeddings: int = 256
+    learning_rate: float = 3e-3
+    """Peak of a cosine schedule that ends at 0."""
+    weight_decay: float = 0.01
+    warmup_share: float = 0.03
+    max_grad_norm: float = 1.0
+    num_tokens: int = 30_000_000
+    """Budget over all processes, padding included."""
+    batch_tokens: int = 10_000
+    """Tokens of one optimizer step on one process."""
+    report_every: int = 50
+    """Steps between progress lines."""
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        require(0 <= self.noise < 1, f"noise is {self.noise}", "noise", "at least 0, below 1")
+        require_positive(self, "pretrain", "num_tokens", "batch_tokens", "report_every")
+
+
+def require_model(path: str) -> None:
+    """Refuse a start model that is not set."""
+    require(path != MISSING_PATH, "no model is given", "model", "model=FOLDER, or a recipe: recipe=tiny")
+
+
+def run_dir(config: ExperimentConfig) -> Path:
+    """The run's folder as a path."""
+    return Path(config.run.dir)

@@ -1,0 +1,1 @@
+"""Problems: loaders, prompts, and the generated family."""

@@ -1,0 +1,259 @@
+"""Generated problems: shuffled dependency chains of modular arithmetic.
+
+A problem defines variables in shuffled order and asks for the last one::
+
+    c = b * 5 ; a = 3 ; b = a + 4 ; c ?
+
+and its solution computes them one after another, each step restating the
+definition, then its operands' values, then the result modulo 23::
+
+    a = 3 ; b = a + 4 = 3 + 4 = 7 ; c = b * 5 = 7 * 5 = 12 ; # 12
+
+Difficulty is the number of operations. The first operand of an operation is the
+variable defined just before it, so every operation is needed and the order of the
+steps is unique; the second is a constant or any earlier variable. The modulus is a
+prime ≥ 23, so that a guess is right less than once in twenty times.
+
+The idea of problems with a known solution graph, whose difficulty is the number of
+operations, follows GSM-Infinite and the study of arXiv 2512.07783.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from rlvr.errors import ConfigError
+from rlvr.records import Problem
+
+DATA_SOURCE = "chains"
+NAMES = "abcdefghijklmnopqrstuvwxyz"
+OPERATORS = ("+", "-", "*")
+MIN_MODULUS = 23
+"""Smallest modulus allowed: a guess is then right in less than 5 % of the cases."""
+CONSTANT_SHARE = 0.7
+"""Share of operations whose second operand is a constant; the others reuse a variable."""
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One definition of the solution graph: ``name = left operator right``.
+
+    A leaf has no operator and its value as ``left``.
+    """
+
+    name: str
+    left: str
+    operator: str | None
+    right: str | None
+    value: int
+
+    @property
+    def parents(self) -> tuple[str, ...]:
+        """Names of the variables that this one is computed from."""
+        return tuple(x for x in (self.left, self.right) if x is not None and x.isalpha())
+
+    @property
+    def definition(self) -> str:
+        """The definition as the problem states it."""
+        return f"{self.name} = {self.expression}"
+
+    @property
+    def expression(self) -> str:
+        """The right-hand side of the definition."""
+        return self.left if self.operator is None else f"{self.left} {self.operator} {self.right}"
+
+
+@dataclass(frozen=True, slots=True)
+class SolutionGraph:
+    """The exact solution: every definition in the order in which it can be computed."""
+
+    modulus: int
+    nodes: tuple[Node, ...]
+
+    @property
+    def answer(self) -> int:
+        """Value of the variable that is asked for, the last of the chain."""
+        return self.nodes[-1].value
+
+    @property
+    def num_operations(self) -> int:
+        """The problem's difficulty."""
+        return len(self.nodes) - 1
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, as stored in ``extra_info["solution_graph"]``."""
+        return {"modulus": self.modulus, "nodes": [asdict(node) for node in self.nodes]}
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> SolutionGraph:
+        """Inverse of :meth:`to_dict`."""
+        return cls(data["modulus"], tuple(Node(**node) for node in data["nodes"]))
+
+
+def apply(operator: str, left: int, right: int, modulus: int) -> int:
+    """Value of ``left operator right`` modulo ``modulus``."""
+    match operator:
+        case "+":
+            return (left + right) % modulus
+        case "-":
+            return (left - right) % modulus
+        case "*":
+            return (left * right) % modulus
+    raise ValueError(f"unknown operator {operator!r}; known are {', '.join(OPERATORS)}")
+
+
+def sample_graph(rng: random.Random, num_operations: int, modulus: int = MIN_MODULUS) -> SolutionGraph:
+    """Draw a chain of ``num_operations`` operations over distinct single-letter names."""
+    names = rng.sample(NAMES, num_operations + 1)
+    values = {names[0]: rng.randrange(modulus)}
+    nodes = [Node(names[0], str(values[names[0]]), None, None, values[names[0]])]
+    for previous, name in zip(names, names[1:], strict=False):
+        if rng.random() < CONSTANT_SHARE:
+            right = str(rng.randrange(modulus))
+            right_value = int(right)
+        else:
+            right = rng.choice(list(values))
+            right_value = values[right]
+        # A product with 0 would make 0 the best guess for every long chain.
+        operator = rng.choice(OPERATORS if values[previous] and right_value else ("+", "-"))
+        values[name] = apply(operator, values[previous], right_value, modulus)
+        nodes.append(Node(name, previous, operator, right, values[name]))
+    return SolutionGraph(modulus, tuple(nodes))
+
+
+def problem_text(graph: SolutionGraph, rng: random.Random) -> str:
+    """The definitions in shuffled order, then the question."""
+    definitions = [node.definition for node in graph.nodes]
+    rng.shuffle(definitions)
+    return " ; ".join([*definitions, f"{graph.nodes[-1].name} ?"])
+
+
+def solution_text(graph: SolutionGraph, rng: random.Random | None = None, noise: float = 0.0) -> str:
+    """The worked solution, ending in ``# answer``.
+
+    With probability ``noise`` an operation's result is replaced by another residue
+    (drawn from ``rng``), and the later steps go on from the wrong value: this is how a
+    corpus written by fallible authors looks, and what makes a model trained on it a
+    sampler with something left to sharpen.
+    """
+    values: dict[str, int] = {}
+    steps = []
+    for node in graph.nodes:
+        if node.operator is None or node.right is None:
+            values[node.name] = node.value
+            steps.append(node.definition)
+            continue
+        left = values[node.left]
+        right = values[node.right] if node.right.isalpha() else int(node.right)
+        result = apply(node.operator, left, right, graph.modulus)
+        if rng is not None and rng.random() < noise:
+            result = (result + rng.randrange(1, graph.modulus)) % graph.modulus
+        values[node.name] = result
+        steps.append(f"{node.definition} = {left} {node.operator} {right} = {result}")
+    return " ; ".join([*steps, f"# {values[graph.nodes[-1].name]}"])
+
+
+def corpus(
+    seed: int, operations: Sequence[int], noise: float, modulus: int = MIN_MODULUS
+) -> Iterator[tuple[str, str]]:
+    """Endless pre-training corpus of (problem, solution) texts, the same for the same seed."""
+    rng = random.Random(f"corpus/{seed}")
+    while True:
+        graph = sample_graph(rng, rng.choice(operations), modulus)
+        yield problem_text(graph, rng), solution_text(graph, rng, noise)
+
+
+def generate(
+    size: int,
+    operations: Sequence[int],
+    seed: int,
+    split: str = "train",
+    exclude: frozenset[str] = frozenset(),
+    modulus: int = MIN_MODULUS,
+) -> list[Problem]:
+    """Make ``size`` distinct problems, as many of each difficulty as divides evenly.
+
+    Args:
+        size: number of problems.
+        operations: difficulties, taken in turn.
+        seed: the same seed and split give the same problems.
+        split: ``train`` or ``test``; recorded, and part of the random stream.
+        exclude: canonical keys (:func:`canonical_key`) that must not occur, such as
+            those of the other split.
+        modulus: prime modulus of the arithmetic.
+
+    Raises:
+        ConfigError: the modulus is too small, or the family has too few problems.
+    """
+    if modulus < MIN_MODULUS or any(modulus % d == 0 for d in range(2, int(modulus**0.5) + 1)):
+        raise ConfigError(
+            f"modulus {modulus} is not a prime ≥ {MIN_MODULUS}",
+            fix=f"use a prime such as {MIN_MODULUS}: a guess must be right in less than 5 % of cases",
+        )
+    if not operations or min(operations) < 1 or max(operations) >= len(NAMES):
+        raise ConfigError(
+            f"operations {list(operations)} must be numbers from 1 to {len(NAMES) - 1}",
+            fix="for example [3,4,5,6,7]",
+        )
+    rng = random.Random(f"chains/{seed}/{split}/{modulus}")
+    seen = set(exclude)
+    problems: list[Problem] = []
+    attempts = 0
+    while len(problems) < size:
+        attempts += 1
+        if attempts > 50 * size + 1000:
+            raise ConfigError(
+                f"found only {len(problems)} of {size} distinct problems with operations {list(operations)}",
+                fix="ask for fewer problems or for more operations",
+            )
+        graph = sample_graph(rng, operations[len(problems) % len(operations)], modulus)
+        key = canonical_key(graph)
+        if key in seen:
+            continue
+        seen.add(key)
+        index = len(problems)
+        problems.append(
+            Problem(
+                id=f"{DATA_SOURCE}/{split}/{index}",
+                prompt=({"role": "user", "content": problem_text(graph, rng)},),
+                data_source=DATA_SOURCE,
+                ground_truth=str(graph.answer),
+                extra_info={
+                    "split": split,
+                    "index": index,
+                    "num_operations": graph.num_operations,
+                    "solution_graph": graph.to_dict(),
+                },
+            )
+        )
+    return problems
+
+
+def canonical_key(graph: SolutionGraph) -> str:
+    """The problem up to the names of its variables and the order of its definitions.
+
+    Two problems with the same key have the same solution, so de-duplication and the
+    disjointness of train and test go by this key and not by the text.
+    """
+    position = {node.name: f"v{i}" for i, node in enumerate(graph.nodes)}
+    rename = lambda x: position.get(x, x)  # noqa: E731 - constants stay as they are
+    return f"{graph.modulus}|" + ";".join(
+        f"{rename(n.left)}{n.operator or ''}{rename(n.right) if n.right else ''}" for n in graph.nodes
+    )
+
+
+def make_splits(
+    num_train: int, num_test: int, operations: Sequence[int], seed: int, modulus: int = MIN_MODULUS
+) -> tuple[list[Problem], list[Problem]]:
+    """Disjoint train and test sets; the test set depends on the seed only, not on the train set."""
+    test = generate(num_test, operations, seed, "test", modulus=modulus)
+    keys = frozenset(canonical_key(graph_of(problem)) for problem in test)
+    return generate(num_train, operations, seed, "train", exclude=keys, modulus=modulus), test
+
+
+def graph_of(problem: Problem) -> SolutionGraph:
+    """The solution graph stored with a generated problem."""
+    return SolutionGraph.from_dict(problem.extra_info["solution_graph"])

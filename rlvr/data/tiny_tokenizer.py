@@ -1,0 +1,35 @@
+"""The tokenizer of the tiny base model: a Qwen2 tokenizer whose vocabulary is 56 words.
+
+Every name, residue and operator is one token that includes the space before it, so the ids
+of a prompt are always a prefix of the ids of prompt + response
+(:func:`rlvr.data.prompts.check_prefix` verifies that of any tokenizer). The words are added
+tokens: transformers rebuilds a Qwen2 folder's tokenizer as byte-level BPE, whatever its
+tokenizer.json says, and only added tokens survive that as they are. Other text is dropped.
+"""
+
+from __future__ import annotations
+
+from tokenizers import AddedToken
+from transformers import Qwen2Tokenizer
+
+from rlvr.data.chains import NAMES, OPERATORS
+
+PAD, EOS, USER, ASSISTANT = "<|endoftext|>", "<|im_end|>", "<|user|>", "<|assistant|>"
+CHAT_TEMPLATE = (
+    "{% for message in messages %}"
+    "{% if message['role'] == 'assistant' %}" + ASSISTANT + " {{ message['content'] }}" + EOS + ""
+    "{% else %}" + USER + " {{ message['content'] }}{% endif %}"
+    "{% endfor %}"
+    "{% if add_generation_prompt %}" + ASSISTANT + "{% endif %}"
+)
+
+
+def build_tokenizer(modulus: int) -> Qwen2Tokenizer:
+    """Make the tokenizer for residues below ``modulus``."""
+    tokenizer = Qwen2Tokenizer(
+        vocab={PAD: 0}, merges=[], unk_token=PAD, pad_token=PAD, eos_token=EOS, extra_special_tokens=[USER, ASSISTANT]
+    )
+    words = [*NAMES, *map(str, range(modulus)), *OPERATORS, "=", ";", "?", "#"]
+    tokenizer.add_tokens([AddedToken(f" {word}", normalized=False) for word in words])
+    tokenizer.chat_template = CHAT_TEMPLATE
+    return tokenizer

@@ -1,0 +1,123 @@
+"""What the driver and the evaluator need from engines, learners, verifiers and trackers.
+
+They are all that the training loop knows: whether Ray, vLLM or DeepSpeed stands behind
+them is decided in cluster.py and nowhere else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from rlvr.batch import Annotations, RolloutBatch, TrainBatch
+from rlvr.records import Completion, Problem, Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class SamplingSettings:
+    """How responses are sampled."""
+
+    temperature: float
+    max_tokens: int
+    top_p: float = 1.0
+    logprobs: bool = False
+    """Whether the engine returns the log-probability of each sampled token."""
+
+
+@dataclass(frozen=True, slots=True)
+class SampleRequest:
+    """``num_samples`` responses to one prompt, which is prefilled once."""
+
+    key: int
+    """Chosen by the caller; comes back with every completion."""
+    prompt_tokens: Sequence[int]
+    num_samples: int
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """A token sequence on whose response part engine and learner are compared."""
+
+    tokens: Sequence[int]
+    prompt_length: int
+    """Tokens before it are only context; at least 1."""
+
+
+@dataclass(frozen=True, slots=True)
+class SyncReport:
+    """Proof of a weight update: what the engines hold is what the learner holds."""
+
+    version: int
+    probe_max_abs: float
+    """Largest |engine − learner| log-probability over the probe tokens and engines, nats."""
+    num_bytes: int
+
+
+class RolloutEngine(Protocol):
+    """A pool of inference engines that hold the same weights."""
+
+    @property
+    def version(self) -> int:
+        """Version of the weights that sample now."""
+
+    def generate(
+        self, requests: Sequence[SampleRequest], settings: SamplingSettings
+    ) -> Iterator[tuple[int, list[Completion]]]:
+        """Yield ``(key, completions)`` as requests finish, in any order, each exactly once."""
+
+
+class Learner(Protocol):
+    """A pool of data-parallel ranks that hold the policy."""
+
+    def annotate(self, batch: RolloutBatch) -> Annotations:
+        """Log-probabilities of the batch under the weights as they are."""
+
+    def update(self, minibatches: Sequence[TrainBatch]) -> dict[str, float]:
+        """One optimizer step per minibatch; metrics ``policy/…`` averaged over them."""
+
+    def publish(self, version: int, probes: Sequence[Probe]) -> SyncReport:
+        """Send the weights to the rollout engines and prove that they arrived.
+
+        Raises:
+            WeightUpdateError: the proof failed.
+        """
+
+    def save(self, folder: Path) -> None:
+        """Write a Hugging Face folder: safetensors, config, tokenizer, chat template."""
+
+
+class Verifier(Protocol):
+    """Judges responses; training and evaluation share one."""
+
+    @property
+    def identity(self) -> str:
+        """Name and version, recorded with every result."""
+
+    def verify(self, problem: Problem, response: str, finish_reason: str) -> Verdict:
+        """Judge one response to a problem."""
+
+
+class Renderer(Protocol):
+    """Turns a problem into prompt tokens; training and evaluation share one."""
+
+    @property
+    def identity(self) -> str:
+        """Name of the prompt template, recorded with every result."""
+
+    def render(self, problem: Problem) -> list[int]:
+        """Prompt tokens, with the generation prompt."""
+
+
+class Tracker(Protocol):
+    """Receives metrics and samples."""
+
+    def log(self, step: int, metrics: Mapping[str, float]) -> None:
+        """One row of ``stage/name`` metrics; ``step`` only ever grows."""
+
+    def log_samples(self, step: int, rows: Sequence[Mapping[str, object]]) -> None:
+        """A few rollouts to read."""
+
+    def close(self) -> None:
+        """Flush and close."""

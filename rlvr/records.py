@@ -1,0 +1,102 @@
+"""The records that every stage exchanges: problem, completion, verdict, rollout.
+
+Standard library only, so that a verifier worker, a report or a notebook can
+import them without torch, Ray or an engine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+ChatMessage = Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One item of a data set, in the column convention of verl's parquet files.
+
+    The columns are ``data_source``, ``prompt`` (chat messages), ``ability``,
+    ``reward_model = {style, ground_truth}`` and ``extra_info = {split, index, …}``;
+    see https://verl.readthedocs.io/en/latest/preparation/prepare_data.html.
+    """
+
+    id: str
+    """Unique within its data set; ``<data_source>/<split>/<index>`` by default."""
+    prompt: tuple[ChatMessage, ...]
+    """Chat messages, ``{"role": …, "content": …}`` each."""
+    data_source: str
+    ground_truth: str
+    style: str = "rule"
+    """How the ground truth is meant: ``rule`` (checked by a verifier)."""
+    ability: str = "math"
+    extra_info: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """What the engine returned for one sample of one prompt."""
+
+    prompt_tokens: Sequence[int]
+    response_tokens: Sequence[int]
+    logprobs: Sequence[float] | None
+    """Engine log-probability of each response token at the sampling temperature, in nats."""
+    text: str
+    """The response, decoded without special tokens."""
+    finish_reason: str
+    """``stop`` (the model ended its answer) or ``length`` (it was cut off)."""
+    policy_version: int
+    """Version of the weights that sampled it; 0 is the model as it was loaded."""
+
+
+class Status(StrEnum):
+    """How a verification ended. Only ``ERROR`` is our own fault."""
+
+    CORRECT = "correct"
+    INCORRECT = "incorrect"
+    UNPARSED = "unparsed"
+    TIMEOUT = "timeout"
+    ERROR = "error"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A verifier's judgement of one response.
+
+    ``UNPARSED`` and ``TIMEOUT`` are wrong answers and score 0. ``ERROR`` means that
+    the verifier failed: such a sample is left out of training and of pass@k.
+    """
+
+    score: float
+    """Reward in [0, 1]; 1 only if ``status`` is ``CORRECT``."""
+    status: Status
+    answer: str | None = None
+    """The answer as it was extracted, or None."""
+
+    @property
+    def counts(self) -> bool:
+        """Whether the sample may be used (everything but our own error)."""
+        return self.status is not Status.ERROR
+
+
+@dataclass(frozen=True, slots=True)
+class Rollout:
+    """A response with its verdict."""
+
+    completion: Completion
+    verdict: Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class RolloutGroup:
+    """All rollouts of one prompt in one step, in the order of their sample index."""
+
+    problem: Problem
+    rollouts: tuple[Rollout, ...]
+
+    @property
+    def scores(self) -> list[float]:
+        """The verifier's score of each rollout."""
+        return [rollout.verdict.score for rollout in self.rollouts]
