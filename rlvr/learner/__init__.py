@@ -1,0 +1,1 @@
+"""The learner: DeepSpeed ranks that hold and update the policy."""

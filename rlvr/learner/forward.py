@@ -1,0 +1,50 @@
+"""The policy's forward pass; the only place that shifts logits against tokens."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+
+class Policy(nn.Module):
+    """A causal language model that returns log-probabilities of response tokens only.
+
+    A module of its own, so that DeepSpeed's ZeRO-3 hooks see one forward call.
+    """
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        """Wrap a Hugging Face causal language model."""
+        super().__init__()
+        self.model = model
+
+    def forward(
+        self, tokens: Tensor, prompt_lengths: Tensor, response_mask: Tensor, temperature: float
+    ) -> tuple[Tensor, Tensor]:
+        """Log-probabilities of the response tokens, and the entropy where each was chosen.
+
+        Padding stands on the right, where a causal model's real tokens cannot see it, so no
+        attention mask is needed. Logits are computed at response positions only.
+
+        Args:
+            tokens: (b, S) int64.
+            prompt_lengths: (b,) int64, at least 1.
+            response_mask: (b, T).
+            temperature: divides the logits, as the sampler does.
+
+        Returns:
+            (b, T) float32 log-probabilities in nats, zero outside the mask, and (b, T) float32
+            entropies without gradient.
+        """
+        rows, steps = response_mask.nonzero(as_tuple=True)
+        positions = prompt_lengths[rows] + steps
+        hidden = self.model.base_model(input_ids=tokens, use_cache=False).last_hidden_state
+        # The hidden state before a token predicts it.
+        logits = self.model.get_output_embeddings()(hidden[rows, positions - 1]).float() / temperature
+        log_softmax = torch.log_softmax(logits, dim=-1)  # (N, V)
+        chosen = log_softmax.gather(1, tokens[rows, positions, None]).squeeze(1)
+        logprobs = torch.zeros_like(response_mask, dtype=torch.float32)
+        entropies = torch.zeros_like(logprobs)
+        with torch.no_grad():
+            entropies[rows, steps] = -(log_softmax.exp() * log_softmax).sum(1)
+        return logprobs.index_put((rows, steps), chosen), entropies

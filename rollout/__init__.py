@@ -1,0 +1,1 @@
+"""Rollout engines: vLLM, and the transfer of weights into it. The only place that imports vllm."""
