@@ -1,0 +1,92 @@
+"""Sample, verify while others are still being sampled, and return whole groups."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from rlvr.errors import VerifierError
+from rlvr.protocols import Renderer, RolloutEngine, SampleRequest, SamplingSettings, Verifier
+from rlvr.records import Problem, Rollout, RolloutGroup, Status
+
+
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """The groups of one step, in the order of their prompts, and how they came about."""
+
+    groups: list[RolloutGroup]
+    verify_seconds: float
+    """Time spent in the verifier, while the engines went on sampling."""
+    num_tokens: int
+    """Response tokens sampled."""
+
+    def metrics(self) -> dict[str, float]:
+        """Metrics of the stages ``reward``, ``response`` and ``verify``."""
+        rollouts = [rollout for group in self.groups for rollout in group.rollouts]
+        statuses = Counter(rollout.verdict.status for rollout in rollouts)
+        lengths = [len(rollout.completion.response_tokens) for rollout in rollouts]
+        cut_off = sum(rollout.completion.finish_reason == "length" for rollout in rollouts)
+        valid = [rollout.verdict.score for rollout in rollouts if rollout.verdict.counts]
+        uniform = sum(len(set(group.scores)) == 1 for group in self.groups)
+        return {
+            "reward/mean": sum(valid) / max(1, len(valid)),
+            "reward/uniform_group_share": uniform / len(self.groups),
+            "response/length_mean": self.num_tokens / len(rollouts),
+            "response/length_max": float(max(lengths)),
+            "response/truncated_share": cut_off / len(rollouts),
+            **{f"verify/{status.value}": statuses[status] / len(rollouts) for status in Status},
+        }
+
+
+def collect(
+    engine: RolloutEngine,
+    renderer: Renderer,
+    verifier: Verifier,
+    problems: Sequence[Problem],
+    group_size: int,
+    settings: SamplingSettings,
+    on_progress: Callable[[int], None] = lambda num_done: None,
+) -> Collected:
+    """Sample ``group_size`` responses to every problem and verify each as it arrives.
+
+    Args:
+        engine: where responses come from.
+        renderer: prompts.
+        verifier: verdicts.
+        problems: one prompt each.
+        group_size: responses per prompt.
+        settings: how to sample.
+        on_progress: called with the number of finished groups.
+    """
+    requests = [
+        SampleRequest(key, renderer.render(problem), group_size) for key, problem in enumerate(problems)
+    ]
+    groups: dict[int, RolloutGroup] = {}
+    verify_seconds, num_tokens = 0.0, 0
+    for key, completions in engine.generate(requests, settings):
+        started = time.perf_counter()
+        rollouts = tuple(
+            Rollout(completion, verifier.verify(problems[key], completion.text, completion.finish_reason))
+            for completion in completions
+        )
+        verify_seconds += time.perf_counter() - started
+        num_tokens += sum(len(completion.response_tokens) for completion in completions)
+        groups[key] = RolloutGroup(problems[key], rollouts)
+        on_progress(len(groups))
+    return Collected([groups[key] for key in range(len(problems))], verify_seconds, num_tokens)
+
+
+def check_error_share(share: float, limit: float) -> None:
+    """Stop when the verifier itself fails too often: its zeros would be trained on.
+
+    Raises:
+        VerifierError: the share of errors is above the limit.
+    """
+    if share > limit:
+        raise VerifierError(
+            f"the verifier failed on {share:.1%} of the responses (limit {limit:.1%})",
+            where="verify/error",
+            fix="see rollouts.jsonl for the cases; raise train.max_error_share only once they are understood",
+        )

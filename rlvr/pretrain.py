@@ -1,0 +1,202 @@
+"""Pre-train the tiny base model on generated chains: a plain accelerate loop.
+
+Run it on one process, or on several with ``accelerate launch``; each process draws
+its own stream of the corpus, so ``num_tokens`` counts over all of them.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import set_seed
+from transformers import (
+    GenerationConfig,
+    Qwen2Tokenizer,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+    get_cosine_schedule_with_warmup,
+)
+
+from rlvr.config import PretrainConfig
+from rlvr.data.chains import corpus
+from rlvr.data.tiny_tokenizer import build_tokenizer
+
+IGNORED = -100
+SORT_WINDOW = 4096
+"""Documents sorted by length together: enough that batches hold almost no padding."""
+
+
+@dataclass(frozen=True, slots=True)
+class PretrainProgress:
+    """What the loop reports after an interval of steps."""
+
+    step: int
+    num_steps: int
+    tokens: int
+    tokens_per_second: float
+    loss: float
+    """Mean negative log-likelihood of the solution tokens, nats per document."""
+    noise_floor: float
+    """The part of ``loss`` that is the corpus's noise; no model can go below it."""
+
+
+def pretrain(config: PretrainConfig, output: Path, report: Callable[[PretrainProgress], None]) -> Path:
+    """Train from scratch and save a Hugging Face folder (safetensors, tokenizer, template).
+
+    Only solution tokens are trained on: a problem's own text is random by construction,
+    and predicting it would teach nothing.
+
+    Args:
+        config: sizes, budget, seed.
+        output: folder to write.
+        report: called on the main process every ``config.report_every`` steps.
+
+    Returns:
+        ``output``.
+    """
+    accelerator = Accelerator()
+    set_seed(config.seed)
+    tokenizer = build_tokenizer(config.modulus)
+    model = Qwen2ForCausalLM(model_config(config, tokenizer))
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=config.learning_rate, betas=(0.9, 0.95), weight_decay=config.weight_decay
+    )
+    num_steps = math.ceil(config.num_tokens / (config.batch_tokens * accelerator.num_processes))
+    schedule = get_cosine_schedule_with_warmup(optimizer, round(config.warmup_share * num_steps), num_steps)
+    model, optimizer = accelerator.prepare(model, optimizer)
+    batches = token_batches(config, tokenizer, stream=accelerator.process_index)
+
+    tokens = 0
+    window = torch.zeros(3)  # summed loss, documents, operations
+    clock = time.monotonic()
+    window_tokens = 0
+    for step, (input_ids, labels, num_operations) in enumerate(islice(batches, num_steps), start=1):
+        input_ids, labels = input_ids.to(accelerator.device), labels.to(accelerator.device)
+        logits = model(input_ids=input_ids[:, :-1]).logits
+        loss = torch.nn.functional.cross_entropy(
+            logits.flatten(0, 1).float(), labels[:, 1:].flatten(), ignore_index=IGNORED, reduction="sum"
+        )
+        accelerator.backward(loss / (labels[:, 1:] != IGNORED).sum())
+        accelerator.clip_grad_norm_(model.parameters(), config.max_grad_norm)
+        optimizer.step()
+        schedule.step()
+        optimizer.zero_grad()
+
+        window += torch.tensor([loss.item(), len(input_ids), num_operations])
+        window_tokens += input_ids.numel()
+        if step % config.report_every == 0 or step == num_steps:
+            tokens += window_tokens * accelerator.num_processes
+            summed, documents, operations = accelerator.reduce(window.to(accelerator.device)).tolist()
+            if accelerator.is_main_process:
+                elapsed = time.monotonic() - clock
+                report(
+                    PretrainProgress(
+                        step=step,
+                        num_steps=num_steps,
+                        tokens=tokens,
+                        tokens_per_second=window_tokens * accelerator.num_processes / elapsed,
+                        loss=summed / documents,
+                        noise_floor=noise_entropy(config.noise, config.modulus) * operations / documents,
+                    )
+                )
+            window, window_tokens, clock = torch.zeros(3), 0, time.monotonic()
+
+    accelerator.wait_for_everyone()
+    if accelerator.is_main_process:
+        unwrapped = accelerator.unwrap_model(model)
+        unwrapped.generation_config = GenerationConfig(
+            eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id
+        )
+        unwrapped.save_pretrained(output)
+        tokenizer.save_pretrained(output)
+    return output
+
+
+def model_config(config: PretrainConfig, tokenizer: Qwen2Tokenizer) -> Qwen2Config:
+    """The Qwen2 architecture at the configured size, with untied embeddings."""
+    return Qwen2Config(
+        vocab_size=len(tokenizer),
+        hidden_size=config.hidden_size,
+        num_hidden_layers=config.num_layers,
+        num_attention_heads=config.num_heads,
+        num_key_value_heads=config.num_heads,
+        intermediate_size=config.intermediate_size,
+        max_position_embeddings=config.max_position_embeddings,
+        tie_word_embeddings=False,
+        bos_token_id=None,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+
+
+def token_batches(
+    config: PretrainConfig, tokenizer: Qwen2Tokenizer, stream: int
+) -> Iterator[tuple[torch.Tensor, torch.Tensor, int]]:
+    """Endless batches of about ``batch_tokens`` tokens, of documents of like length.
+
+    Yields:
+        ``input_ids (B, T)``, ``labels (B, T)`` with prompts and padding ignored, and the
+        number of arithmetic operations in the batch.
+    """
+    texts = corpus(config.seed * 1_000_003 + stream, config.operations, config.noise, config.modulus)
+    generator = torch.Generator().manual_seed(config.seed + stream)
+    while True:
+        documents = []
+        pairs = list(islice(texts, SORT_WINDOW))
+        prompts = tokenizer([render(tokenizer, problem) for problem, _ in pairs])["input_ids"]
+        solutions = tokenizer([f" {solution}{tokenizer.eos_token}" for _, solution in pairs])["input_ids"]
+        for (problem, _), prompt, solution in zip(pairs, prompts, solutions, strict=True):
+            documents.append((prompt, solution, problem.count("=") - 1))
+        documents.sort(key=lambda document: len(document[0]) + len(document[1]))
+        batches = list(split_by_tokens(documents, config.batch_tokens))
+        for i in torch.randperm(len(batches), generator=generator).tolist():
+            yield collate(batches[i], tokenizer.pad_token_id)
+
+
+def render(tokenizer: Qwen2Tokenizer, problem: str) -> str:
+    """The prompt exactly as training and evaluation will render it."""
+    return str(
+        tokenizer.apply_chat_template(
+            [{"role": "user", "content": problem}], tokenize=False, add_generation_prompt=True
+        )
+    )
+
+
+Document = tuple[list[int], list[int], int]
+
+
+def split_by_tokens(documents: list[Document], batch_tokens: int) -> Iterator[list[Document]]:
+    """Cut documents sorted by length into batches of at most ``batch_tokens`` padded tokens."""
+    batch: list[Document] = []
+    for document in documents:
+        if batch and (len(batch) + 1) * (len(document[0]) + len(document[1])) > batch_tokens:
+            yield batch
+            batch = []
+        batch.append(document)
+    yield batch
+
+
+def collate(batch: list[Document], pad_token_id: int) -> tuple[torch.Tensor, torch.Tensor, int]:
+    """Pad one batch on the right; labels are ignored on prompts and padding."""
+    length = max(len(prompt) + len(solution) for prompt, solution, _ in batch)
+    input_ids = torch.full((len(batch), length), pad_token_id)
+    labels = torch.full((len(batch), length), IGNORED)
+    for row, (prompt, solution, _) in enumerate(batch):
+        end = len(prompt) + len(solution)
+        input_ids[row, :end] = torch.tensor(prompt + solution)
+        labels[row, len(prompt) : end] = torch.tensor(solution)
+    return input_ids, labels, sum(operations for _, _, operations in batch)
+
+
+def noise_entropy(noise: float, modulus: int) -> float:
+    """Entropy of one operation's result in nats: right with 1 − noise, else any other residue."""
+    if noise == 0:
+        return 0.0
+    return -(1 - noise) * math.log(1 - noise) - noise * math.log(noise / (modulus - 1))

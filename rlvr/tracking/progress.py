@@ -1,0 +1,109 @@
+"""Progress for people: live on a terminal, plain lines elsewhere; always on stderr."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+PLAIN_INTERVAL = 10.0
+"""Seconds between plain lines of one stage; its last line always appears."""
+
+
+def console() -> Console:
+    """A console on stderr; honours NO_COLOR."""
+    return Console(stderr=True, highlight=False)
+
+
+def say(text: str) -> None:
+    """One line of progress."""
+    console().print(text, markup=False, soft_wrap=True)
+
+
+class StageProgress:
+    """One stage with a known number of units: a bar on a terminal, a line now and then elsewhere."""
+
+    def __init__(self, title: str, total: int) -> None:
+        """Show nothing yet."""
+        self._title, self._total = title, total
+        self._started = time.monotonic()
+        self._last_line = 0.0
+        self._first_done: int | None = None
+        self._bar: Progress | None = None
+        if sys.stderr.isatty():
+            self._bar = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(bar_width=24),
+                MofNCompleteColumn(),
+                TextColumn("{task.fields[detail]}"),
+                TimeRemainingColumn(),
+                console=console(),
+            )
+            self._task = self._bar.add_task(title, total=total, detail="")
+
+    def __enter__(self) -> Self:
+        """Start the display."""
+        if self._bar:
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Leave the last state on the screen."""
+        if self._bar:
+            self._bar.stop()
+
+    def update(self, done: int, detail: str) -> None:
+        """Show ``done`` of the total and a short detail."""
+        if self._first_done is None:
+            self._first_done = done - 1
+        if self._bar:
+            self._bar.update(self._task, completed=done, detail=detail)
+            return
+        now = time.monotonic()
+        if done >= self._total or now - self._last_line >= PLAIN_INTERVAL:
+            self._last_line = now
+            rate = (now - self._started) / max(1, done - self._first_done)
+            left = "" if done >= self._total else f"  left {duration((self._total - done) * rate)}"
+            say(f"{self._title} {done}/{self._total}  {detail}{left}")
+
+
+class TrainingProgress:
+    """A tracker that shows each step to a person."""
+
+    def __init__(self, title: str, num_steps: int) -> None:
+        """Show nothing yet."""
+        self._stage = StageProgress(title, num_steps)
+        self._stage.__enter__()
+
+    def log(self, step: int, metrics: Mapping[str, float]) -> None:
+        """One update per step."""
+        split = " ".join(
+            f"{stage} {metrics[f'time/{stage}']:.1f}" for stage in ("rollout", "learn", "sync") if f"time/{stage}" in metrics
+        )
+        self._stage.update(
+            step,
+            f"reward {metrics['reward/mean']:.3f}  length {metrics['response/length_mean']:.0f}  "
+            f"entropy {metrics['policy/entropy']:.3f}  {metrics['throughput/tokens_per_second']:,.0f} tok/s  "
+            f"[{split} s, verify {metrics['time/verify']:.2f}]",
+        )
+
+    def log_samples(self, step: int, rows: Sequence[Mapping[str, object]]) -> None:
+        """Samples are read elsewhere."""
+
+    def close(self) -> None:
+        """Leave the last state on the screen."""
+        self._stage.__exit__(None, None, None)
+
+
+def duration(seconds: float) -> str:
+    """``95`` → ``1:35``."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

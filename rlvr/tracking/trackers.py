@@ -1,0 +1,142 @@
+"""Trackers: each takes rows of ``stage/name`` metrics."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rlvr.config import TrackingConfig
+from rlvr.errors import ConfigError
+from rlvr.protocols import Tracker
+
+
+class JsonlTracker:
+    """``metrics.jsonl`` and ``rollouts.jsonl`` in the run's folder; the complete record."""
+
+    def __init__(self, folder: Path) -> None:
+        """Start both files anew."""
+        folder.mkdir(parents=True, exist_ok=True)
+        self._metrics = (folder / "metrics.jsonl").open("w", encoding="utf-8")
+        self._samples = (folder / "rollouts.jsonl").open("w", encoding="utf-8")
+
+    def log(self, step: int, metrics: Mapping[str, float]) -> None:
+        """One line, on disk when the call returns."""
+        self._metrics.write(json.dumps({"step": step, **metrics}) + "\n")
+        self._metrics.flush()
+
+    def log_samples(self, step: int, rows: Sequence[Mapping[str, object]]) -> None:
+        """One line per rollout."""
+        for row in rows:
+            self._samples.write(json.dumps({"step": step, **row}, ensure_ascii=False) + "\n")
+        self._samples.flush()
+
+    def close(self) -> None:
+        """Close both files."""
+        self._metrics.close()
+        self._samples.close()
+
+
+class TensorBoardTracker:
+    """Scalars under the same names, in ``tensorboard/``."""
+
+    def __init__(self, folder: Path) -> None:
+        """Open an event file."""
+        from torch.utils.tensorboard import SummaryWriter
+
+        self._writer = SummaryWriter(str(folder / "tensorboard"))
+
+    def log(self, step: int, metrics: Mapping[str, float]) -> None:
+        """One scalar per metric."""
+        for name, value in metrics.items():
+            self._writer.add_scalar(name, value, step)
+
+    def log_samples(self, step: int, rows: Sequence[Mapping[str, object]]) -> None:
+        """The rollouts as text."""
+        for index, row in enumerate(rows):
+            self._writer.add_text(f"rollouts/{index}", f"```\n{json.dumps(row, indent=1)}\n```", step)
+
+    def close(self) -> None:
+        """Flush and close."""
+        self._writer.close()
+
+
+class WandbTracker:
+    """Weights & Biases, online or offline (synchronise later with ``wandb sync``)."""
+
+    def __init__(self, folder: Path, config: TrackingConfig, resolved: dict[str, Any]) -> None:
+        """Start a W&B run that carries the resolved config."""
+        import wandb
+
+        self._wandb = wandb
+        self._run = wandb.init(
+            project=config.wandb_project,
+            name=folder.name,
+            dir=str(folder),
+            config=resolved,
+            mode="online" if config.wandb == "online" else "offline",
+        )
+
+    def log(self, step: int, metrics: Mapping[str, float]) -> None:
+        """One row at this step."""
+        self._run.log(dict(metrics), step=step)
+
+    def log_samples(self, step: int, rows: Sequence[Mapping[str, object]]) -> None:
+        """A table of rollouts, at the step that the next call of :meth:`log` completes."""
+        if rows:
+            columns = list(rows[0])
+            table = self._wandb.Table(columns=columns, data=[[row[c] for c in columns] for row in rows])
+            self._run.log({"rollouts/samples": table}, step=step, commit=False)
+
+    def close(self) -> None:
+        """Finish the run."""
+        self._run.finish(quiet=True)
+
+
+class Trackers:
+    """Several trackers as one."""
+
+    def __init__(self, trackers: Sequence[Tracker]) -> None:
+        """Log to each in turn."""
+        self._trackers = trackers
+        self._last_step = 0
+
+    def log(self, step: int, metrics: Mapping[str, float]) -> None:
+        """One row to each; steps only ever grow."""
+        if step <= self._last_step:
+            raise ValueError(f"metrics of step {step} after those of step {self._last_step}")
+        self._last_step = step
+        for tracker in self._trackers:
+            tracker.log(step, metrics)
+
+    def log_samples(self, step: int, rows: Sequence[Mapping[str, object]]) -> None:
+        """The rows to each."""
+        for tracker in self._trackers:
+            tracker.log_samples(step, rows)
+
+    def close(self) -> None:
+        """Close each."""
+        for tracker in self._trackers:
+            tracker.close()
+
+
+def make_trackers(folder: Path, config: TrackingConfig, resolved: dict[str, Any], *extra: Tracker) -> Trackers:
+    """JSONL always, and what the config asks for; ``extra`` such as the progress display.
+
+    Raises:
+        ConfigError: W&B online was asked for and cannot be reached with the credentials found.
+    """
+    trackers: list[Tracker] = [JsonlTracker(folder)]
+    if config.tensorboard:
+        trackers.append(TensorBoardTracker(folder))
+    if config.wandb != "off":
+        try:
+            trackers.append(WandbTracker(folder, config, resolved))
+        except Exception as error:  # wandb raises many types; all of them mean the same to the user
+            raise ConfigError(
+                f"W&B could not start: {str(error).splitlines()[0]}",
+                where="tracking.wandb",
+                fix="`wandb login`, or tracking.wandb=offline and `wandb sync` later",
+            ) from error
+    return Trackers([*trackers, *extra])
