@@ -1,0 +1,127 @@
+"""Measure one model on one benchmark: n verified samples of every problem, on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rlvr.config import EvaluationConfig
+from rlvr.errors import VerifierError
+from rlvr.eval.store import EvaluationSpec, Sample, SampleStore
+from rlvr.protocols import Renderer, RolloutEngine, SampleRequest, SamplingSettings, Verifier
+from rlvr.records import Completion, Problem, Status
+
+MAX_ERROR_SHARE = 0.05
+"""An evaluation stops when the verifier itself fails on more than this share of its samples."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Some samples of one problem: what one request asks for and one append stores."""
+
+    problem: Problem
+    samples: tuple[int, ...]
+    """Sample indices, all still to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationProgress:
+    """What is known after each stored chunk."""
+
+    num_done: int
+    num_total: int
+    num_correct: int
+    """Among the samples of this session."""
+    num_sampled: int
+    """Samples of this session."""
+    num_tokens: int
+    """Response tokens of this session."""
+
+
+def evaluate(
+    *,
+    engine: RolloutEngine,
+    renderer: Renderer,
+    verifier: Verifier,
+    problems: Sequence[Problem],
+    settings: EvaluationConfig,
+    spec: EvaluationSpec,
+    folder: Path,
+    on_progress: Callable[[EvaluationProgress], None],
+) -> None:
+    """Sample what is missing, verify it as it arrives, and append it.
+
+    Killed at any point, the same call goes on: every (problem, sample) is stored exactly once.
+
+    Args:
+        engine: holds the model's weights.
+        renderer: prompts.
+        verifier: verdicts.
+        problems: the benchmark.
+        settings: n and the sampling.
+        spec: what the folder is going to hold.
+        folder: where samples are appended.
+        on_progress: called after each chunk.
+
+    Raises:
+        ConfigError: the folder holds an evaluation made differently.
+        VerifierError: the verifier failed on too many samples.
+    """
+    store = SampleStore(folder, spec)
+    total = len(problems) * settings.num_samples
+    try:
+        chunks = missing_chunks(problems, settings, store.done)
+        requests = [
+            SampleRequest(key, renderer.render(chunk.problem), len(chunk.samples)) for key, chunk in enumerate(chunks)
+        ]
+        sampling = SamplingSettings(settings.temperature, settings.max_tokens, settings.top_p)
+        correct = sampled = tokens = errors = 0
+        for key, completions in engine.generate(requests, sampling):
+            samples = verified(chunks[key], completions, verifier)
+            store.append(samples)
+            sampled += len(samples)
+            correct += sum(sample.status is Status.CORRECT for sample in samples)
+            errors += sum(sample.status is Status.ERROR for sample in samples)
+            tokens += sum(sample.num_tokens for sample in samples)
+            if errors > MAX_ERROR_SHARE * total:
+                raise VerifierError(f"the verifier failed on {errors} samples", where=str(folder))
+            on_progress(EvaluationProgress(len(store.done), total, correct, sampled, tokens))
+    finally:
+        store.close()
+
+
+def missing_chunks(
+    problems: Sequence[Problem], settings: EvaluationConfig, done: set[tuple[str, int]]
+) -> list[Chunk]:
+    """What is still to sample, cut by (problem, chunk).
+
+    Chunks of one problem are neighbours, so that its prompt is prefilled once and found in
+    the prefix cache by the rest.
+    """
+    chunks = []
+    for problem in problems:
+        missing = [i for i in range(settings.num_samples) if (problem.id, i) not in done]
+        for start in range(0, len(missing), settings.chunk_size):
+            chunks.append(Chunk(problem, tuple(missing[start : start + settings.chunk_size])))
+    return chunks
+
+
+def verified(chunk: Chunk, completions: Sequence[Completion], verifier: Verifier) -> list[Sample]:
+    """Judge the completions of one chunk."""
+    samples = []
+    for index, completion in zip(chunk.samples, completions, strict=True):
+        verdict = verifier.verify(chunk.problem, completion.text, completion.finish_reason)
+        samples.append(
+            Sample(
+                problem=chunk.problem.id,
+                sample=index,
+                score=verdict.score,
+                status=verdict.status,
+                answer=verdict.answer,
+                text=completion.text,
+                num_tokens=len(completion.response_tokens),
+                finish_reason=completion.finish_reason,
+            )
+        )
+    return samples

@@ -1,0 +1,239 @@
+"""What is drawn, as plain data: one description serves the print figure, the page and the CSV."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from rlvr.eval.compare import Comparison
+from rlvr.eval.coverage import HISTOGRAM_LABELS
+from rlvr.eval.report.labels import GUESS_STYLE, label, percent, style_of
+from rlvr.eval.statistics import Interval, is_high_variance
+
+Values = tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """One line. Empty bounds mean no band."""
+
+    name: str
+    style: int
+    """Index into the palette; 0 is the base."""
+    x: Values
+    y: Values
+    low: Values = ()
+    high: Values = ()
+    inner_low: Values = ()
+    """A second, narrower band."""
+    inner_high: Values = ()
+    dotted: bool = False
+    faint: Values = ()
+    """The unsmoothed values behind a smoothed line."""
+
+
+@dataclass(frozen=True, slots=True)
+class LineChart:
+    """Lines over k (log-2 axis) or over training steps (linear axis)."""
+
+    slug: str
+    """File name and anchor."""
+    title: str
+    caption: str
+    x_label: str
+    y_label: str
+    series: tuple[Series, ...]
+    log2_x: bool = False
+    y_range: tuple[float, float] | None = None
+    zero_line: bool = False
+    high_variance_from: float | None = None
+    """Everything right of this x is marked as of high variance."""
+    marks: Mapping[float, str] = field(default_factory=dict)
+    """Vertical lines with their text, by x."""
+
+
+@dataclass(frozen=True, slots=True)
+class DotChart:
+    """One estimate with its interval per row."""
+
+    slug: str
+    title: str
+    caption: str
+    x_label: str
+    rows: tuple[tuple[str, int, Interval], ...]
+    """(name, style, value) from top to bottom."""
+
+
+@dataclass(frozen=True, slots=True)
+class BarChart:
+    """Groups of upright bars: one group per category, one bar per series."""
+
+    slug: str
+    title: str
+    caption: str
+    x_label: str
+    y_label: str
+    categories: tuple[str, ...]
+    series: tuple[tuple[str, int, Values], ...]
+    """(name, style, one value per category)."""
+
+
+@dataclass(frozen=True, slots=True)
+class StackChart:
+    """One full-width bar per row, divided into parts."""
+
+    slug: str
+    title: str
+    caption: str
+    parts: tuple[str, ...]
+    colours: tuple[str, ...]
+    rows: tuple[tuple[str, Values], ...]
+    unit: str
+
+
+MAX_DOUBLE_BANDS = 2
+"""With more models than this, only the simultaneous bands are drawn."""
+
+Chart = LineChart | DotChart | BarChart | StackChart
+
+
+def comparison_charts(comparison: Comparison) -> dict[str, Chart]:
+    """The charts of the comparison by slug; those without data are left out."""
+    charts: list[Chart] = [pass_at_k_chart(comparison)]
+    if comparison.against_base:
+        charts += [difference_chart(comparison), gap_chart(comparison), coverage_chart(comparison)]
+    charts.append(histogram_chart(comparison))
+    return {chart.slug: chart for chart in charts}
+
+
+def pass_at_k_chart(comparison: Comparison) -> LineChart:
+    """pass@k of all models with intervals, and the guess baseline."""
+    ks = tuple(float(k) for k in comparison.ks)
+    series = [
+        Series(
+            label(model.name),
+            style_of(i),
+            ks,
+            _t(model.curve.estimate),
+            _t(model.curve.low),
+            _t(model.curve.high),
+        )
+        for i, model in enumerate(comparison.models)
+    ]
+    if comparison.guess[-1] > 0:
+        series.append(Series("Blind guessing", GUESS_STYLE, ks, _t(comparison.guess), dotted=True))
+    return LineChart(
+        "pass_at_k",
+        "pass@k",
+        f"Share of the {comparison.num_problems} problems solved by at least one of k samples (unbiased estimate "
+        f"from n = {comparison.num_samples}). Bands: {percent(comparison.level)} at each k, from resampling "
+        "problems and the samples within them.",
+        "k, samples per problem",
+        "pass@k",
+        tuple(series),
+        log2_x=True,
+        y_range=(0.0, 1.0),
+        high_variance_from=_high_variance_from(comparison),
+    )
+
+
+def difference_chart(comparison: Comparison) -> LineChart:
+    """Model minus base per k, with the simultaneous and the pointwise band."""
+    ks = tuple(float(k) for k in comparison.ks)
+    few = len(comparison.against_base) <= MAX_DOUBLE_BANDS
+    series = tuple(
+        Series(
+            f"{label(each.name)} − {label(comparison.base.name)}",
+            style_of(i),
+            ks,
+            _t(each.difference.estimate),
+            _t(each.difference.band_low),
+            _t(each.difference.band_high),
+            _t(each.difference.low) if few else (),
+            _t(each.difference.high) if few else (),
+        )
+        for i, each in enumerate(comparison.against_base, start=1)
+    )
+    level = percent(comparison.level)
+    return LineChart(
+        "paired_difference",
+        "Paired difference to the base",
+        "pass@k of the trained model minus that of the base on the same problems. Where the band lies wholly on one "
+        f"side of zero, the data show a difference. {'Pale' if few else 'Bands'}: {level} for all k at once"
+        + (f"; darker: {level} at each k alone." if few else "."),
+        "k, samples per problem",
+        "difference in pass@k",
+        series,
+        log2_x=True,
+        zero_line=True,
+        high_variance_from=_high_variance_from(comparison),
+    )
+
+
+def gap_chart(comparison: Comparison) -> DotChart:
+    """Sampling-efficiency gap per model."""
+    rows = [(f"{label(comparison.base.name)} itself", 0, comparison.base_gap)]
+    rows += [
+        (label(each.name), style_of(i), each.gap) for i, each in enumerate(comparison.against_base, start=1)
+    ]
+    return DotChart(
+        "sampling_efficiency_gap",
+        "Sampling-efficiency gap",
+        f"ΔSE = pass@{comparison.gap_k} of the base − pass@1 of the model: what the base reaches with "
+        f"{comparison.gap_k} samples and the model still misses with one. Lower is better. Bars: "
+        f"{percent(comparison.level)} intervals.",
+        "percentage points",
+        tuple(rows),
+    )
+
+
+COVERAGE_PARTS = ("Solved by both", "Trained model only", "Base only", "Neither")
+COVERAGE_COLOURS = ("#a9c7de", "#e69f00", "#59636b", "#dcdcdc")
+"""Dark grey is the base, as everywhere; no other colour here stands for a model elsewhere."""
+
+
+def coverage_chart(comparison: Comparison) -> StackChart:
+    """Problems by who solves them."""
+    rows = tuple(
+        (
+            label(each.name),
+            tuple(float(each.coverage.counts[s]) for s in ("both", "rl_only", "base_only", "neither")),
+        )
+        for each in comparison.against_base
+    )
+    return StackChart(
+        "coverage",
+        "Coverage of solved problems",
+        f"A problem counts as solved if at least one of {comparison.num_samples} samples is correct.",
+        COVERAGE_PARTS,
+        COVERAGE_COLOURS,
+        rows,
+        "problems",
+    )
+
+
+def histogram_chart(comparison: Comparison) -> BarChart:
+    """Share of problems per accuracy bin, base and trained models side by side."""
+    series = tuple(
+        (label(model.name), style_of(i), _t(100 * model.histogram / comparison.num_problems))
+        for i, model in enumerate(comparison.models)
+    )
+    return BarChart(
+        "accuracy_histogram",
+        "Accuracy per problem",
+        "How often a problem is solved, over all its samples. The outer bins are the problems never solved and "
+        "always solved.",
+        "share of correct samples, c / n",
+        "problems, %",
+        HISTOGRAM_LABELS,
+        series,
+    )
+
+
+def _high_variance_from(comparison: Comparison) -> float | None:
+    noisy = any(is_high_variance(k, comparison.num_samples) for k in comparison.ks)
+    return comparison.num_samples / 2 if noisy and len(comparison.ks) > 1 else None
+
+
+def _t(values: Iterable[float]) -> Values:
+    return tuple(float(value) for value in values)

@@ -1,0 +1,265 @@
+"""Charts as inline SVG for the page: drawn twice, for a wide and for a narrow screen.
+
+Colours come from the page's style sheet (``.s0`` … ``.s7``), so that they follow the
+reader's light or dark setting.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+from itertools import pairwise
+
+from rlvr.eval.report import svg
+from rlvr.eval.report.charts import BarChart, Chart, DotChart, LineChart, Series, StackChart
+from rlvr.eval.report.draw_print import MANY_POINTS, text_colour
+from rlvr.eval.report.labels import number, significant
+
+WIDE, NARROW = 760.0, 360.0
+CLEAR_BANDS = 4
+"""With more bands than this they are drawn paler; pointing at a name in the legend singles one out."""
+
+
+def draw(chart: Chart, small: bool = False) -> str:
+    """Legend and drawings of a chart; ``small`` charts share a row of the page."""
+    widths = (NARROW,) if small else (WIDE, NARROW)
+    drawings = "".join(
+        _draw(chart, w, "only" if small else "wide" if w == WIDE else "narrow") for w in widths
+    )
+    return legend(chart) + drawings
+
+
+def _draw(chart: Chart, width: float, css: str) -> str:
+    match chart:
+        case LineChart():
+            return draw_lines(chart, width, css)
+        case DotChart():
+            return draw_dots(chart, width, css)
+        case BarChart():
+            return draw_bars(chart, width, css)
+        case StackChart():
+            return draw_stack(chart, width, css)
+
+
+def legend(chart: Chart) -> str:
+    """What the colours mean, where there is more than one."""
+    match chart:
+        case LineChart():
+            keys = [(series.name, _line_key(series)) for series in chart.series]
+        case BarChart():
+            keys = [(name, f'<span class="swatch s{style}"></span>') for name, style, _ in chart.series]
+        case StackChart():
+            keys = [
+                (part, f'<span class="swatch" style="background:{colour}"></span>')
+                for part, colour in zip(chart.parts, chart.colours, strict=True)
+            ]
+        case DotChart():
+            keys = []
+    if len(keys) < 2:
+        return ""
+    names = (f'<span data-series="{i}">{key}{escape(name)}</span>' for i, (name, key) in enumerate(keys))
+    return f'<div class="legend">{"".join(names)}</div>'
+
+
+def _line_key(series: Series) -> str:
+    dotted = " dotted" if series.dotted else ""
+    shape = "" if series.dotted or len(series.x) > MANY_POINTS else svg.marker(13, 6, series.style)
+    stroke = svg.line(0, 6, 26, 6, f"line s{series.style}{dotted}")
+    return f'<svg class="key" viewBox="0 0 26 12" aria-hidden="true">{stroke}{shape}</svg>'
+
+
+def draw_lines(chart: LineChart, width: float, css: str) -> str:
+    """Lines with bands, on a log-2 or a linear axis."""
+    height = 0.54 * width if width == WIDE else 270.0 if chart.log2_x else 210.0
+    unit = chart.y_label if chart.log2_x else ""  # training panels carry their unit in the heading
+    frame = svg.Frame(
+        width, height, 62 if unit else 48, 12, 20 if chart.high_variance_from is not None else 10, 40
+    )
+    low, high = y_limits(chart)
+    y_ticks = svg.nice_ticks(low, high, 5 if width == WIDE else 4)
+    xs = sorted({x for series in chart.series for x in series.x})
+    pad = 14.0
+    scale = svg.log2 if chart.log2_x else svg.linear
+    x_at = scale(xs[0], xs[-1], frame.left + pad, frame.x_end - pad)
+    y_at = svg.linear(low, high, frame.y_end, frame.top)
+    x_ticks = xs if chart.log2_x else svg.nice_ticks(xs[0], xs[-1], 7 if width == WIDE else 4)
+    parts = [_shade(chart, frame, x_at)]
+    parts += _axes(frame, x_at, y_at, x_ticks, y_ticks, chart.x_label, unit)
+    if chart.zero_line:
+        parts.append(svg.line(frame.left, y_at(0), frame.x_end, y_at(0), "zero"))
+    crowded = " crowded" if sum(bool(series.low) for series in chart.series) > CLEAR_BANDS else ""
+    for layer, css_layer in ((_bands, f"bands{crowded}"), (_strokes, "strokes")):
+        parts += [
+            f'<g class="{css_layer}" data-series="{i}">{layer(series, x_at, y_at)}</g>'
+            for i, series in enumerate(chart.series)
+        ]
+    parts += _hover_zones(chart, frame, xs, x_at)
+    return svg.drawing(width, height, css, f"{chart.title}: {chart.y_label} over {chart.x_label}", parts)
+
+
+def y_limits(chart: LineChart) -> tuple[float, float]:
+    """The axis range: as given, or the data with a small margin, not below zero without need."""
+    if chart.y_range:
+        return chart.y_range
+    values = [v for s in chart.series for column in (s.y, s.low, s.high, s.faint) for v in column]
+    low, high = min(values), max(values)
+    if chart.zero_line:
+        low, high = min(low, 0.0), max(high, 0.0)
+    margin = 0.06 * (high - low) or 0.05 * abs(high) or 1.0
+    return (max(0.0, low - margin) if low >= 0 else low - margin), high + margin
+
+
+def _shade(chart: LineChart, frame: svg.Frame, x_at: svg.Scale) -> str:
+    if chart.high_variance_from is None:
+        return ""
+    left = x_at(chart.high_variance_from)
+    return svg.rect(left, frame.top, frame.x_end - left, frame.y_end - frame.top, "shade") + svg.text(
+        frame.x_end, frame.top - 6, "k > n/2: high variance", "note end"
+    )
+
+
+def _axes(
+    frame: svg.Frame,
+    x_at: svg.Scale,
+    y_at: svg.Scale,
+    x_ticks: Sequence[float],
+    y_ticks: Sequence[float],
+    x_label: str,
+    y_label: str,
+) -> list[str]:
+    parts = []
+    for tick in y_ticks:
+        parts.append(svg.line(frame.left, y_at(tick), frame.x_end, y_at(tick), "grid"))
+        parts.append(svg.text(frame.left - 8, y_at(tick) + 4, svg.tick_text(tick, y_ticks), "tick end"))
+    for tick in x_ticks:
+        parts.append(svg.line(x_at(tick), frame.y_end, x_at(tick), frame.y_end + 4, "axis"))
+        parts.append(svg.text(x_at(tick), frame.y_end + 17, f"{tick:,g}", "tick middle"))
+    parts.append(svg.line(frame.left, frame.y_end, frame.x_end, frame.y_end, "axis"))
+    parts.append(svg.text((frame.left + frame.x_end) / 2, frame.height - 5, x_label, "axis-label middle"))
+    parts.append(svg.text(12, (frame.top + frame.y_end) / 2, y_label, "axis-label middle", rotate=-90))
+    return parts
+
+
+def _bands(series: Series, x_at: svg.Scale, y_at: svg.Scale) -> str:
+    xs = [x_at(x) for x in series.x]
+    parts = ""
+    for low, high in ((series.low, series.high), (series.inner_low, series.inner_high)):
+        if low:
+            parts += svg.band(xs, [y_at(v) for v in low], [y_at(v) for v in high], f"band s{series.style}")
+    if series.faint:
+        parts += svg.path(zip(xs, (y_at(v) for v in series.faint), strict=True), f"faint s{series.style}")
+    return parts
+
+
+def _strokes(series: Series, x_at: svg.Scale, y_at: svg.Scale) -> str:
+    points = [(x_at(x), y_at(y)) for x, y in zip(series.x, series.y, strict=True)]
+    stroke = svg.path(points, f"line s{series.style}{' dotted' if series.dotted else ''}")
+    if series.dotted or len(points) > MANY_POINTS:
+        return stroke
+    return stroke + "".join(svg.marker(x, y, series.style) for x, y in points)
+
+
+def _hover_zones(chart: LineChart, frame: svg.Frame, xs: Sequence[float], x_at: svg.Scale) -> list[str]:
+    at = [x_at(x) for x in xs]
+    edges = [frame.left, *((a + b) / 2 for a, b in pairwise(at)), frame.x_end]
+    name = "k" if chart.log2_x else "step"
+    zones = []
+    for i, x in enumerate(xs):
+        lines = [
+            f"{name} = {x:g}",
+            *(_reading(series, x, chart.log2_x) for series in chart.series if x in series.x),
+        ]
+        box = (edges[i], frame.top, edges[i + 1] - edges[i], frame.y_end - frame.top)
+        zones.append(svg.hover(*box, lines, rule_x=at[i]))
+    return zones
+
+
+def _reading(series: Series, x: float, probability: bool) -> str:
+    i = series.x.index(x)
+    show = number if probability else significant
+    ends = f" [{show(series.low[i])}, {show(series.high[i])}]" if series.low else ""
+    return f"{series.name}: {show(series.y[i])}{ends}"
+
+
+def draw_dots(chart: DotChart, width: float, css: str) -> str:
+    """One interval per row, named on the left."""
+    pitch, left = 38.0, 118.0 if width == WIDE else 92.0
+    frame = svg.Frame(width, 58 + pitch * len(chart.rows), left, 22, 10, 42)
+    low, high = min(v.low for _, _, v in chart.rows), max(v.high for _, _, v in chart.rows)
+    margin = 0.05 * (high - low) or 1.0
+    x_at = svg.linear(low - margin, high + margin, frame.left, frame.x_end)
+    ticks = svg.nice_ticks(low - margin, high + margin, 7 if width == WIDE else 4)
+    parts = []
+    for tick in ticks:
+        parts.append(svg.line(x_at(tick), frame.top, x_at(tick), frame.y_end, "grid"))
+        parts.append(svg.text(x_at(tick), frame.y_end + 17, svg.tick_text(tick, ticks), "tick middle"))
+    parts.append(svg.line(frame.left, frame.y_end, frame.x_end, frame.y_end, "axis"))
+    parts.append(
+        svg.text((frame.left + frame.x_end) / 2, frame.height - 5, chart.x_label, "axis-label middle")
+    )
+    for i, (name, style, value) in enumerate(chart.rows):
+        y = frame.top + pitch * (i + 0.6)
+        parts.append(svg.text(frame.left - 12, y + 4, name, "row end"))
+        parts.append(svg.line(x_at(value.low), y, x_at(value.high), y, f"interval s{style}"))
+        parts.append(svg.marker(x_at(value.estimate), y, style))
+        parts.append(svg.text(x_at(value.estimate), y - 9, number(value.estimate, 1), "value middle"))
+        ends = f"[{number(value.low, 1)}, {number(value.high, 1)}]"
+        reading = [name, f"{number(value.estimate, 1)} {ends} {chart.x_label}"]
+        parts.append(svg.hover(frame.left, y - pitch / 2, frame.x_end - frame.left, pitch, reading))
+    return svg.drawing(width, frame.height, css, chart.title, parts)
+
+
+def draw_bars(chart: BarChart, width: float, css: str) -> str:
+    """Groups of upright bars."""
+    wide = width == WIDE
+    frame = svg.Frame(width, 330 if wide else 285, 46, 8, 10, 52 if wide else 80)
+    top = max(v for _, _, values in chart.series for v in values) * 1.06 or 1.0
+    y_at = svg.linear(0, top, frame.y_end, frame.top)
+    ticks = svg.nice_ticks(0, top, 5)
+    pitch = (frame.x_end - frame.left) / len(chart.categories)
+    bar = 0.8 * pitch / len(chart.series)
+    parts = []
+    for tick in ticks:
+        parts.append(svg.line(frame.left, y_at(tick), frame.x_end, y_at(tick), "grid"))
+        parts.append(svg.text(frame.left - 8, y_at(tick) + 4, svg.tick_text(tick, ticks), "tick end"))
+    for i, category in enumerate(chart.categories):
+        start = frame.left + pitch * i
+        if wide:
+            parts.append(svg.text(start + pitch / 2, frame.y_end + 17, category, "tick fine middle"))
+        else:
+            parts.append(
+                svg.text(start + pitch / 2 + 4, frame.y_end + 12, category, "tick fine end", rotate=-55)
+            )
+        for j, (_, style, values) in enumerate(chart.series):
+            x, y = start + 0.1 * pitch + bar * j, y_at(values[i])
+            parts.append(svg.rect(x, y, bar - 0.6, frame.y_end - y, f"bar s{style}"))
+        reading = [f"accuracy {category}", *(f"{name}: {number(v[i], 1)} %" for name, _, v in chart.series)]
+        parts.append(svg.hover(start, frame.top, pitch, frame.y_end - frame.top, reading))
+    parts.append(svg.line(frame.left, frame.y_end, frame.x_end, frame.y_end, "axis"))
+    parts.append(
+        svg.text((frame.left + frame.x_end) / 2, frame.height - 5, chart.x_label, "axis-label middle")
+    )
+    parts.append(svg.text(12, (frame.top + frame.y_end) / 2, chart.y_label, "axis-label middle", rotate=-90))
+    return svg.drawing(width, frame.height, css, chart.title, parts)
+
+
+def draw_stack(chart: StackChart, width: float, css: str) -> str:
+    """One divided bar per row."""
+    pitch, left = 46.0, 118.0 if width == WIDE else 82.0
+    height = 8 + pitch * len(chart.rows)
+    parts = []
+    for i, (name, values) in enumerate(chart.rows):
+        y, x, total = 6 + pitch * i, left, sum(values) or 1.0
+        parts.append(svg.text(left - 12, y + 20, name, "row end"))
+        for part, colour, value in zip(chart.parts, chart.colours, values, strict=True):
+            length = (width - left - 4) * value / total
+            parts.append(svg.rect(x, y, length, 30, "part", f' fill="{colour}"'))
+            written = significant(value)
+            if length > 9 * len(written) + 6:
+                css_text = "inside dark-text" if text_colour(colour) == "#111111" else "inside light-text"
+                parts.append(svg.text(x + length / 2, y + 20, written, f"{css_text} middle"))
+            reading = [f"{name}, {part.lower()}", f"{written} {chart.unit} ({100 * value / total:.1f} %)"]
+            if value:
+                parts.append(svg.hover(x, y, length, 30, reading))
+            x += length
+    return svg.drawing(width, height, css, chart.title, parts)

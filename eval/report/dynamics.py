@@ -1,0 +1,107 @@
+"""Charts of the training runs, from the rows of ``metrics.jsonl``."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+from rlvr.eval.report.charts import Chart, LineChart, Series, StackChart
+from rlvr.eval.report.labels import label, style_of
+from rlvr.eval.report.results import MetricRow
+
+PANELS = {
+    "reward/mean": ("Reward", "mean verifier score"),
+    "response/length_mean": ("Response length", "tokens, mean"),
+    "policy/entropy": ("Policy entropy", "nats per token"),
+    "mismatch/logprob_abs_mean": ("Trainer against engine", "mean |Δ log p| per token"),
+    "policy/approximate_kl": ("KL to the rollout policy", "approximate, nats per token"),
+    "policy/clip_share": ("Clipped tokens", "share"),
+    "policy/grad_norm": ("Gradient norm", "before clipping"),
+    "reward/uniform_group_share": ("Groups without a signal", "share, all right or all wrong"),
+    "response/truncated_share": ("Cut-off responses", "share of rollouts"),
+    "verify/unparsed": ("Unparsed answers", "share of rollouts"),
+    "verify/error": ("Verifier errors", "share of rollouts"),
+    "sync/probe_max_abs": ("Weight-update probe", "largest |Δ log p|"),
+    "throughput/rollouts_per_second": ("Throughput", "rollouts per second"),
+}
+"""Metric → title and unit, in the order of the page."""
+
+TIME_PARTS = {
+    "time/rollout": "Rollout",
+    "time/verify": "Verification",
+    "time/learn": "Learning",
+    "time/sync": "Weight update",
+}
+TIME_COLOURS = ("#0072b2", "#e69f00", "#d55e00", "#009e73", "#c9c9c9")
+SMOOTHING = 20
+"""A smoothed line averages over 1/20 of the run, centred."""
+MAX_POINTS = 240
+"""Points drawn per line; longer runs are thinned evenly, after smoothing."""
+
+
+def dynamics_charts(metrics: Mapping[str, Sequence[MetricRow]]) -> dict[str, Chart]:
+    """One chart per known metric that some run recorded, and the split of the time."""
+    charts: dict[str, Chart] = {}
+    for key, (title, unit) in PANELS.items():
+        series = [
+            smoothed(label(run), style_of(index), *points)
+            for index, (run, rows) in enumerate(metrics.items(), start=1)
+            if (points := recorded(rows, key))[0]
+        ]
+        if series:
+            slug = "training_" + key.replace("/", "_")
+            charts[slug] = LineChart(slug, title, key, "step", unit, tuple(series))
+    if (split := time_split(metrics)) is not None:
+        charts[split.slug] = split
+    return charts
+
+
+def recorded(rows: Sequence[MetricRow], key: str) -> tuple[list[float], list[float]]:
+    """Steps and values at which a metric was recorded and finite."""
+    pairs = [
+        (float(row["step"]), float(row[key]))
+        for row in rows
+        if "step" in row and isinstance(row.get(key), (int, float)) and math.isfinite(row[key])
+    ]
+    return [x for x, _ in pairs], [y for _, y in pairs]
+
+
+def smoothed(name: str, style: int, x: Sequence[float], y: Sequence[float]) -> Series:
+    """A line of centred means, with the values themselves behind it."""
+    half = len(y) // (2 * SMOOTHING)
+    means = [_mean(y[max(0, i - half) : i + half + 1]) for i in range(len(y))]
+    keep = range(0, len(y), -(-len(y) // MAX_POINTS))
+    return Series(
+        name,
+        style,
+        x=tuple(x[i] for i in keep),
+        y=tuple(means[i] for i in keep),
+        faint=tuple(y[i] for i in keep) if half else (),
+    )
+
+
+def time_split(metrics: Mapping[str, Sequence[MetricRow]]) -> StackChart | None:
+    """Mean seconds per step by stage; None if no run measured them."""
+    rows = []
+    for run, recorded_rows in metrics.items():
+        parts = [_mean(recorded(recorded_rows, key)[1]) for key in TIME_PARTS]
+        total = _mean(recorded(recorded_rows, "time/step")[1])
+        if sum(parts) > 0:
+            rows.append((label(run), (*parts, max(0.0, total - sum(parts)))))
+    if not rows:
+        return None
+    used = [i for i in range(len(TIME_COLOURS)) if any(values[i] > 0 for _, values in rows)]
+    names = (*TIME_PARTS.values(), "Other")
+    return StackChart(
+        "training_time",
+        "Where the time of a step goes",
+        "Mean seconds per step.",
+        tuple(names[i] for i in used),
+        tuple(TIME_COLOURS[i] for i in used),
+        tuple((name, tuple(values[i] for i in used)) for name, values in rows),
+        "s",
+    )
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values) if values else 0.0

@@ -1,0 +1,168 @@
+"""What the intervals say, in words: computed from the numbers, never written by hand.
+
+A direction is claimed only where the interval of the difference excludes zero; otherwise
+the sentence says that the data cannot tell.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rlvr.eval.compare import AgainstBase, Comparison
+from rlvr.eval.report.labels import label, number, p_value, percent
+from rlvr.eval.statistics import TOLERANCE, Interval, is_high_variance
+from rlvr.eval.store import Evaluation
+from rlvr.records import Status
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """Sentences of the summary."""
+
+    models: dict[str, list[str]]
+    """By model name, the base left out."""
+    caveats: list[str]
+    """What holds for all of them, and what the data do not show."""
+
+
+def findings(comparison: Comparison, evaluations: Sequence[Evaluation]) -> Findings:
+    """Put a comparison into words."""
+    models = {}
+    for index, each in enumerate(comparison.against_base, start=1):
+        sentences = [change(comparison, index, k) for k in headline_ks(comparison)]
+        models[each.name] = [
+            *sentences,
+            crossing_sentence(comparison, each),
+            coverage_sentence(comparison, each),
+        ]
+    return Findings(models, caveats(comparison, evaluations))
+
+
+def headline_ks(comparison: Comparison) -> tuple[int, ...]:
+    """K = 1, the largest k that n supports well (k <= n/2), and the largest k."""
+    steady = [k for k in comparison.ks if not is_high_variance(k, comparison.num_samples)]
+    return tuple(sorted({1, *steady[-1:], comparison.ks[-1]}))
+
+
+def headline(comparison: Comparison, index: int) -> str:
+    """A model in one line: its direction at the smallest and at the largest k."""
+    difference = comparison.against_base[index - 1].difference
+    ends = [f"{direction(difference.at(k))} at k = {k}" for k in dict.fromkeys((1, comparison.ks[-1]))]
+    return f"{label(comparison.models[index].name)}: {', '.join(ends)}"
+
+
+def direction(difference: Interval) -> str:
+    """What a paired interval shows."""
+    if not difference.excludes_zero:
+        return "no difference shown"
+    return "better than the base" if difference.estimate > 0 else "worse than the base"
+
+
+def change(comparison: Comparison, index: int, k: int) -> str:
+    """One sentence on the difference between a model and the base at one k."""
+    name = label(comparison.models[index].name)
+    base, model = (comparison.models[i].curve.at(k).estimate for i in (0, index))
+    difference = comparison.against_base[index - 1].difference.at(k)
+    span = f"{number(difference.estimate, signed=True)}, {interval_words(difference, comparison.level)}"
+    if not difference.excludes_zero:
+        return (
+            f"pass@{k} is {number(model)} for {name} and {number(base)} for the base ({span}): "
+            "the data cannot tell this difference from zero."
+        )
+    verb = "raises" if difference.estimate > 0 else "lowers"
+    steady = (
+        " This k exceeds n/2, where the estimate has high variance."
+        if is_high_variance(k, comparison.num_samples)
+        else ""
+    )
+    return f"{name} {verb} pass@{k} from {number(base)} to {number(model)} ({span}).{steady}"
+
+
+def interval_words(value: Interval, level: float, digits: int = 3) -> str:
+    """``95 % interval +0.11 to +0.17``."""
+    low, high = (number(end, digits, signed=True) for end in (value.low, value.high))
+    return f"{percent(level)} interval {low} to {high}"
+
+
+def crossing_sentence(comparison: Comparison, each: AgainstBase) -> str:
+    """Whether and where the two curves cross, and how sure that is."""
+    name, largest, cross = label(each.name), comparison.ks[-1], each.crossing
+    if cross.k is None:
+        how_often = (
+            f"they do cross in {percent(cross.probability)} of the resamples" if cross.probability else ""
+        )
+        return f"The curves do not cross up to k = {largest}: {'; '.join(filter(None, [course(each), how_often]))}."
+    share = f"{percent(cross.probability)} of the resamples"
+    ends = f"{cross.low or f'beyond {largest}'} to {cross.high or f'none up to {largest}'}"
+    first = each.difference.first_below()
+    sure = (
+        f"The simultaneous band lies wholly below zero from k = {first}."
+        if first is not None
+        else "From there on the simultaneous band includes zero: the data do not establish that the base overtakes."
+    )
+    return (
+        f"The curves cross at k = {cross.k} ({percent(comparison.level)} interval {ends}; {share} cross): "
+        f"from there {name} falls behind the base. {sure}"
+    )
+
+
+def course(each: AgainstBase) -> str:
+    """How two curves run that do not cross downwards."""
+    name, ahead, behind = (
+        label(each.name),
+        each.difference.estimate > TOLERANCE,
+        each.difference.estimate < -TOLERANCE,
+    )
+    if ahead.any() and behind.any():
+        return f"{name} is behind the base at first and ahead of it later"
+    if ahead.any():
+        return f"{name} is nowhere behind the base"
+    return (
+        f"{name} is nowhere ahead of the base"
+        if behind.any()
+        else f"{name} and the base are level throughout"
+    )
+
+
+def coverage_sentence(comparison: Comparison, each: AgainstBase) -> str:
+    """Which problems only one side solves, and whether the imbalance could be chance."""
+    counts, name = each.coverage.counts, label(each.name)
+    adjusted = f", {p_value(each.holm_p)} after Holm" if len(comparison.against_base) > 1 else ""
+    return (
+        f"Of {comparison.num_problems} problems, {counts['both']} are solved by both (at least once in n samples), "
+        f"{counts['base_only']} only by the base, {counts['rl_only']} only by {name} and {counts['neither']} by neither "
+        f"(exact McNemar test {p_value(each.mcnemar_p)}{adjusted})."
+    )
+
+
+def caveats(comparison: Comparison, evaluations: Sequence[Evaluation]) -> list[str]:
+    """What a reader must know before quoting a number."""
+    n, largest = comparison.num_samples, comparison.ks[-1]
+    lines = [
+        "The intervals cover the choice of problems and the sampling of answers. Each trained model is one "
+        "training run: training noise is not included, and another seed may give another curve.",
+        "Intervals of single numbers hold for one k chosen beforehand; for reading along the curve use the "
+        "simultaneous band.",
+    ]
+    if is_high_variance(largest, n):
+        lines.append(
+            f"n is {n}: above k = {n // 2} the estimates have high variance. "
+            f"For a firm pass@{largest}, draw at least {2 * largest} samples a problem."
+        )
+    if comparison.guess[-1] > 0:
+        lines.append(f"Blind guessing would reach {number(comparison.guess[-1])} at k = {largest}.")
+    if any((model.curve.high - model.curve.low < TOLERANCE).any() for model in comparison.models):
+        lines.append(
+            "Some intervals have no width, because all problems agree there. That is a limit of the bootstrap, "
+            f"not certainty: {comparison.num_problems} problems that agree still leave room for about "
+            f"{percent(min(1.0, 3 / comparison.num_problems), 1)} that would not."
+        )
+    if rare := [f"{len(m.rarely_solved)} for {label(m.name)}" for m in comparison.models if m.rarely_solved]:
+        lines.append(
+            f"Problems solved only once or twice in {n} samples: {', '.join(rare)}. "
+            "Each rests on one or two verdicts and deserves to be read."
+        )
+    if lost := sum(evaluation.status_counts.get(Status.ERROR.value, 0) for evaluation in evaluations):
+        lines.append(f"{lost} samples were lost to errors of the verifier and count for neither side.")
+    return lines

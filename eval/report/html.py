@@ -1,0 +1,70 @@
+"""Pieces of HTML. Text is escaped here and nowhere else; only ``Markup`` passes as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from html import escape
+
+
+class Markup(str):
+    """A string that is already HTML."""
+
+    __slots__ = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A table cell whose order is not that of its text."""
+
+    text: str
+    order: float
+
+
+def render(value: object) -> str:
+    """Any value as HTML: escaped unless it is Markup."""
+    return str(value) if isinstance(value, Markup) else escape(str(value))
+
+
+def element(tag: str, *children: object, css: str = "", **attributes: str) -> Markup:
+    """``<tag class=css …>children</tag>``; children and attribute values are escaped."""
+    given = ({"class": css} if css else {}) | {key.rstrip("_"): value for key, value in attributes.items()}
+    written = "".join(f' {key}="{escape(value)}"' for key, value in given.items())
+    return Markup(f"<{tag}{written}>{join(children)}</{tag}>")
+
+
+def join(parts: Iterable[object]) -> Markup:
+    """Pieces one after the other."""
+    return Markup("".join(render(part) for part in parts))
+
+
+def table(headers: Sequence[str], rows: Sequence[Sequence[object]], *, sortable: bool = True) -> Markup:
+    """A table with its first column as row heads; columns sort on a click of their head."""
+    head = element("tr", *(element("th", name, scope="col") for name in headers))
+    body = [element("tr", *(_cell(value, first=i == 0) for i, value in enumerate(row))) for row in rows]
+    css = "sortable" if sortable and len(rows) > 1 else ""
+    inner = element("table", element("thead", head), element("tbody", *body), css=css)
+    return element("div", inner, css="table")
+
+
+def _cell(value: object, *, first: bool) -> Markup:
+    tag, order = ("th" if first else "td"), {}
+    if isinstance(value, Cell):
+        order, value = {"data-order": repr(value.order)}, value.text
+    scope = {"scope": "row"} if first else {}
+    return element(tag, value, **scope, **order)
+
+
+def details(title: str, *children: object) -> Markup:
+    """A fold that opens on a click (and in print)."""
+    return element("details", element("summary", title), *children)
+
+
+def section(anchor: str, title: str, *children: object) -> Markup:
+    """A headed section with an anchor."""
+    return element("section", element("h2", title), *children, id=anchor)
+
+
+def id_list(ids: Sequence[str]) -> Markup:
+    """Problem ids, as many as there are."""
+    return element("p", *(element("code", problem_id, css="id") for problem_id in ids), css="ids")

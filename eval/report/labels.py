@@ -1,0 +1,112 @@
+"""Names, colours and numbers as a reader sees them."""
+
+from __future__ import annotations
+
+import math
+from datetime import datetime
+from typing import Any
+
+from rlvr.eval.statistics import Interval
+
+DISPLAY_NAMES = {
+    "base": "Base",
+    "ppo": "PPO",
+    "grpo": "GRPO",
+    "rloo": "RLOO",
+    "remax": "ReMax",
+    "reinforce_pp": "Reinforce++",
+    "dapo": "DAPO",
+}
+"""How the algorithms are written in their papers; other names stay as they are."""
+
+COLOURS = ("#4d4d4d", "#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c6d31")
+"""Okabe and Ito's colour-blind-safe palette; the base is grey, the models trained from it coloured."""
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+"""Matplotlib markers in the same order, so that colour never carries the meaning alone."""
+
+GUESS_STYLE = 7
+"""The last colour is kept for the guess baseline."""
+
+
+def style_of(index: int) -> int:
+    """Palette index of the model at this position: 0 for the base, then 1 to 6 over and over."""
+    return 0 if index == 0 else 1 + (index - 1) % (GUESS_STYLE - 1)
+
+
+def label(name: str) -> str:
+    """A model's or algorithm's name for display."""
+    return DISPLAY_NAMES.get(name, name)
+
+
+def number(value: float, digits: int = 3, signed: bool = False) -> str:
+    """A number with a true minus sign; a rounded zero has no sign of its own."""
+    text = f"{value:+.{digits}f}" if signed else f"{value:.{digits}f}"
+    if float(text) == 0:
+        text = f"{0:.{digits}f}"
+    return text.replace("-", "−")
+
+
+def bracket(value: Interval, digits: int = 3, signed: bool = False) -> str:
+    """``0.551 [0.524, 0.578]``."""
+    parts = [number(part, digits, signed) for part in (value.estimate, value.low, value.high)]
+    return f"{parts[0]} [{parts[1]}, {parts[2]}]"
+
+
+def significant(value: float) -> str:
+    """Four significant digits for quantities of unknown scale; plain where that is readable."""
+    if not math.isfinite(value):
+        return str(value)
+    if value == 0:
+        return "0"
+    if 1e-3 <= abs(value) < 1e6:
+        return f"{value:,.4g}".replace("-", "−") if abs(value) < 1e4 else f"{value:,.0f}".replace("-", "−")
+    return f"{value:.2e}".replace("-", "−")
+
+
+def p_value(value: float) -> str:
+    """``p = 0.034``, or ``p < 0.001``."""
+    text = "p < 0.001" if value < 0.001 else f"p = {value:.3f}"
+    return text.replace(" ", "\N{NO-BREAK SPACE}")
+
+
+def percent(share: float, digits: int = 0) -> str:
+    """``95 %`` with a space that does not break; never 0 % or 100 % for what is only close to it."""
+    least = 10.0**-digits
+    value = 100 * share
+    if 0 < value <= least / 2:
+        return f"under {least:.{digits}f}\N{NO-BREAK SPACE}%"
+    if 100 - least / 2 <= value < 100:
+        return f"over {100 - least:.{digits}f}\N{NO-BREAK SPACE}%"
+    return f"{value:.{digits}f}\N{NO-BREAK SPACE}%"
+
+
+def duration(seconds: float) -> str:
+    """``2 h 05 min``, ``7 min 11 s`` or ``4.2 s``."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def moment(value: Any) -> str:
+    """An ISO date and time as ``2026-01-05 10:00 UTC``; anything else as it is."""
+    try:
+        when = datetime.fromisoformat(str(value))
+    except ValueError:
+        return str(value)
+    if len(str(value)) <= len("2026-01-05"):
+        return str(value)
+    return f"{when:%Y-%m-%d %H:%M %Z}".strip()
+
+
+def plain(value: Any) -> str:
+    """Any configuration value as one line of text."""
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {plain(each)}" for key, each in value.items())
+    if isinstance(value, (list, tuple)):
+        return ", ".join(plain(each) for each in value)
+    return str(value)

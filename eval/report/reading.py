@@ -1,0 +1,130 @@
+"""The sections made of text: samples to read, and provenance."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from rlvr.eval.compare import Comparison
+from rlvr.eval.report.html import Markup, element, section, table
+from rlvr.eval.report.labels import duration, label, plain, style_of
+from rlvr.eval.report.results import StudyResults
+from rlvr.eval.report.samples import Example, Responses
+from rlvr.eval.store import Sample
+from rlvr.records import Status
+
+MAX_TEXT = 6000
+"""Characters of a response shown; the whole of it lies in ``samples.jsonl``."""
+VERDICT_WORDS = {
+    Status.CORRECT: "✓ correct",
+    Status.INCORRECT: "✗ incorrect",
+    Status.UNPARSED: "? no answer found",
+    Status.TIMEOUT: "⏱ timed out",
+    Status.ERROR: "verifier error",
+}
+
+
+def samples_section(shown: Sequence[Example]) -> Markup | None:
+    """A few problems with a correct and an incorrect response of each model."""
+    if not shown:
+        return None
+    lead = element(
+        "p",
+        "Of each kind of response the one with the lowest sample index is shown: not picked by hand.",
+        css="small",
+    )
+    return section("samples", "Samples to read", lead, *(example_card(example) for example in shown))
+
+
+def example_card(example: Example) -> Markup:
+    """One problem."""
+    problem = example.problem
+    prompt = "\n\n".join(
+        message["content"] if len(problem.prompt) == 1 else f"[{message['role']}] {message['content']}"
+        for message in problem.prompt
+    )
+    columns = [model_column(responses, index) for index, responses in enumerate(example.responses)]
+    return element(
+        "article",
+        element("h3", example.reason),
+        element(
+            "p",
+            element("code", problem.id, css="id"),
+            " Ground truth: ",
+            element("strong", problem.ground_truth),
+        ),
+        element("pre", prompt, css="prompt"),
+        element("div", *columns, css="columns"),
+        css="card example",
+    )
+
+
+def model_column(responses: Responses, index: int) -> Markup:
+    """One model's responses to the problem."""
+    count = f"{responses.num_correct} of {responses.num_samples} correct"
+    title = element(
+        "h4",
+        element("span", css=f"swatch s{style_of(index)}"),
+        label(responses.model),
+        element("span", count, css="count"),
+    )
+    shown = [response(sample) for sample in (responses.correct, responses.incorrect) if sample is not None]
+    return element("div", title, *shown, css="column")
+
+
+def response(sample: Sample) -> Markup:
+    """A response with its verdict."""
+    body = (
+        sample.text
+        if len(sample.text) <= MAX_TEXT
+        else sample.text[:MAX_TEXT] + f"\n… ({len(sample.text):,} characters)"
+    )
+    cut = ", cut off" if sample.finish_reason == "length" else ""
+    answer = f"answer {sample.answer}, " if sample.answer is not None else ""
+    meta = f"{answer}{sample.num_tokens} tokens{cut}, sample {sample.sample}"
+    css = "right" if sample.status is Status.CORRECT else "wrong"
+    head = element(
+        "p",
+        element("span", VERDICT_WORDS[sample.status], css=f"chip {css}"),
+        element("span", meta, css="small"),
+    )
+    return element("div", head, element("pre", body), css="response")
+
+
+def provenance_section(results: StudyResults, comparison: Comparison) -> Markup:
+    """Everything needed to make the numbers again."""
+    spec = results.evaluations[0].spec
+    measured = {
+        "benchmark": spec.benchmark,
+        "problems": f"{comparison.num_problems}, sha256 {spec.problems_sha256}",
+        "samples per problem": spec.num_samples,
+        "prompt template": spec.prompt_template,
+        "sampling": spec.sampling,
+        "verifier": spec.verifier,
+        "evaluation seed": spec.seed,
+        "chance level": spec.chance_level,
+        "bootstrap": f"{comparison.num_resamples:,} resamples of problems, samples redrawn within, seed {comparison.seed}",
+    }
+    models = {
+        label(e.name): f"{e.spec.model_path}, sha256 {e.spec.model_sha256}" for e in results.evaluations
+    }
+    groups: list[Markup] = []
+    for title, values in (("Run", results.provenance), ("Measurement", measured), ("Models", models)):
+        if rows := list(flat(values)):
+            groups += [element("h3", title), table(["", "value"], rows, sortable=False)]
+    return section("provenance", "Provenance", *groups)
+
+
+def flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[list[str]]:
+    """Rows of a nested mapping; nothing for what is empty."""
+    for key, value in values.items():
+        name = f"{prefix}{key}".replace("_", " ")
+        if isinstance(value, Mapping):
+            if key == "wall_seconds":
+                yield from (
+                    [f"wall time, {stage}", duration(float(seconds))] for stage, seconds in value.items()
+                )
+            else:
+                yield from flat(value, f"{prefix}{key}: ")
+        elif value is not None and value != "":
+            yield [name, plain(value)]

@@ -1,0 +1,41 @@
+"""What the paper reports, to stand beside a run's own numbers.
+
+Source: "Does Reinforcement Learning Really Incentivize Reasoning Capacity in LLMs Beyond
+the Base Model?", arXiv 2504.13837, v5, Table 3: Qwen2.5-7B, pass@1 and pass@256 in percent.
+Another model, other problems and another prompt: for orientation, never for comparison.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+SOURCE = "arXiv 2504.13837 (v5), Table 3: Qwen2.5-7B trained on Omni-MATH-Rule"
+BENCHMARKS = ("Omni-MATH train", "Omni-MATH test", "MATH500")
+NOTE = (
+    "The paper's text gives ΔSE as 43.9 (GRPO) to 42.6 (RLOO); its own table, from which the numbers here "
+    "are computed, gives 44.0 (GRPO), 41.0 (RLOO) and up to 45.3 (ReMax) on the Omni-MATH test split. On MATH500 "
+    "every RL model exceeds the base at k = 256: the crossing is absent there."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ReferenceRow:
+    """One algorithm of the paper: (pass@1, pass@256) per benchmark, in percent."""
+
+    name: str
+    cells: tuple[tuple[float, float], tuple[float, float], tuple[float, float]]
+
+    def gap(self, benchmark: int) -> float:
+        """ΔSE = pass@256(base) − pass@1(this row), in points, from the table's own numbers."""
+        return TABLE[0].cells[benchmark][1] - self.cells[benchmark][0]
+
+
+TABLE = (
+    ReferenceRow("base", ((9.9, 67.2), (10.2, 69.1), (34.5, 96.2))),
+    ReferenceRow("grpo", ((26.1, 66.3), (25.1, 68.3), (74.4, 97.2))),
+    ReferenceRow("ppo", ((27.2, 65.8), (26.8, 69.2), (75.2, 97.2))),
+    ReferenceRow("remax", ((24.4, 65.5), (23.8, 67.5), (73.5, 96.6))),
+    ReferenceRow("rloo", ((28.6, 66.4), (28.1, 69.2), (75.0, 97.4))),
+    ReferenceRow("reinforce_pp", ((28.2, 67.7), (28.0, 69.7), (75.4, 96.8))),
+    ReferenceRow("dapo", ((31.4, 66.1), (26.5, 67.0), (75.6, 96.4))),
+)

@@ -1,0 +1,282 @@
+"""The report end to end on a small study: files, schema, escaping, absent sections, wording."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from dataclasses import asdict, replace
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from rlvr.errors import ConfigError
+from rlvr.eval.compare import Comparison, compare, table_lines
+from rlvr.eval.report import StudyResults, write_report
+from rlvr.eval.report.findings import findings
+from rlvr.eval.report.html import Markup, element
+from rlvr.eval.report.labels import number, percent
+from rlvr.eval.report.reference import TABLE
+from rlvr.eval.store import (
+    SAMPLES_FILE,
+    SPEC_FILE,
+    Evaluation,
+    EvaluationSpec,
+    Sample,
+    load_evaluation,
+    write_json,
+)
+from rlvr.records import Problem, Status
+
+N = 8
+ATTACK = "</pre><script>alert('x')</script><img src=http://evil.example/x.png>"
+PROBLEMS = [
+    Problem(f"toy/test/{i}", ({"role": "user", "content": f"What is {i} + 1 <b>?</b>"},), "toy", str(i + 1))
+    for i in range(12)
+]
+
+
+def evaluation(folder: Path, name: str, correct: list[int], **changes: Any) -> Evaluation:
+    spec = EvaluationSpec(
+        model_name=name, model_path=f"runs/{name}", model_sha256="0" * 64, benchmark="toy", problems_sha256="1" * 64,
+        num_problems=len(PROBLEMS), num_samples=N, prompt_template="boxed", sampling={"temperature": 0.6, "top_p": 0.95},
+        verifier="math-1", seed=3, chance_level=0.05,
+    )  # fmt: skip
+    folder = folder / name
+    folder.mkdir(parents=True)
+    write_json(folder / SPEC_FILE, asdict(replace(spec, **changes)))
+    rows = [
+        Sample(
+            problem.id, s, float(s < c), Status.CORRECT if s < c else Status.INCORRECT, "1", ATTACK, 5, "stop"
+        )
+        for problem, c in zip(PROBLEMS, correct, strict=True)
+        for s in range(N)
+    ]
+    (folder / SAMPLES_FILE).write_text("".join(json.dumps(asdict(row)) + "\n" for row in rows))
+    return load_evaluation(folder, [problem.id for problem in PROBLEMS])
+
+
+@pytest.fixture(scope="module")
+def evaluations(tmp_path_factory: pytest.TempPathFactory) -> list[Evaluation]:
+    folder = tmp_path_factory.mktemp("evaluations")
+    return [
+        evaluation(folder, "base", [0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 8, 1]),
+        evaluation(folder, "grpo", [1, 0, 0, 5, 6, 7, 7, 8, 8, 8, 8, 0]),
+        evaluation(folder, "my_<model>", [0, 1, 2, 3, 3, 4, 4, 5, 5, 6, 8, 1]),
+    ]
+
+
+@pytest.fixture(scope="module")
+def comparison(evaluations: list[Evaluation]) -> Comparison:
+    return compare(evaluations, num_resamples=300)
+
+
+METRICS = {
+    "grpo": [
+        {
+            "step": s,
+            "reward/mean": 0.1 * s,
+            "policy/entropy": float("nan"),
+            "time/step": 2.0,
+            "time/rollout": 1.5,
+        }
+        for s in range(1, 6)
+    ]
+}
+PROVENANCE = {
+    "seed": 3,
+    "date": "2026-01-05T10:00:00Z",
+    "versions": {"numpy": np.__version__},
+    "git_commit": "abc",
+    "wall_seconds": {"train": 75.0, "evaluate": 1.5},
+}
+
+
+@pytest.fixture(scope="module")
+def written(
+    evaluations: list[Evaluation], comparison: Comparison, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    output = tmp_path_factory.mktemp("report")
+    study = StudyResults(evaluations, PROBLEMS, METRICS, PROVENANCE)
+    assert write_report(output, study, comparison) == output / "report.html"
+    return output
+
+
+class Page(HTMLParser):
+    """Tags with their attributes, section ids, and whether every tag was closed in order."""
+
+    VOID = ("meta", "img", "br", "link", "input")
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    @property
+    def sections(self) -> list[str | None]:
+        return [attributes.get("id") for tag, attributes in self.tags if tag == "section"]
+
+
+def test_every_figure_has_png_svg_and_csv(written: Path) -> None:
+    names = {path.stem for path in (written / "figures").iterdir()}
+    assert names == {
+        "pass_at_k", "paired_difference", "sampling_efficiency_gap", "coverage", "accuracy_histogram",
+        "training_reward_mean", "training_time",
+    }  # fmt: skip
+    for name in names:
+        assert (written / "figures" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+        assert "<svg" in (written / "figures" / f"{name}.svg").read_text()
+
+
+def test_csv_holds_the_numbers_of_the_curve(written: Path, comparison: Comparison) -> None:
+    with (written / "figures" / "pass_at_k.csv").open() as file:
+        rows = [row for row in csv.DictReader(file) if row["series"] == "GRPO"]
+    np.testing.assert_allclose([float(row["pass@k"]) for row in rows], comparison.models[1].curve.estimate)
+    np.testing.assert_allclose([float(row["low"]) for row in rows], comparison.models[1].curve.low)
+
+
+def test_summary_has_the_agreed_schema(written: Path, comparison: Comparison) -> None:
+    summary = json.loads((written / "summary.json").read_text())
+    assert summary["k"] == [1, 2, 4, 8]
+    for model in ("base", "grpo", "my_<model>"):
+        for key in ("pass_at_k", "ci_low", "ci_high"):
+            assert len(summary["models"][model][key]) == 4
+    assert summary["models"]["base"]["pass_at_k"][0] == pytest.approx(34 / 96)
+    assert summary["models"]["base"]["pass_at_k"][-1] == pytest.approx(11 / 12)
+    assert summary["sampling_efficiency_gap"]["grpo"] == pytest.approx(100 * (11 / 12 - 58 / 96))
+    assert summary["crossing_k"] == {"grpo": 4, "my_<model>": None}
+    assert summary["coverage"]["grpo"] == {"both": 8, "base_only": 3, "rl_only": 1, "neither": 0}
+    assert summary["wall_seconds"] == {"train": 75.0, "evaluate": 1.5}
+    assert (summary["seed"], summary["versions"]) == (3, {"numpy": np.__version__})
+    assert summary["mcnemar_p"]["grpo"] == pytest.approx(0.625)
+    assert summary["provenance"] == {"git_commit": "abc"}
+    assert (
+        summary["paired_difference"]["grpo"]["band_low"][0]
+        <= summary["paired_difference"]["grpo"]["ci_low"][0]
+    )
+
+
+def test_page_is_well_formed_and_has_every_section(written: Path) -> None:
+    page = Page((written / "report.html").read_text())
+    assert page.open == []
+    assert page.sections == [
+        "summary", "pass-at-k", "difference", "gap", "coverage", "accuracy", "training", "samples", "provenance",
+    ]  # fmt: skip
+    links = [attributes["href"] for tag, attributes in page.tags if tag == "a"]
+    assert links == [f"#{section}" for section in page.sections]
+
+
+def test_model_output_is_text_and_nothing_else(written: Path) -> None:
+    text = (written / "report.html").read_text()
+    page = Page(text)
+    assert ATTACK not in text
+    assert "&lt;script&gt;alert(&#x27;x&#x27;)&lt;/script&gt;" in text
+    assert "What is 1 + 1 &lt;b&gt;?&lt;/b&gt;" in text
+    assert [tag for tag, _ in page.tags].count("script") == 1
+    assert not [tag for tag, _ in page.tags if tag in ("img", "b", "model")]
+
+
+def test_page_loads_nothing(written: Path) -> None:
+    text = (written / "report.html").read_text()
+    for tag, attributes in Page(text).tags:
+        assert not {"src", "srcset", "data", "action", "xlink:href", "poster"} & set(attributes), (
+            tag,
+            attributes,
+        )
+        assert (attributes.get("href") or "#").startswith("#")
+        assert tag not in ("link", "iframe", "object", "embed", "base")
+    style = re.search(r"<style>(.*?)</style>", text, re.DOTALL)
+    assert style is not None
+    assert "url(" not in style[1]
+    assert "@import" not in style[1]
+
+
+def test_sections_without_data_are_absent(evaluations: list[Evaluation], tmp_path: Path) -> None:
+    alone = write_report(
+        tmp_path / "alone", StudyResults(evaluations[:1]), compare(evaluations[:1], num_resamples=50)
+    )
+    page = Page(alone.read_text())
+    assert page.sections == ["summary", "pass-at-k", "accuracy", "provenance"]
+    assert {path.stem for path in (tmp_path / "alone" / "figures").iterdir()} == {
+        "pass_at_k",
+        "accuracy_histogram",
+    }
+    assert json.loads((tmp_path / "alone" / "summary.json").read_text())["coverage"] == {}
+
+
+def test_unlike_evaluations_are_refused(evaluations: list[Evaluation], tmp_path: Path) -> None:
+    other = evaluation(tmp_path, "ppo", [1] * 12, prompt_template="plain")
+    with pytest.raises(ConfigError, match="prompt_template"):
+        write_report(tmp_path / "report", StudyResults([evaluations[0], other]))
+    assert not (tmp_path / "report").exists()
+
+
+def test_two_models_of_one_name_are_refused(evaluations: list[Evaluation]) -> None:
+    with pytest.raises(ConfigError, match="different names"):
+        compare([evaluations[0], evaluations[0]], num_resamples=10)
+
+
+@pytest.mark.parametrize("ks", [(2, 4), (1, 4, 2), (1, 1, 2), ()])
+def test_odd_grids_are_refused(evaluations: list[Evaluation], ks: tuple[int, ...]) -> None:
+    with pytest.raises(ConfigError, match="ascend from 1"):
+        compare(evaluations, ks=ks, num_resamples=10)
+
+
+def test_words_claim_only_what_the_intervals_show(
+    evaluations: list[Evaluation], comparison: Comparison
+) -> None:
+    found = findings(comparison, evaluations)
+    first, *_, cross, coverage = found.models["grpo"]
+    assert first.startswith(
+        "GRPO raises pass@1 from 0.354 to 0.604 (+0.250, 95\N{NO-BREAK SPACE}% interval +0."
+    )
+    assert "the data cannot tell this difference from zero" in found.models["grpo"][-3]
+    assert cross.startswith("The curves cross at k = 4 (")
+    assert "the data do not establish" in cross
+    assert "8 are solved by both (at least once in n samples), 3 only by the base, 1 only by GRPO" in coverage
+    assert "do not cross up to k = 8" in found.models["my_<model>"][-2]
+    caveats = " ".join(found.caveats)
+    for phrase in ("one training run", "draw at least 16 samples", "Blind guessing would reach 0.337"):
+        assert phrase in caveats
+
+
+def test_terminal_table_is_aligned(comparison: Comparison) -> None:
+    lines = table_lines(comparison)
+    assert lines[0].split() == ["pass@1", "pass@2", "pass@4", "pass@8"]
+    assert lines[2].startswith("base")
+    assert "0.354 [" in lines[2]
+    assert any(line.startswith("grpo − base") and "+0.250 [" in line for line in lines)
+    assert len({len(line) for line in lines[:-1]}) == 1
+    assert lines[-1].startswith("12 problems × 8 samples")
+
+
+def test_reference_table_matches_its_own_gaps() -> None:
+    gaps = {row.name: round(row.gap(1), 1) for row in TABLE}
+    assert (gaps["grpo"], gaps["rloo"], gaps["dapo"], gaps["remax"]) == (44.0, 41.0, 42.6, 45.3)
+
+
+def test_only_markup_passes_unescaped() -> None:
+    assert element("p", "<i>", Markup("<i>"), title='"') == '<p title="&quot;">&lt;i&gt;<i></p>'
+
+
+def test_numbers_for_readers() -> None:
+    assert number(-0.0001, signed=True) == "0.000"
+    assert number(-0.25, 2) == "−0.25"
+    assert [percent(share).replace("\N{NO-BREAK SPACE}", "") for share in (0, 0.001, 0.5, 0.9999, 1)] == [
+        "0%", "under 1%", "50%", "over 99%", "100%",
+    ]  # fmt: skip
