@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass
 
 from rlvr.eval.compare import Comparison
 from rlvr.eval.coverage import HISTOGRAM_LABELS
@@ -48,8 +48,6 @@ class LineChart:
     zero_line: bool = False
     high_variance_from: float | None = None
     """Everything right of this x is marked as of high variance."""
-    marks: Mapping[float, str] = field(default_factory=dict)
-    """Vertical lines with their text, by x."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ PANELS = {
     "response/length_mean": ("Response length", "tokens, mean"),
     "policy/entropy": ("Policy entropy", "nats per token"),
     "mismatch/logprob_abs_mean": ("Trainer against engine", "mean |Δ log p| per token"),
-    "policy/approximate_kl": ("KL to the rollout policy", "approximate, nats per token"),
+    "policy/approximate_kl": ("KL to the old policy", "nats per token"),
     "policy/clip_share": ("Clipped tokens", "share"),
     "policy/grad_norm": ("Gradient norm", "before clipping"),
     "reward/uniform_group_share": ("Groups without a signal", "share, all right or all wrong"),
@@ -27,12 +27,12 @@ PANELS = {
 """Metric → title and unit, in the order of the page."""
 
 TIME_PARTS = {
-    "time/rollout": "Rollout",
-    "time/verify": "Verification",
+    "time/rollout": "Rollout and verification",
     "time/learn": "Learning",
     "time/sync": "Weight update",
 }
-TIME_COLOURS = ("#0072b2", "#e69f00", "#d55e00", "#009e73", "#c9c9c9")
+"""Stages that follow one another; ``time/verify`` overlaps with sampling and lies within the rollout."""
+TIME_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#c9c9c9")
 SMOOTHING = 20
 """A smoothed line averages over 1/20 of the run, centred."""
 MAX_POINTS = 240
@@ -40,7 +40,7 @@ MAX_POINTS = 240
 
 
 def dynamics_charts(metrics: Mapping[str, Sequence[MetricRow]]) -> dict[str, Chart]:
-    """One chart per known metric that some run recorded, and the split of the time."""
+    """One chart per known metric that some run recorded and that left zero, and the split of the time."""
     charts: dict[str, Chart] = {}
     for key, (title, unit) in PANELS.items():
         series = [
@@ -48,12 +48,18 @@ def dynamics_charts(metrics: Mapping[str, Sequence[MetricRow]]) -> dict[str, Cha
             for index, (run, rows) in enumerate(metrics.items(), start=1)
             if (points := recorded(rows, key))[0]
         ]
-        if series:
+        if any(value != 0 for each in series for value in (*each.y, *each.faint)):
             slug = "training_" + key.replace("/", "_")
             charts[slug] = LineChart(slug, title, key, "step", unit, tuple(series))
     if (split := time_split(metrics)) is not None:
         charts[split.slug] = split
     return charts
+
+
+def zero_throughout(metrics: Mapping[str, Sequence[MetricRow]]) -> list[str]:
+    """Titles of the metrics that were recorded and never left zero: a sentence says it, no chart."""
+    values = {key: [y for rows in metrics.values() for y in recorded(rows, key)[1]] for key in PANELS}
+    return [PANELS[key][0] for key, ys in values.items() if ys and not any(ys)]
 
 
 def recorded(rows: Sequence[MetricRow], key: str) -> tuple[list[float], list[float]]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from rlvr.eval.compare import Comparison
 from rlvr.eval.report import reading, sections
 from rlvr.eval.report.charts import Chart
+from rlvr.eval.report.dynamics import zero_throughout
 from rlvr.eval.report.findings import Findings
 from rlvr.eval.report.html import Markup, element, join
 from rlvr.eval.report.labels import moment
@@ -44,7 +45,7 @@ def page(
         "gap": sections.gap_section(comparison, charts),
         "coverage": sections.coverage_section(comparison, charts),
         "accuracy": sections.histogram_section(comparison, charts, results.evaluations),
-        "training": sections.dynamics_section(training),
+        "training": sections.dynamics_section(training, zero_throughout(results.metrics)),
         "samples": reading.samples_section(examples(results, comparison)),
         "provenance": reading.provenance_section(results, comparison),
     }

@@ -260,7 +260,7 @@ def histogram_section(
     )
 
 
-def dynamics_section(charts: Mapping[str, Chart]) -> Markup | None:
+def dynamics_section(charts: Mapping[str, Chart], zeros: Sequence[str]) -> Markup | None:
     """The training runs over their steps."""
     lines = [chart for slug, chart in charts.items() if slug != "training_time"]
     if not charts:
@@ -278,6 +278,8 @@ def dynamics_section(charts: Mapping[str, Chart]) -> Markup | None:
         ]
     if "training_time" in charts:
         parts.append(figure(charts["training_time"], heading=True))
+    if zeros:
+        parts.append(element("p", f"Zero at every step: {', '.join(zeros)}.", css="small"))
     return section("training", "Training", *parts)
 
 

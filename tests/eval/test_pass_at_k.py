@@ -70,7 +70,7 @@ def test_is_unbiased_where_the_plug_in_is_not() -> None:
 @pytest.mark.parametrize(("n", "c", "ks"), [(4, 1, [8]), ([8, 4], [1, 1], [1, 8])])
 def test_refuses_k_above_n(n: object, c: object, ks: list[int]) -> None:
     with pytest.raises(ConfigError, match="pass@8 cannot be estimated from 4 samples"):
-        pass_at_k(n, [c] if isinstance(c, int) else c, ks)  # type: ignore[arg-type, list-item]
+        pass_at_k(n, [c] if isinstance(c, int) else c, ks)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("n", "c", "ks"), [(4, 5, [1]), (4, -1, [1]), (4, 1, [0]), (4, 1, [])])

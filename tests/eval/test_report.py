@@ -80,6 +80,7 @@ METRICS = {
             "step": s,
             "reward/mean": 0.1 * s,
             "policy/entropy": float("nan"),
+            "verify/error": 0.0,
             "time/step": 2.0,
             "time/rollout": 1.5,
         }
@@ -204,6 +205,11 @@ def test_page_loads_nothing(written: Path) -> None:
     assert style is not None
     assert "url(" not in style[1]
     assert "@import" not in style[1]
+
+
+def test_metrics_that_never_leave_zero_are_said_and_not_drawn(written: Path) -> None:
+    assert "Zero at every step: Verifier errors." in (written / "report.html").read_text()
+    assert not (written / "figures" / "training_verify_error.png").exists()
 
 
 def test_sections_without_data_are_absent(evaluations: list[Evaluation], tmp_path: Path) -> None:

@@ -111,7 +111,8 @@ def test_pairing_narrows_the_difference() -> None:
     samples, correct = two_models()
     found = resample(samples, correct, KS, np.random.default_rng(0), num_resamples=2000)
     difference = paired_difference(found, 0, 1).at(1)
-    unpaired = np.hypot(*[curve(found, m).at(1).high - curve(found, m).at(1).low for m in (0, 1)][:2])
+    base, model = (curve(found, m).at(1) for m in (0, 1))
+    unpaired = np.hypot(base.high - base.low, model.high - model.low)
     assert difference.high - difference.low < 0.7 * unpaired
     assert difference.low > 0
     assert difference.excludes_zero
