@@ -73,7 +73,8 @@ def evaluate(
     try:
         chunks = missing_chunks(problems, settings, store.done)
         requests = [
-            SampleRequest(key, renderer.render(chunk.problem), len(chunk.samples)) for key, chunk in enumerate(chunks)
+            SampleRequest(key, renderer.render(chunk.problem), len(chunk.samples))
+            for key, chunk in enumerate(chunks)
         ]
         sampling = SamplingSettings(settings.temperature, settings.max_tokens, settings.top_p)
         correct = sampled = tokens = errors = 0

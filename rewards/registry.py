@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 
 from rlvr.errors import DataError
@@ -27,3 +28,9 @@ def verifier_for(problems: Sequence[Problem]) -> Verifier:
                 fix="reward_model.style must be 'rule' and ground_truth an integer",
             )
     return FinalAnswerVerifier()
+
+
+def chance_level(problems: Sequence[Problem]) -> float:
+    """Probability of being right by the best blind guess: the share of the commonest ground truth."""
+    counts = Counter(problem.ground_truth for problem in problems)
+    return max(counts.values()) / len(problems)

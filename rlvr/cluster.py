@@ -48,7 +48,8 @@ class Resources:
     def num_cpus(self) -> float:
         """CPUs of both pools."""
         return (
-            self.rollout_bundle["CPU"] * self.num_rollout_workers + self.learner_bundle["CPU"] * self.num_learners
+            self.rollout_bundle["CPU"] * self.num_rollout_workers
+            + self.learner_bundle["CPU"] * self.num_learners
         )
 
     @property
@@ -104,8 +105,19 @@ def plan_resources(rollout: RolloutConfig, learner: LearnerConfig | None) -> Res
     return Resources(rollout_bundle, rollout.num_workers, learner_bundle, num_learners)
 
 
+def check_plan(rollout: RolloutConfig, learner: LearnerConfig | None, cluster: ClusterConfig) -> None:
+    """Check the pools against this machine, without starting anything; a cluster is checked on joining.
+
+    Raises:
+        ConfigError: the pools ask for more GPUs than this machine has.
+    """
+    if cluster.address is None:
+        resolved = None if learner is None else resolve_learner(learner)
+        check_resources(cluster, plan_resources(resolve_rollout(rollout), resolved))
+
+
 def check_resources(cluster: ClusterConfig, needed: Resources) -> None:
-    """Refuse more GPUs than there are, before Ray starts (on a running cluster: before engines do).
+    """Refuse more GPUs than there are.
 
     Raises:
         ConfigError: the pools ask for more GPUs than this machine or cluster has.
@@ -125,8 +137,6 @@ def check_resources(cluster: ClusterConfig, needed: Resources) -> None:
 @contextmanager
 def ray_session(cluster: ClusterConfig, needed: Resources) -> Iterator[None]:
     """Start Ray on this machine, or join a cluster; end it with everything that it started."""
-    if cluster.address is None:
-        check_resources(cluster, needed)
     # Ray's default (15) would let any other process of the machine starve the workers.
     os.environ.setdefault("RAY_worker_niceness", "0")
     ray.init(
@@ -147,7 +157,9 @@ def ray_session(cluster: ClusterConfig, needed: Resources) -> Iterator[None]:
 
 
 @contextmanager
-def rollout_pool(model: str, rollout: RolloutConfig, cluster: ClusterConfig, seed: int) -> Iterator[RolloutPool]:
+def rollout_pool(
+    model: str, rollout: RolloutConfig, cluster: ClusterConfig, seed: int
+) -> Iterator[RolloutPool]:
     """A rollout pool alone, for evaluation."""
     rollout = resolve_rollout(rollout)
     with (
@@ -255,7 +267,9 @@ def _start_learners(
     seed: int,
 ) -> list[Any]:
     actors = [
-        _LearnerActor.options(**_actor_options(group, rank, learner.device, learner.threads_per_learner)).remote()
+        _LearnerActor.options(
+            **_actor_options(group, rank, learner.device, learner.threads_per_learner)
+        ).remote()
         for rank in range(learner.num_learners)
     ]
     [(address, port)] = _get([actors[0].rendezvous.remote()], "learner")
@@ -399,7 +413,9 @@ class _LearnerActor:
         self._learner = DeepSpeedLearner(options, policy_loss)
         self._rank = options.rank
 
-    def connect(self, backend: str, engines: Sequence[Any], engine_ranks: int, address: str, port: int) -> None:
+    def connect(
+        self, backend: str, engines: Sequence[Any], engine_ranks: int, address: str, port: int
+    ) -> None:
         from rlvr.rollout.weight_transfer import connect
 
         self._client = _SyncClient(engines, engine_ranks)

@@ -183,8 +183,12 @@ class LearnerConfig:
         )
         require_one_of(self.device, DEVICES, "learner.device")
         require_one_of(self.dtype, DTYPES, "learner.dtype")
-        require(self.zero_stage in range(4), f"ZeRO stage {self.zero_stage}", "learner.zero_stage", "0, 1, 2 or 3")
-        require(self.learning_rate >= 0, "the learning rate is negative", "learner.learning_rate", "0 or more")
+        require(
+            self.zero_stage in range(4), f"ZeRO stage {self.zero_stage}", "learner.zero_stage", "0, 1, 2 or 3"
+        )
+        require(
+            self.learning_rate >= 0, "the learning rate is negative", "learner.learning_rate", "0 or more"
+        )
 
 
 @dataclass
@@ -278,6 +282,16 @@ class ExperimentConfig:
 
 
 @dataclass
+class BenchmarkConfig:
+    """What is measured."""
+
+    name: str = "chains"
+    """``chains``: the generated family's test split; ``file``: your own problems."""
+    path: str | None = None
+    """JSONL or parquet file in verl's columns (``benchmark=file``)."""
+
+
+@dataclass
 class EvaluateConfig:
     """``rlvr evaluate``: one model on one benchmark."""
 
@@ -285,8 +299,7 @@ class EvaluateConfig:
     """Hugging Face folder, training run folder, or hub name."""
     name: str | None = None
     """The model's name in tables; null takes the folder's name."""
-    benchmark: str = "chains"
-    """``chains``, or a JSONL or parquet file in verl's columns."""
+    benchmark: BenchmarkConfig = field(default_factory=BenchmarkConfig)
     seed: int = 0
     num_samples: int | None = None
     """Short for ``evaluation.num_samples``."""
@@ -329,9 +342,9 @@ class PretrainConfig:
     max_grad_norm: float = 1.0
     num_tokens: int = 30_000_000
     """Budget over all processes, padding included."""
-    batch_tokens: int = 10_000
+    batch_tokens: int = 5_000
     """Tokens of one optimizer step on one process."""
-    report_every: int = 50
+    report_every: int = 100
     """Steps between progress lines."""
 
     def __post_init__(self) -> None:

@@ -119,7 +119,9 @@ class VLLMEngine:
 
     def _completions(self, request: SampleRequest, output: Any) -> tuple[int, list[Completion]]:
         samples = sorted(output.outputs, key=lambda sample: sample.index)
-        texts = self._tokenizer.batch_decode([sample.token_ids for sample in samples], skip_special_tokens=True)
+        texts = self._tokenizer.batch_decode(
+            [sample.token_ids for sample in samples], skip_special_tokens=True
+        )
         return request.key, [
             Completion(
                 prompt_tokens=request.prompt_tokens,

@@ -126,13 +126,19 @@ class HostTrainerEngine(TrainerWeightTransferEngine[HostTrainerInitInfo]):
 
     @classmethod
     def trainer_init(
-        cls, init_info: HostTrainerInitInfo, *, client: VLLMWeightSyncClient, source: WeightSource | None = None
+        cls,
+        init_info: HostTrainerInitInfo,
+        *,
+        client: VLLMWeightSyncClient,
+        source: WeightSource | None = None,
     ) -> Self:
         """Announce the parameter names to the engines."""
         assert source is not None
         engine = cls(client=client, source=source, is_sender=init_info.is_sender)
         if engine.is_sender:
-            client.init_weight_transfer_engine(asdict(HostInitInfo([meta.name for meta in source.metadata()])))
+            client.init_weight_transfer_engine(
+                asdict(HostInitInfo([meta.name for meta in source.metadata()]))
+            )
         return engine
 
     def send_weights(self) -> None:

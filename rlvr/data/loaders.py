@@ -12,9 +12,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from rlvr.config import ChainsConfig, DataConfig
+from rlvr.config import BenchmarkConfig, ChainsConfig, DataConfig
 from rlvr.data.chains import DATA_SOURCE, make_splits
-from rlvr.errors import DataError, did_you_mean
+from rlvr.errors import ConfigError, DataError
 from rlvr.records import Problem
 
 COLUMNS = ("data_source", "prompt", "ability", "reward_model", "extra_info")
@@ -26,21 +26,20 @@ def training_problems(config: DataConfig) -> list[Problem]:
     return load_problems(config.path) if config.path else generated(config.chains)[0]
 
 
-def benchmark_problems(benchmark: str, config: DataConfig) -> list[Problem]:
-    """The problems of a benchmark: ``chains`` (its test split), or a file.
+def benchmark_problems(benchmark: BenchmarkConfig, data: DataConfig) -> list[Problem]:
+    """The problems that are measured.
 
     Raises:
-        DataError: neither a known name nor a file.
+        DataError: no such file, or a malformed one.
+        ConfigError: ``benchmark=file`` without a path.
     """
-    if benchmark == DATA_SOURCE:
-        return generated(config.chains)[1]
-    if not Path(benchmark).exists() and not benchmark.endswith(FORMATS):
-        raise DataError(
-            f"unknown benchmark {benchmark!r}",
-            where="benchmark",
-            fix=f"{did_you_mean(benchmark, [DATA_SOURCE])}, or the path of a JSONL or parquet file",
+    if benchmark.name == DATA_SOURCE:
+        return generated(data.chains)[1]
+    if not benchmark.path:
+        raise ConfigError(
+            "benchmark=file needs a file", where="benchmark.path", fix="benchmark.path=FILE.jsonl"
         )
-    return load_problems(benchmark)
+    return load_problems(benchmark.path)
 
 
 def generated(config: ChainsConfig) -> tuple[list[Problem], list[Problem]]:
@@ -134,7 +133,9 @@ def parse_row(row: Any, where: str) -> Problem:
         'for example {"style": "rule", "ground_truth": "42"}',
     )
     check(
-        isinstance(extra, dict) and "index" in extra, "extra_info has no index", '{"split": "train", "index": 0}'
+        isinstance(extra, dict) and "index" in extra,
+        "extra_info has no index",
+        '{"split": "train", "index": 0}',
     )
     return Problem(
         id=f"{row['data_source']}/{extra.get('split', 'all')}/{extra['index']}",

@@ -26,7 +26,9 @@ class ChatRenderer:
             ModelError: it has none, or its template breaks the prefix rule.
         """
         if not tokenizer.chat_template:
-            raise ModelError("the tokenizer has no chat template", fix="add chat_template.jinja to the model folder")
+            raise ModelError(
+                "the tokenizer has no chat template", fix="add chat_template.jinja to the model folder"
+            )
         self._tokenizer = tokenizer
         check_prefix(tokenizer)
 
@@ -57,7 +59,9 @@ def load_renderer(model: str) -> ChatRenderer:
     try:
         tokenizer = AutoTokenizer.from_pretrained(model)
     except (OSError, ValueError) as error:
-        raise ModelError(f"the tokenizer cannot be loaded: {str(error).splitlines()[0]}", where=model) from error
+        raise ModelError(
+            f"the tokenizer cannot be loaded: {str(error).splitlines()[0]}", where=model
+        ) from error
     return ChatRenderer(tokenizer)
 
 
@@ -74,7 +78,9 @@ def check_model_folder(model: str) -> None:
             return
         raise ModelError("the model folder does not exist", where=model, fix="check model=…")
     if not (folder / "config.json").exists():
-        raise ModelError("the model folder has no config.json", where=model, fix="a Hugging Face model folder")
+        raise ModelError(
+            "the model folder has no config.json", where=model, fix="a Hugging Face model folder"
+        )
     if not any((folder / name).exists() for name in TOKENIZER_FILES):
         raise ModelError(
             "the model folder has no tokenizer",

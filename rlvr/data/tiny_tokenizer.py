@@ -27,7 +27,12 @@ CHAT_TEMPLATE = (
 def build_tokenizer(modulus: int) -> Qwen2Tokenizer:
     """Make the tokenizer for residues below ``modulus``."""
     tokenizer = Qwen2Tokenizer(
-        vocab={PAD: 0}, merges=[], unk_token=PAD, pad_token=PAD, eos_token=EOS, extra_special_tokens=[USER, ASSISTANT]
+        vocab={PAD: 0},
+        merges=[],
+        unk_token=PAD,
+        pad_token=PAD,
+        eos_token=EOS,
+        extra_special_tokens=[USER, ASSISTANT],
     )
     words = [*NAMES, *map(str, range(modulus)), *OPERATORS, "=", ";", "?", "#"]
     tokenizer.add_tokens([AddedToken(f" {word}", normalized=False) for word in words])

@@ -132,7 +132,9 @@ class DeepSpeedLearner:
             micro = minibatch.rows(rows or [0])
             weights = (micro.loss_weights if rows else micro.loss_weights * 0).to(self._device)
             logprobs, entropies = self._forward(micro)
-            old_logprobs = logprobs.detach() if micro.old_logprobs is None else micro.old_logprobs.to(self._device)
+            old_logprobs = (
+                logprobs.detach() if micro.old_logprobs is None else micro.old_logprobs.to(self._device)
+            )
             output = self._policy_loss(logprobs, old_logprobs, micro.advantages.to(self._device))
             loss = (output.loss * weights).sum()
             # DeepSpeed averages gradients over ranks; the objective is a sum over all rows.
@@ -141,7 +143,9 @@ class DeepSpeedLearner:
             counted = (weights > 0).double()
             mismatch = (old_logprobs - micro.rollout_logprobs.to(self._device)).abs()
             approximate_kl = old_logprobs - logprobs.detach()
-            for i, values in enumerate((entropies, output.clipped, output.ratio, approximate_kl, mismatch, 1)):
+            for i, values in enumerate(
+                (entropies, output.clipped, output.ratio, approximate_kl, mismatch, 1)
+            ):
                 sums[i] += (values * counted).sum().item()
             ratio_max = max(ratio_max, (output.ratio * counted).max().item())
         return sums, loss_sum, ratio_max

@@ -85,7 +85,9 @@ class TrainingProgress:
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
         """One update per step."""
         split = " ".join(
-            f"{stage} {metrics[f'time/{stage}']:.1f}" for stage in ("rollout", "learn", "sync") if f"time/{stage}" in metrics
+            f"{stage} {metrics[f'time/{stage}']:.1f}"
+            for stage in ("rollout", "learn", "sync")
+            if f"time/{stage}" in metrics
         )
         self._stage.update(
             step,

@@ -121,7 +121,9 @@ class Trackers:
             tracker.close()
 
 
-def make_trackers(folder: Path, config: TrackingConfig, resolved: dict[str, Any], *extra: Tracker) -> Trackers:
+def make_trackers(
+    folder: Path, config: TrackingConfig, resolved: dict[str, Any], *extra: Tracker
+) -> Trackers:
     """JSONL always, and what the config asks for; ``extra`` such as the progress display.
 
     Raises:

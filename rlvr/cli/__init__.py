@@ -1,0 +1,1 @@
+"""The ``rlvr`` command. The only place that imports Hydra and OmegaConf."""

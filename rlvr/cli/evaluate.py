@@ -1,0 +1,67 @@
+"""``rlvr evaluate``: measure pass@k of one model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from rlvr.cli import hydra_app
+from rlvr.cli.experiment import MODEL_FOLDER, run_evaluation
+from rlvr.config import EvaluateConfig
+from rlvr.data.loaders import benchmark_problems
+from rlvr.eval.compare import compare, table_lines
+from rlvr.eval.report.results import StudyResults
+from rlvr.eval.report.write import write_report
+from rlvr.provenance import provenance
+
+EXAMPLES = """\
+rlvr evaluate: sample n responses to every problem, verify them, report unbiased pass@k.
+
+Examples:
+  rlvr evaluate model=runs/tiny/model benchmark=chains num_samples=256
+  rlvr evaluate model=runs/tiny num_samples=16 data.chains.num_test=20      a quick look
+  rlvr evaluate model=Qwen/Qwen2.5-7B benchmark=file benchmark.path=test.jsonl
+
+Samples are appended as they come; the same command goes on after an interruption.
+"""
+
+
+def run(arguments: list[str]) -> None:
+    """Run the command."""
+    hydra_app.run("evaluate", EvaluateConfig, app, arguments, folder="evaluate", examples=EXAMPLES)
+
+
+def app(config: EvaluateConfig, resolved: dict[str, Any]) -> None:
+    """One evaluation: its table on stdout, its report in the run's folder."""
+    inner = Path(config.model) / MODEL_FOLDER
+    model = str(inner) if inner.exists() else config.model  # a training run's folder names its model
+    name = config.name or default_name(config.model)
+    problems = benchmark_problems(config.benchmark, config.data)
+    folder = Path(config.run.dir)
+    evaluation = run_evaluation(
+        model=model,
+        name=name,
+        benchmark=config.benchmark.name,
+        problems=problems,
+        settings=config.evaluation,
+        rollout=config.rollout,
+        cluster=config.cluster,
+        seed=config.seed,
+        folder=folder / "samples",
+    )
+    comparison = compare([evaluation], seed=config.seed)
+    results = StudyResults(
+        evaluations=[evaluation],
+        problems=problems,
+        provenance=provenance(resolved),
+        title=f"pass@k of {name}",
+    )
+    report = write_report(folder, results, comparison)
+    print("\n".join(table_lines(comparison)))
+    print(f"\nreport: {report}")
+
+
+def default_name(model: str) -> str:
+    """A model's short name: its folder's, or its run's for a folder called ``model``."""
+    path = Path(model)
+    return path.parent.name if path.name == MODEL_FOLDER and path.parent.name else path.name

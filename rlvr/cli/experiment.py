@@ -1,0 +1,220 @@
+"""What train, evaluate and study share: preparing, training and measuring one model."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from rlvr.cluster import check_plan, rollout_pool, training_pools
+from rlvr.config import ClusterConfig, EvaluationConfig, ExperimentConfig, RolloutConfig
+from rlvr.data.loaders import problems_hash, training_problems
+from rlvr.data.prompts import ChatRenderer, check_prompt_lengths, load_renderer, model_hash
+from rlvr.driver import train
+from rlvr.errors import ConfigError
+from rlvr.eval.evaluate import EvaluationProgress, evaluate
+from rlvr.eval.store import Evaluation, EvaluationSpec, SampleStore, load_evaluation, write_json
+from rlvr.protocols import Verifier
+from rlvr.provenance import provenance
+from rlvr.records import Problem
+from rlvr.rewards.registry import chance_level, verifier_for
+from rlvr.tracking.progress import StageProgress, TrainingProgress, say
+from rlvr.tracking.trackers import make_trackers
+
+CONFIG_FILE, TRAINED_FILE, MODEL_FOLDER = "config.json", "trained.json", "model"
+
+
+def claim_run(folder: Path, resolved: dict[str, Any]) -> None:
+    """Write the resolved config into the run's folder, or check that it is the one there.
+
+    Raises:
+        ConfigError: the folder belongs to a run with other settings; the differences are named.
+    """
+    path = folder / CONFIG_FILE
+    if path.exists():
+        differences = list(_differences(json.loads(path.read_text()), resolved))
+        if differences:
+            raise ConfigError(
+                f"{folder} holds a run with other settings:\n"
+                + "\n".join(f"    {line}" for line in differences[:12]),
+                where="run.dir",
+                fix=f"run.dir=ANOTHER_FOLDER, or delete {folder}",
+            )
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(path, resolved)
+
+
+def _differences(stored: Any, wanted: Any, key: str = "") -> list[str]:
+    if isinstance(stored, dict) and isinstance(wanted, dict):
+        lines = []
+        for name in sorted({*stored, *wanted}):
+            lines += _differences(stored.get(name), wanted.get(name), f"{key}.{name}" if key else name)
+        return lines
+    return [] if stored == wanted else [f"{key}: {stored!r} there, {wanted!r} now"]
+
+
+def check_training(config: ExperimentConfig) -> tuple[list[Problem], ChatRenderer, Verifier]:
+    """Load and check everything that training needs, before any engine starts.
+
+    Raises:
+        RlvrError: the first thing that is wrong.
+    """
+    check_plan(config.rollout, config.learner, config.cluster)
+    renderer = load_renderer(config.model)
+    problems = training_problems(config.data)
+    verifier = verifier_for(problems)
+    check_prompt_lengths(renderer, problems, config.rollout.max_prompt_tokens)
+    return problems, renderer, verifier
+
+
+def run_training(config: ExperimentConfig, resolved: dict[str, Any], name: str) -> Path:
+    """Train unless the run's folder already holds the trained model; return the model's folder."""
+    folder = Path(config.run.dir)
+    model = folder / MODEL_FOLDER
+    if (folder / TRAINED_FILE).exists():
+        say(f"train: {model} is already there, nothing to do")
+        return model
+    problems, renderer, verifier = check_training(config)
+    algorithm = config.build_algorithm()
+    say(
+        f"train: {name}, {config.train.num_steps} steps of {config.train.prompts_per_step} prompts × "
+        f"{algorithm.group_size}, {len(problems)} problems; starting Ray, vLLM and DeepSpeed"
+    )
+    started = time.monotonic()
+    tracker = make_trackers(
+        folder, config.tracking, resolved, TrainingProgress(f"train {name}", config.train.num_steps)
+    )
+    try:
+        with training_pools(
+            config.model,
+            config.rollout,
+            config.learner,
+            config.cluster,
+            algorithm.policy_loss,
+            config.train.temperature,
+            config.seed,
+        ) as (engine, learner):
+            say(f"train: engines ready after {time.monotonic() - started:.0f} s")
+            train(
+                config=config.train,
+                algorithm=algorithm,
+                engine=engine,
+                learner=learner,
+                verifier=verifier,
+                renderer=renderer,
+                problems=problems,
+                max_response_tokens=config.rollout.max_response_tokens,
+                seed=config.seed,
+                tracker=tracker,
+                num_logged_samples=config.tracking.num_logged_samples,
+                output=model,
+            )
+    finally:
+        tracker.close()
+    # Written last: a run that has this file is complete.
+    write_json(
+        folder / TRAINED_FILE,
+        {
+            **provenance(resolved),
+            "wall_seconds": round(time.monotonic() - started, 1),
+            "model_sha256": model_hash(str(model)),
+            "start_model_sha256": model_hash(config.model),
+        },
+    )
+    return model
+
+
+def run_evaluation(
+    *,
+    model: str,
+    name: str,
+    benchmark: str,
+    problems: list[Problem],
+    settings: EvaluationConfig,
+    rollout: RolloutConfig,
+    cluster: ClusterConfig,
+    seed: int,
+    folder: Path,
+) -> Evaluation:
+    """Measure one model; goes on where an earlier call stopped, and does nothing when it is done."""
+    check_plan(rollout, None, cluster)
+    renderer = load_renderer(model)
+    verifier = verifier_for(problems)
+    check_prompt_lengths(renderer, problems, rollout.max_prompt_tokens)
+    spec = EvaluationSpec(
+        model_name=name,
+        model_path=model,
+        model_sha256=model_hash(model),
+        benchmark=benchmark,
+        problems_sha256=problems_hash(problems),
+        num_problems=len(problems),
+        num_samples=settings.num_samples,
+        prompt_template=renderer.identity,
+        sampling={
+            "temperature": settings.temperature,
+            "top_p": settings.top_p,
+            "max_tokens": settings.max_tokens,
+        },
+        verifier=verifier.identity,
+        seed=seed,
+        chance_level=chance_level(problems),
+    )
+    total = len(problems) * settings.num_samples
+    store = SampleStore(folder, spec)
+    num_done = len(store.done)
+    store.close()
+    if num_done < total:
+        say(
+            f"evaluate {name}: {len(problems)} problems × {settings.num_samples} samples"
+            + (f", {num_done} already there" if num_done else "")
+            + "; starting vLLM"
+        )
+        started = time.monotonic()
+        # The engine must hold a prompt and a whole response of this evaluation.
+        sized = replace(rollout, max_response_tokens=settings.max_tokens)
+        with (
+            rollout_pool(model, sized, cluster, seed) as engine,
+            StageProgress(f"evaluate {name}", total) as progress,
+        ):
+            sampling_since = time.monotonic()
+
+            def show(now: EvaluationProgress) -> None:
+                rate = now.num_tokens / (time.monotonic() - sampling_since)
+                correct = now.num_correct / max(1, now.num_sampled)
+                progress.update(now.num_done, f"correct {correct:.3f}  {rate:,.0f} tok/s")
+
+            evaluate(
+                engine=engine,
+                renderer=renderer,
+                verifier=verifier,
+                problems=problems,
+                settings=settings,
+                spec=spec,
+                folder=folder,
+                on_progress=show,
+            )
+        _add_seconds(folder, time.monotonic() - started)
+    return load_evaluation(folder, [problem.id for problem in problems])
+
+
+def _add_seconds(folder: Path, seconds: float) -> None:
+    """Wall time over all sessions of an evaluation."""
+    path = folder / "wall_seconds.json"
+    write_json(path, round(evaluation_seconds(folder) + seconds, 1))
+
+
+def evaluation_seconds(folder: Path) -> float:
+    """Wall time that an evaluation has taken, over all its sessions."""
+    path = folder / "wall_seconds.json"
+    return float(json.loads(path.read_text())) if path.exists() else 0.0
+
+
+def read_metrics(folder: Path) -> list[dict[str, Any]]:
+    """Rows of a run's metrics.jsonl."""
+    path = folder / "metrics.jsonl"
+    if not path.exists():
+        return []
+    return [json.loads(line) for line in path.read_text().splitlines() if line.strip()]

@@ -1,0 +1,139 @@
+"""Hydra: from words on the command line to a checked dataclass, with readable errors."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import hydra
+from hydra.core.config_store import ConfigStore
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException, MissingConfigException
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from rlvr.algorithms.registry import ALGORITHMS
+from rlvr.errors import ConfigError, RlvrError, did_you_mean
+
+RECIPES = Path(__file__).resolve().parent.parent / "recipes"
+MODELS = Path(__file__).resolve().parent.parent / "models"
+ConfigT = TypeVar("ConfigT")
+
+
+def run(
+    command: str,
+    schema: type[ConfigT],
+    app: Callable[[ConfigT, dict[str, Any]], None],
+    arguments: list[str],
+    *,
+    folder: str,
+    examples: str,
+) -> None:
+    """Compose, check and run; once, or once per job of a multirun.
+
+    Args:
+        command: for messages.
+        schema: the dataclass that the config must fit.
+        app: receives the checked config and the same as plain data.
+        arguments: Hydra overrides and flags.
+        folder: subfolder of recipes/ with the primary ``config.yaml``.
+        examples: shown first by ``--help``.
+
+    Raises:
+        ConfigError: an override is unknown, malformed or fails its check.
+    """
+    store = ConfigStore.instance()
+    store.store(name="schema", node=schema)
+    for name, algorithm in ALGORITHMS.items():
+        store.store(group="algorithm", name=name, node=algorithm)
+    OmegaConf.register_new_resolver("rlvr_model", lambda name: str(MODELS / name), replace=True)
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # errors reach us as exceptions instead of Hydra's own exit
+    if any(argument in ("--help", "-h") for argument in arguments):
+        print(f"{examples}\nAll keys with their defaults (documented in rlvr/config.py):\n", flush=True)
+
+    failures: list[RlvrError] = []
+
+    def job(config: DictConfig) -> None:
+        try:
+            checked_job(config)
+        except RlvrError as error:
+            # Kept from Hydra, which would print its own words around it; other jobs of a multirun go on.
+            failures.append(error)
+
+    def checked_job(config: DictConfig) -> None:
+        if HydraConfig.get().mode is RunMode.MULTIRUN:
+            _separate_folder(config)
+        checked = OmegaConf.to_object(config)
+        assert isinstance(checked, schema)
+        resolved = OmegaConf.to_container(config, resolve=True)
+        assert isinstance(resolved, dict)
+        app(checked, {str(key): value for key, value in resolved.items()})
+
+    saved = sys.argv
+    sys.argv = [f"rlvr {command}", *arguments]
+    try:
+        hydra.main(version_base="1.3", config_path=str(RECIPES / folder), config_name="config")(job)()
+    except (HydraException, OmegaConfBaseException) as error:
+        raise explain(error, schema, RECIPES / folder) from error
+    finally:
+        sys.argv = saved
+    if failures:
+        raise failures[0]
+
+
+def _separate_folder(config: DictConfig) -> None:
+    """Give every job of a multirun a folder of its own, named by its overrides."""
+    name = re.sub(r"[^\w=.,+-]+", "_", HydraConfig.get().job.override_dirname) or "default"
+    key = "output" if "output" in config else "run.dir"
+    OmegaConf.update(config, key, str(Path(OmegaConf.select(config, key)) / name))
+
+
+def explain(error: Exception, schema: type, folder: Path) -> ConfigError:
+    """Turn Hydra's and OmegaConf's messages into what, where, fix."""
+    text = str(error).strip()
+    if isinstance(error, MissingConfigException) or "Could not find" in text:
+        match = re.search(r"'?([\w/]+)/([\w.-]+)'?", text)
+        if match:
+            group, name = match.group(1).rpartition("/")[2], match.group(2)
+            return ConfigError(
+                f"there is no {group} {name!r}", where=group, fix=_options(group, name, folder)
+            )
+    match = re.search(r"(?:Could not override|Error merging override) '([^']+)'", text)
+    if match:
+        key = match.group(1).partition("=")[0].lstrip("+~")
+        known = set(_keys(schema))
+        if key not in known:
+            return ConfigError(f"unknown key {key!r}", where="command line", fix=did_you_mean(key, known))
+    lines = [line.strip() for line in text.splitlines() if line.strip()] or [type(error).__name__]
+    match = re.match(r"Error merging override ([^=]+)=", lines[0])
+    if match and len(lines) > 1:
+        return ConfigError(lines[1], where=match.group(1), fix="see its type in rlvr/config.py")
+    key = getattr(error, "full_key", None)
+    return ConfigError(lines[0], where=key or "command line", fix="`rlvr COMMAND --help` shows every key")
+
+
+def _options(group: str, name: str, folder: Path) -> str:
+    if group == "algorithm":
+        return did_you_mean(name, ALGORITHMS)
+    return did_you_mean(name, [path.stem for path in (folder / group).glob("*.yaml")])
+
+
+def _keys(schema: type, prefix: str = "") -> Iterator[str]:
+    """All dotted keys of a schema, and the groups; an algorithm's own keys are added below it."""
+    defaults: Any = schema
+    for spec in fields(defaults):
+        key = prefix + spec.name
+        yield key
+        if spec.name == "algorithm":
+            for algorithm in ALGORITHMS.values():
+                yield from (f"algorithm.{inner.name}" for inner in fields(algorithm))
+        elif isinstance(spec.default_factory, type) and is_dataclass(spec.default_factory):
+            yield from _keys(spec.default_factory, key + ".")
+    if not prefix:
+        yield "recipe"

@@ -1,0 +1,97 @@
+"""``rlvr COMMAND …``: dispatch, and errors as one screen of text."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import signal
+import sys
+import traceback
+from types import FrameType
+
+from rlvr.errors import RlvrError, did_you_mean
+
+COMMANDS = {
+    "study": "train, evaluate base and trained model, write the report",
+    "train": "train a model with verifiable rewards",
+    "evaluate": "measure pass@k of a model",
+    "pretrain": "make a tiny base model from scratch",
+    "doctor": "say what works on this machine and what is missing",
+}
+EXAMPLES = """\
+Examples:
+  rlvr study recipe=tiny                           the whole study on a laptop, about ten minutes
+  rlvr train recipe=tiny learner.learning_rate=5e-5 seed=1
+  rlvr train -m recipe=tiny seed=0,1,2             three runs, one after another
+  rlvr evaluate model=runs/tiny/model benchmark=chains num_samples=256
+  rlvr doctor
+"""
+EXIT_CODES = """\
+Exit codes: 0 done, 1 other failure, 2 wrong configuration or data (nothing was started),
+3 a worker failed, 4 a weight update could not be proved, 5 the verifier failed, 130 interrupted.
+Set RLVR_DEBUG=1 (or give --debug) for the full trace of an error.
+"""
+
+
+def usage() -> str:
+    """The help text of the command as a whole, examples first."""
+    commands = "\n".join(f"  {name:<10}{text}" for name, text in COMMANDS.items())
+    return (
+        f"rlvr: reinforcement learning with verifiable rewards, and what it does to pass@k\n\n{EXAMPLES}\n"
+        f"Commands:\n{commands}\n\n"
+        "Settings are Hydra overrides, key=value; `rlvr COMMAND --help` shows a command's keys.\n\n"
+        + EXIT_CODES
+    )
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    debug = "--debug" in arguments or os.environ.get("RLVR_DEBUG", "") not in ("", "0")
+    arguments = [argument for argument in arguments if argument != "--debug"]
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(usage())
+        return 0
+    if arguments[0] == "--version":
+        from rlvr import __version__
+
+        print(__version__)
+        return 0
+    command, rest = arguments[0], arguments[1:]
+    if command not in COMMANDS:
+        print(f"rlvr: unknown command {command!r}: {did_you_mean(command, COMMANDS)}", file=sys.stderr)
+        return 2
+    # A terminated run must unwind like an interrupted one, so that Ray ends its processes.
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        importlib.import_module(f"rlvr.cli.{command}").run(rest)
+    except RlvrError as error:
+        print(f"\nrlvr {command}: {error}", file=sys.stderr)
+        _trace(debug)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print(
+            f"\nrlvr {command}: interrupted; what was written stays, the same command goes on",
+            file=sys.stderr,
+        )
+        _trace(debug)
+        return 130
+    except Exception as error:  # the last resort: still one screen, with the way to the trace
+        print(f"\nrlvr {command}: {type(error).__name__}: {error}", file=sys.stderr)
+        print("  fix:   this looks like a fault of rlvr; --debug shows the full trace", file=sys.stderr)
+        _trace(debug)
+        return 1
+    return 0
+
+
+def _interrupt(signal_number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _trace(debug: bool) -> None:
+    if debug:
+        traceback.print_exc()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
