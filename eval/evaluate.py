@@ -100,11 +100,11 @@ def missing_chunks(
     Chunks of one problem are neighbours, so that its prompt is prefilled once and found in
     the prefix cache by the rest.
     """
-    chunks = []
+    chunks: list[Chunk] = []
     for problem in problems:
         missing = [i for i in range(settings.num_samples) if (problem.id, i) not in done]
-        for start in range(0, len(missing), settings.chunk_size):
-            chunks.append(Chunk(problem, tuple(missing[start : start + settings.chunk_size])))
+        starts = range(0, len(missing), settings.chunk_size)
+        chunks += [Chunk(problem, tuple(missing[start : start + settings.chunk_size])) for start in starts]
     return chunks
 
 

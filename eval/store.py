@@ -226,7 +226,7 @@ def write_json(path: Path, data: Any) -> None:
     """Write JSON atomically: to a temporary file beside it, then rename."""
     temporary = path.with_suffix(path.suffix + ".tmp")
     temporary.write_text(json.dumps(data, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    os.replace(temporary, path)
+    temporary.replace(path)
 
 
 def problem_index(problems: Sequence[Problem]) -> list[str]:

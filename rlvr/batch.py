@@ -7,7 +7,7 @@ T = longest response, S = longest prompt + response of the batch.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Self
 
 import torch
@@ -81,14 +81,15 @@ class TrainBatch:
         response_length = int(self.response_mask[index].sum(1).max().item())
         lengths = self.prompt_lengths[index] + self.response_mask[index].sum(1).long()
         total_length = int(lengths.max().item())
-        chosen = {}
-        for spec in fields(self):
-            value = getattr(self, spec.name)
-            if value is None or spec.name == "prompt_lengths":
-                chosen[spec.name] = None if value is None else value[index]
-            else:
-                chosen[spec.name] = value[index, : total_length if spec.name == "tokens" else response_length]
-        return type(self)(**chosen)
+        return type(self)(
+            tokens=self.tokens[index, :total_length],
+            prompt_lengths=self.prompt_lengths[index],
+            response_mask=self.response_mask[index, :response_length],
+            rollout_logprobs=self.rollout_logprobs[index, :response_length],
+            old_logprobs=None if self.old_logprobs is None else self.old_logprobs[index, :response_length],
+            advantages=self.advantages[index, :response_length],
+            loss_weights=self.loss_weights[index, :response_length],
+        )
 
 
 def collate(groups: Sequence[RolloutGroup]) -> RolloutBatch:

@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -252,7 +253,7 @@ def _start_engines(
             seed=seed * 1009 + index,
         )
         placed = _actor_options(group, index, rollout.device, rollout.threads_per_worker)
-        actors.append(_EngineActor.options(**placed).remote(options))
+        actors.append(_remote(_EngineActor, placed, options))
     if wait:
         _get([actor.ready.remote() for actor in actors], "rollout worker")
     return actors
@@ -267,9 +268,7 @@ def _start_learners(
     seed: int,
 ) -> list[Any]:
     actors = [
-        _LearnerActor.options(
-            **_actor_options(group, rank, learner.device, learner.threads_per_learner)
-        ).remote()
+        _remote(_LearnerActor, _actor_options(group, rank, learner.device, learner.threads_per_learner))
         for rank in range(learner.num_learners)
     ]
     [(address, port)] = _get([actors[0].rendezvous.remote()], "learner")
@@ -297,13 +296,18 @@ def _start_learners(
     return actors
 
 
+def _remote(actor: Any, options: dict[str, Any], *arguments: Any) -> Any:
+    """Start an actor; a ray class is untyped where it is used."""
+    return ray.remote(actor).options(**options).remote(*arguments)
+
+
 def _get(refs: Sequence[Any], role: str) -> list[Any]:
     """Wait for all; the first failure is raised at once, by its root cause."""
     pending = {ref: index for index, ref in enumerate(refs)}
     while pending:
         [ready], _ = ray.wait(list(pending), num_returns=1)
         index = pending.pop(ready)
-        _checked(lambda ready=ready: ray.get(ready), f"{role} {index}")
+        _checked(partial(ray.get, ready), f"{role} {index}")
     return [ray.get(ref) for ref in refs]
 
 
@@ -333,7 +337,6 @@ def _first_line(error: BaseException) -> str:
     return lines[0] if lines else type(error).__name__
 
 
-@ray.remote
 class _EngineActor:
     """One vLLM engine in a process of its own."""
 
@@ -397,7 +400,6 @@ class _SyncClient:
         ray.get([engine.call.remote("finish_weight_update") for engine in self._engines])
 
 
-@ray.remote
 class _LearnerActor:
     """One DeepSpeed rank in a process of its own."""
 
@@ -474,7 +476,7 @@ class RolloutPool:
             except StopIteration:
                 del streams[stream]
                 continue
-            yield from _checked(lambda ref=ref: ray.get(ref), worker)
+            yield from _checked(partial(ray.get, ref), worker)
 
     def probe(self, probes: Sequence[Probe]) -> list[list[list[float]]]:
         """Log-probabilities of the probes on every worker."""

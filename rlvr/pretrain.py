@@ -18,9 +18,9 @@ from accelerate import Accelerator
 from accelerate.utils import set_seed
 from transformers import (
     GenerationConfig,
-    Qwen2Tokenizer,
     Qwen2Config,
     Qwen2ForCausalLM,
+    Qwen2Tokenizer,
     get_cosine_schedule_with_warmup,
 )
 

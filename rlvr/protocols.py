@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from rlvr.batch import Annotations, RolloutBatch, TrainBatch
 from rlvr.records import Completion, Problem, Verdict
+
+if TYPE_CHECKING:  # verifiers and their workers import this module, and must not pay for torch
+    from rlvr.batch import Annotations, RolloutBatch, TrainBatch
 
 
 @dataclass(frozen=True, slots=True)

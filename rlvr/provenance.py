@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import hashlib
 import json
 import os
@@ -43,7 +43,7 @@ def versions() -> dict[str, str]:
 def provenance(config: dict[str, Any]) -> dict[str, Any]:
     """What every result file carries beside its numbers."""
     return {
-        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "date": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
         "command": " ".join(["rlvr", *sys.argv[1:]]),
         "seed": config.get("seed"),
         "config_sha256": config_hash(config),

@@ -62,7 +62,7 @@ def engine(name: str, module: str, purpose: str) -> Finding:
     """Whether an engine can be imported."""
     try:
         found = importlib.import_module(module)
-    except Exception as error:  # an engine can fail to import in any way; all mean that it is not usable
+    except Exception as error:  # noqa: BLE001 - an engine can fail to import in any way; all mean that it is not usable
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         return Finding(name, False, f"{purpose}: {reason}", "make setup (or make setup GPU=1)")
     return Finding(name, True, f"{getattr(found, '__version__', '?')}  {purpose}")

@@ -124,16 +124,16 @@ def _options(group: str, name: str, folder: Path) -> str:
     return did_you_mean(name, [path.stem for path in (folder / group).glob("*.yaml")])
 
 
-def _keys(schema: type, prefix: str = "") -> Iterator[str]:
+def _keys(schema: Any, prefix: str = "") -> Iterator[str]:
     """All dotted keys of a schema, and the groups; an algorithm's own keys are added below it."""
-    defaults: Any = schema
-    for spec in fields(defaults):
+    for spec in fields(schema):
         key = prefix + spec.name
         yield key
         if spec.name == "algorithm":
             for algorithm in ALGORITHMS.values():
                 yield from (f"algorithm.{inner.name}" for inner in fields(algorithm))
-        elif isinstance(spec.default_factory, type) and is_dataclass(spec.default_factory):
-            yield from _keys(spec.default_factory, key + ".")
+        factory: Any = spec.default_factory
+        if is_dataclass(factory):
+            yield from _keys(factory, key + ".")
     if not prefix:
         yield "recipe"

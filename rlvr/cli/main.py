@@ -76,7 +76,7 @@ def main(arguments: list[str] | None = None) -> int:
         )
         _trace(debug)
         return 130
-    except Exception as error:  # the last resort: still one screen, with the way to the trace
+    except Exception as error:  # noqa: BLE001 - the last resort: still one screen, with the way to the trace
         print(f"\nrlvr {command}: {type(error).__name__}: {error}", file=sys.stderr)
         print("  fix:   this looks like a fault of rlvr; --debug shows the full trace", file=sys.stderr)
         _trace(debug)

@@ -23,6 +23,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from typing import Any
 
 from rlvr.errors import ConfigError
@@ -110,7 +111,7 @@ def sample_graph(rng: random.Random, num_operations: int, modulus: int = MIN_MOD
     names = rng.sample(NAMES, num_operations + 1)
     values = {names[0]: rng.randrange(modulus)}
     nodes = [Node(names[0], str(values[names[0]]), None, None, values[names[0]])]
-    for previous, name in zip(names, names[1:], strict=False):
+    for previous, name in pairwise(names):
         if rng.random() < CONSTANT_SHARE:
             right = str(rng.randrange(modulus))
             right_value = int(right)

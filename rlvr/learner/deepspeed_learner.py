@@ -143,10 +143,15 @@ class DeepSpeedLearner:
             counted = (weights > 0).double()
             mismatch = (old_logprobs - micro.rollout_logprobs.to(self._device)).abs()
             approximate_kl = old_logprobs - logprobs.detach()
-            for i, values in enumerate(
-                (entropies, output.clipped, output.ratio, approximate_kl, mismatch, 1)
-            ):
-                sums[i] += (values * counted).sum().item()
+            values = (
+                entropies,
+                output.clipped,
+                output.ratio,
+                approximate_kl,
+                mismatch,
+                torch.ones_like(counted),
+            )
+            sums += torch.stack([(value * counted).sum() for value in values]).cpu()
             ratio_max = max(ratio_max, (output.ratio * counted).max().item())
         return sums, loss_sum, ratio_max
 
