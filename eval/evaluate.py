@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from rlvr.collect import judge
 from rlvr.config import EvaluationConfig
 from rlvr.errors import VerifierError
 from rlvr.eval.store import EvaluationSpec, Sample, SampleStore
@@ -112,7 +113,7 @@ def verified(chunk: Chunk, completions: Sequence[Completion], verifier: Verifier
     """Judge the completions of one chunk."""
     samples = []
     for index, completion in zip(chunk.samples, completions, strict=True):
-        verdict = verifier.verify(chunk.problem, completion.text, completion.finish_reason)
+        verdict = judge(verifier, chunk.problem, completion)
         samples.append(
             Sample(
                 problem=chunk.problem.id,

@@ -33,6 +33,9 @@ from rlvr.rollout.vllm_engine import EngineOptions, VLLMEngine
 PLACEMENT_TIMEOUT = 120.0
 """Seconds to wait for a pool's resources before saying that they are not there."""
 
+SHARED_GPU = 0.5
+"""A colocated worker's share of its GPU, as Ray counts; memory is divided by the engines' own settings."""
+
 T = TypeVar("T")
 
 
@@ -65,16 +68,32 @@ class Resources:
 def resolve_rollout(config: RolloutConfig) -> RolloutConfig:
     """Replace every ``auto`` by what this machine offers."""
     device = resolve_device(config.device)
-    transfer = config.weight_transfer
-    if transfer == "auto":
-        transfer = "nccl" if device == "cuda" else "host"
-    return replace(config, device=device, dtype=resolve_dtype(config.dtype, device), weight_transfer=transfer)
+    return replace(config, device=device, dtype=resolve_dtype(config.dtype, device))
 
 
 def resolve_learner(config: LearnerConfig) -> LearnerConfig:
     """Replace every ``auto`` by what this machine offers."""
     device = resolve_device(config.device)
     return replace(config, device=device, dtype=resolve_dtype(config.dtype, device))
+
+
+def resolve_transfer(rollout: RolloutConfig, learner: LearnerConfig, cluster: ClusterConfig) -> str:
+    """The weight-transfer backend for two resolved pools.
+
+    Raises:
+        ConfigError: the backend that is asked for cannot work with this placement.
+    """
+    on_gpus = rollout.device == learner.device == "cuda"
+    chosen = rollout.weight_transfer
+    if chosen == "auto":
+        return ("ipc" if cluster.colocate else "nccl") if on_gpus else "host"
+    if chosen != "host" and (not on_gpus or cluster.colocate != (chosen == "ipc")):
+        raise ConfigError(
+            f"weight transfer by {chosen} does not fit the placement",
+            where="rollout.weight_transfer",
+            fix="ipc needs cluster.colocate=true, nccl needs it false, both need cuda in both pools; or auto",
+        )
+    return chosen
 
 
 def resolve_device(device: str) -> str:
@@ -91,18 +110,20 @@ def resolve_dtype(dtype: str, device: str) -> str:
     return dtype
 
 
-def plan_resources(rollout: RolloutConfig, learner: LearnerConfig | None) -> Resources:
-    """Resources of resolved configs; a GPU worker takes one CPU beside its GPUs."""
+def plan_resources(
+    rollout: RolloutConfig, learner: LearnerConfig | None, colocate: bool = False
+) -> Resources:
+    """Resources of resolved configs; a GPU worker takes one CPU beside its GPUs, and a pair shares a GPU."""
     rollout_bundle: dict[str, float] = {"CPU": rollout.threads_per_worker}
     if rollout.device == "cuda":
-        rollout_bundle = {"CPU": 1, "GPU": rollout.tensor_parallel_size}
+        rollout_bundle = {"CPU": 1, "GPU": SHARED_GPU if colocate else rollout.tensor_parallel_size}
     learner_bundle: dict[str, float] = {"CPU": 1}
     num_learners = 0
     if learner is not None:
         num_learners = learner.num_learners
         learner_bundle = {"CPU": learner.threads_per_learner}
         if learner.device == "cuda":
-            learner_bundle = {"CPU": 1, "GPU": 1}
+            learner_bundle = {"CPU": 1, "GPU": SHARED_GPU if colocate else 1}
     return Resources(rollout_bundle, rollout.num_workers, learner_bundle, num_learners)
 
 
@@ -112,9 +133,20 @@ def check_plan(rollout: RolloutConfig, learner: LearnerConfig | None, cluster: C
     Raises:
         ConfigError: the pools ask for more GPUs than this machine has.
     """
+    workers = resolve_rollout(rollout)
+    learners = None if learner is None else resolve_learner(learner)
+    if learners is not None:
+        resolve_transfer(workers, learners, cluster)
+    if learners is not None and cluster.colocate:
+        pairs = (workers.num_workers, workers.device) == (learners.num_learners, learners.device)
+        if not pairs or workers.tensor_parallel_size > 1:
+            raise ConfigError(
+                f"{workers.num_workers} rollout workers and {learners.num_learners} learners cannot be paired",
+                where="cluster.colocate",
+                fix="as many of one as of the other, on the same device, with rollout.tensor_parallel_size=1",
+            )
     if cluster.address is None:
-        resolved = None if learner is None else resolve_learner(learner)
-        check_resources(cluster, plan_resources(resolve_rollout(rollout), resolved))
+        check_resources(cluster, plan_resources(workers, learners, cluster.colocate))
 
 
 def check_resources(cluster: ClusterConfig, needed: Resources) -> None:
@@ -162,12 +194,15 @@ def rollout_pool(
     model: str, rollout: RolloutConfig, cluster: ClusterConfig, seed: int
 ) -> Iterator[RolloutPool]:
     """A rollout pool alone, for evaluation."""
-    rollout = resolve_rollout(rollout)
+    rollout = replace(resolve_rollout(rollout), weight_transfer="host")  # nothing will be transferred
+    needed = plan_resources(rollout, None)
     with (
-        ray_session(cluster, plan_resources(rollout, None)),
-        _placed(plan_resources(rollout, None).rollout_bundle, rollout.num_workers, "rollout") as group,
+        ray_session(cluster, needed),
+        _placed(needed.rollout_bundle, rollout.num_workers, "rollout") as group,
     ):
-        yield RolloutPool(_start_engines(model, rollout, group, seed))
+        engines = _start_engines(model, rollout, group, needed.rollout_bundle, seed)
+        _get([actor.ready.remote() for actor in engines], "rollout worker")
+        yield RolloutPool(engines)
 
 
 @contextmanager
@@ -182,20 +217,24 @@ def training_pools(
 ) -> Iterator[tuple[RolloutPool, LearnerPool]]:
     """Both pools, connected and started side by side; ended together."""
     rollout, learner = resolve_rollout(rollout), resolve_learner(learner)
-    needed = plan_resources(rollout, learner)
+    backend = resolve_transfer(rollout, learner, cluster)
+    rollout = replace(rollout, weight_transfer=backend)
+    needed = plan_resources(rollout, learner, cluster.colocate)
     with (
         ray_session(cluster, needed),
-        _placed(needed.rollout_bundle, rollout.num_workers, "rollout") as rollout_group,
-        _placed(needed.learner_bundle, learner.num_learners, "learner") as learner_group,
+        _placed_pools(needed, cluster.colocate) as (rollout_group, learner_group),
     ):
-        engines = _start_engines(model, rollout, rollout_group, seed, wait=False)
-        learners = _start_learners(model, learner, learner_group, policy_loss, temperature, seed)
+        # Both pools load side by side; the wait for the engines comes last.
+        engines = _start_engines(model, rollout, rollout_group, needed.rollout_bundle, seed)
+        learners = _start_learners(
+            model, learner, learner_group, needed.learner_bundle, policy_loss, temperature, seed
+        )
         _get([actor.ready.remote() for actor in engines], "rollout worker")
         engine_pool = RolloutPool(engines)
         learner_pool = LearnerPool(
             learners,
             engine_pool,
-            backend=rollout.weight_transfer,
+            backend=backend,
             num_engine_ranks=rollout.num_workers * rollout.tensor_parallel_size,
             tolerance=rollout.probe_tolerance or TOLERANCE[rollout.dtype],
             temperature=temperature,
@@ -218,8 +257,26 @@ def _placed(bundle: dict[str, float], count: int, pool: str) -> Iterator[Placeme
         remove_placement_group(group)
 
 
-def _actor_options(group: PlacementGroup, index: int, device: str, threads: int) -> dict[str, Any]:
-    bundle = group.bundle_specs[index]
+@contextmanager
+def _placed_pools(needed: Resources, colocate: bool) -> Iterator[tuple[PlacementGroup, PlacementGroup]]:
+    """A placement group per pool, or one whose every bundle holds a worker and a learner."""
+    if colocate:
+        pair = {
+            name: needed.rollout_bundle[name] + needed.learner_bundle[name] for name in needed.rollout_bundle
+        }
+        with _placed(pair, needed.num_learners, "shared") as group:
+            yield group, group
+        return
+    with (
+        _placed(needed.rollout_bundle, needed.num_rollout_workers, "rollout") as rollout_group,
+        _placed(needed.learner_bundle, needed.num_learners, "learner") as learner_group,
+    ):
+        yield rollout_group, learner_group
+
+
+def _actor_options(
+    group: PlacementGroup, index: int, bundle: dict[str, float], device: str, threads: int
+) -> dict[str, Any]:
     environment = {"TOKENIZERS_PARALLELISM": "false", "TRANSFORMERS_VERBOSITY": "error"}
     if device == "cpu":
         # Idle OpenMP threads of one pool must not spin on the cores that the other pool computes on.
@@ -233,12 +290,12 @@ def _actor_options(group: PlacementGroup, index: int, device: str, threads: int)
 
 
 def _start_engines(
-    model: str, rollout: RolloutConfig, group: PlacementGroup, seed: int, wait: bool = True
+    model: str, rollout: RolloutConfig, group: PlacementGroup, bundle: dict[str, float], seed: int
 ) -> list[Any]:
     actors = []
     for index in range(rollout.num_workers):
         options = EngineOptions(
-            model=model,
+            model=_absolute(model),
             device=rollout.device,
             dtype=rollout.dtype,
             max_model_len=rollout.max_prompt_tokens + rollout.max_response_tokens,
@@ -252,10 +309,8 @@ def _start_engines(
             # Workers must not draw the same samples.
             seed=seed * 1009 + index,
         )
-        placed = _actor_options(group, index, rollout.device, rollout.threads_per_worker)
+        placed = _actor_options(group, index, bundle, rollout.device, rollout.threads_per_worker)
         actors.append(_remote(_EngineActor, placed, options))
-    if wait:
-        _get([actor.ready.remote() for actor in actors], "rollout worker")
     return actors
 
 
@@ -263,12 +318,15 @@ def _start_learners(
     model: str,
     learner: LearnerConfig,
     group: PlacementGroup,
+    bundle: dict[str, float],
     policy_loss: PolicyLoss,
     temperature: float,
     seed: int,
 ) -> list[Any]:
     actors = [
-        _remote(_LearnerActor, _actor_options(group, rank, learner.device, learner.threads_per_learner))
+        _remote(
+            _LearnerActor, _actor_options(group, rank, bundle, learner.device, learner.threads_per_learner)
+        )
         for rank in range(learner.num_learners)
     ]
     [(address, port)] = _get([actors[0].rendezvous.remote()], "learner")
@@ -276,7 +334,7 @@ def _start_learners(
         [
             actor.start.remote(
                 LearnerOptions(
-                    model=model,
+                    model=_absolute(model),
                     device=learner.device,
                     dtype=learner.dtype,
                     rank=rank,
@@ -294,6 +352,11 @@ def _start_learners(
         "learner",
     )
     return actors
+
+
+def _absolute(model: str) -> str:
+    """A local folder by its absolute path, for workers that stand elsewhere; a hub name as it is."""
+    return str(Path(model).resolve()) if Path(model).exists() else model
 
 
 def _remote(actor: Any, options: dict[str, Any], *arguments: Any) -> Any:
@@ -549,4 +612,4 @@ class LearnerPool:
 
     def save(self, folder: Path) -> None:
         """Write a Hugging Face folder."""
-        self._all("save", str(folder))
+        self._all("save", str(folder.resolve()))

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from rlvr.errors import VerifierError
 from rlvr.protocols import Renderer, RolloutEngine, SampleRequest, SamplingSettings, Verifier
-from rlvr.records import Problem, Rollout, RolloutGroup, Status
+from rlvr.records import Completion, Problem, Rollout, RolloutGroup, Status, Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,14 +68,21 @@ def collect(
     for key, completions in engine.generate(requests, settings):
         started = time.perf_counter()
         rollouts = tuple(
-            Rollout(completion, verifier.verify(problems[key], completion.text, completion.finish_reason))
-            for completion in completions
+            Rollout(completion, judge(verifier, problems[key], completion)) for completion in completions
         )
         verify_seconds += time.perf_counter() - started
         num_tokens += sum(len(completion.response_tokens) for completion in completions)
         groups[key] = RolloutGroup(problems[key], rollouts)
         on_progress(len(groups))
     return Collected([groups[key] for key in range(len(problems))], verify_seconds, num_tokens)
+
+
+def judge(verifier: Verifier, problem: Problem, completion: Completion) -> Verdict:
+    """Verify one response; a verifier that raises has failed, and its sample is left out."""
+    try:
+        return verifier.verify(problem, completion.text, completion.finish_reason)
+    except Exception as error:  # noqa: BLE001 - whatever went wrong, the response is not to blame
+        return Verdict(0.0, Status.ERROR, f"{type(error).__name__}: {error}"[:200])
 
 
 def check_error_share(share: float, limit: float) -> None:

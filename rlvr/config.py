@@ -124,8 +124,8 @@ class RolloutConfig:
     enforce_eager: bool = True
     """Skip graph capture; turn off on cuda for long responses."""
     weight_transfer: str = "auto"
-    """vLLM weight-transfer backend: ``host`` (through Ray's object store), ``nccl``, ``ipc``;
-    ``auto`` takes nccl on cuda and host on cpu."""
+    """vLLM weight-transfer backend: ``host`` (through Ray's object store), ``nccl`` (between GPUs),
+    ``ipc`` (on the same GPU); ``auto`` takes ipc or nccl by ``cluster.colocate``, and host on cpu."""
     probe_tolerance: float | None = None
     """Largest difference in nats, on any probe token, between engine and learner after a weight
     update; null takes 1e-4 in float32 and 0.1 in bfloat16."""
@@ -217,6 +217,9 @@ class ClusterConfig:
 
     address: str | None = None
     """Address of a running Ray cluster (``auto`` inside a Ray job); null starts one on this machine."""
+    colocate: bool = False
+    """Put each learner on the GPU of one rollout worker (as many of each, and
+    rollout.gpu_memory_utilization small enough for both); false gives each pool its own GPUs."""
 
 
 @dataclass
@@ -228,11 +231,21 @@ class TrackingConfig:
     wandb_project: str = "rlvr"
     tensorboard: bool = False
     num_logged_samples: int = 4
-    """Rollouts written to samples.jsonl at every step, to be read."""
+    """Rollouts written to rollouts.jsonl at every step, to be read."""
 
     def __post_init__(self) -> None:
         """Check the mode."""
         require_one_of(self.wandb, TRACKER_MODES, "tracking.wandb")
+
+
+@dataclass
+class BenchmarkConfig:
+    """What is measured."""
+
+    name: str = "chains"
+    """``chains``: the generated family's test split; ``file``: your own problems."""
+    path: str | None = None
+    """JSONL or parquet file in verl's columns (``benchmark=file``)."""
 
 
 @dataclass
@@ -247,6 +260,7 @@ class ExperimentConfig:
     """Hugging Face folder or hub name of the start model."""
     run: RunConfig = field(default_factory=RunConfig)
     data: DataConfig = field(default_factory=DataConfig)
+    benchmark: BenchmarkConfig = field(default_factory=BenchmarkConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
     rollout: RolloutConfig = field(default_factory=RolloutConfig)
     learner: LearnerConfig = field(default_factory=LearnerConfig)
@@ -279,16 +293,6 @@ class ExperimentConfig:
         """Compose the algorithm from its own config."""
         algorithm: Algorithm = self.algorithm.build()
         return algorithm
-
-
-@dataclass
-class BenchmarkConfig:
-    """What is measured."""
-
-    name: str = "chains"
-    """``chains``: the generated family's test split; ``file``: your own problems."""
-    path: str | None = None
-    """JSONL or parquet file in verl's columns (``benchmark=file``)."""
 
 
 @dataclass
@@ -327,7 +331,7 @@ class PretrainConfig:
     seed: int = 0
     operations: list[int] = field(default_factory=lambda: [1, 2, 3, 4, 5, 6, 7])
     """Difficulties of the corpus, in operations."""
-    noise: float = 0.1
+    noise: float = 0.12
     """Share of the corpus's arithmetic steps whose result is wrong."""
     modulus: int = 23
     hidden_size: int = 128
@@ -340,9 +344,9 @@ class PretrainConfig:
     weight_decay: float = 0.01
     warmup_share: float = 0.03
     max_grad_norm: float = 1.0
-    num_tokens: int = 30_000_000
+    num_tokens: int = 25_000_000
     """Budget over all processes, padding included."""
-    batch_tokens: int = 5_000
+    batch_tokens: int = 10_000
     """Tokens of one optimizer step on one process."""
     report_every: int = 100
     """Steps between progress lines."""

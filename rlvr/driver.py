@@ -65,6 +65,7 @@ def train(
         prompts = [next(stream) for _ in range(config.prompts_per_step)]
         collected = collect(engine, renderer, verifier, prompts, algorithm.group_size, settings)
         metrics = collected.metrics()
+        tracker.log_samples(step, sample_rows(collected.groups, num_logged_samples))
         check_error_share(metrics["verify/error"], config.max_error_share)
         clock.lap("rollout")
 
@@ -80,7 +81,6 @@ def train(
 
         if config.save_every and step % config.save_every == 0 and step < config.num_steps:
             learner.save(output.with_name(f"{output.name}-step{step}"))
-        tracker.log_samples(step, sample_rows(collected.groups, num_logged_samples))
         tracker.log(
             step,
             metrics

@@ -153,7 +153,7 @@ def token_batches(
         prompts = tokenizer([render(tokenizer, problem) for problem, _ in pairs])["input_ids"]
         solutions = tokenizer([f" {solution}{tokenizer.eos_token}" for _, solution in pairs])["input_ids"]
         for (problem, _), prompt, solution in zip(pairs, prompts, solutions, strict=True):
-            documents.append((prompt, solution, problem.count("=") - 1))
+            documents.append((prompt, solution, problem.count(":") - 1))
         documents.sort(key=lambda document: len(document[0]) + len(document[1]))
         batches = list(split_by_tokens(documents, config.batch_tokens))
         for i in torch.randperm(len(batches), generator=generator).tolist():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 import os
@@ -61,7 +62,8 @@ def run(arguments: list[str]) -> None:
 def engine(name: str, module: str, purpose: str) -> Finding:
     """Whether an engine can be imported."""
     try:
-        found = importlib.import_module(module)
+        with contextlib.redirect_stdout(sys.stderr):  # some packages greet on stdout, which is for --json
+            found = importlib.import_module(module)
     except Exception as error:  # noqa: BLE001 - an engine can fail to import in any way; all mean that it is not usable
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         return Finding(name, False, f"{purpose}: {reason}", "make setup (or make setup GPU=1)")

@@ -19,9 +19,10 @@ rlvr evaluate: sample n responses to every problem, verify them, report unbiased
 
 Examples:
   rlvr evaluate model=runs/tiny/model benchmark=chains num_samples=256
-  rlvr evaluate model=runs/tiny num_samples=16 data.chains.num_test=20      a quick look
+  rlvr evaluate model=runs/tiny num_samples=16 data.chains.num_test=20 run.dir=runs/quick-look
   rlvr evaluate model=Qwen/Qwen2.5-7B benchmark=file benchmark.path=test.jsonl
 
+Writes report.html, summary.json and samples/ into run.dir, runs/evaluate/MODEL by default.
 Samples are appended as they come; the same command goes on after an interruption.
 """
 

@@ -11,7 +11,7 @@ from typing import Any
 from rlvr.cluster import check_plan, rollout_pool, training_pools
 from rlvr.config import ClusterConfig, EvaluationConfig, ExperimentConfig, RolloutConfig
 from rlvr.data.loaders import problems_hash, training_problems
-from rlvr.data.prompts import ChatRenderer, check_prompt_lengths, load_renderer, model_hash
+from rlvr.data.prompts import ChatRenderer, check_context, check_prompt_lengths, load_renderer, model_hash
 from rlvr.driver import train
 from rlvr.errors import ConfigError
 from rlvr.eval.evaluate import EvaluationProgress, evaluate
@@ -67,6 +67,7 @@ def check_training(config: ExperimentConfig) -> tuple[list[Problem], ChatRendere
     problems = training_problems(config.data)
     verifier = verifier_for(problems)
     check_prompt_lengths(renderer, problems, config.rollout.max_prompt_tokens)
+    check_context(config.model, config.rollout.max_prompt_tokens + config.rollout.max_response_tokens)
     return problems, renderer, verifier
 
 
@@ -144,6 +145,7 @@ def run_evaluation(
     renderer = load_renderer(model)
     verifier = verifier_for(problems)
     check_prompt_lengths(renderer, problems, rollout.max_prompt_tokens)
+    check_context(model, rollout.max_prompt_tokens + settings.max_tokens)
     spec = EvaluationSpec(
         model_name=name,
         model_path=model,
@@ -176,7 +178,8 @@ def run_evaluation(
         # The engine must hold a prompt and a whole response of this evaluation.
         sized = replace(rollout, max_response_tokens=settings.max_tokens)
         with (
-            rollout_pool(model, sized, cluster, seed) as engine,
+            # A resumed session must not draw the samples of the first one again.
+            rollout_pool(model, sized, cluster, seed * 1_000_003 + num_done) as engine,
             StageProgress(f"evaluate {name}", total) as progress,
         ):
             sampling_since = time.monotonic()

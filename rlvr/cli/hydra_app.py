@@ -53,6 +53,7 @@ def run(
     for name, algorithm in ALGORITHMS.items():
         store.store(group="algorithm", name=name, node=algorithm)
     OmegaConf.register_new_resolver("rlvr_model", lambda name: str(MODELS / name), replace=True)
+    OmegaConf.register_new_resolver("rlvr_slug", slug, replace=True)
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors reach us as exceptions instead of Hydra's own exit
     if any(argument in ("--help", "-h") for argument in arguments):
         print(f"{examples}\nAll keys with their defaults (documented in rlvr/config.py):\n", flush=True)
@@ -89,9 +90,14 @@ def run(
 
 def _separate_folder(config: DictConfig) -> None:
     """Give every job of a multirun a folder of its own, named by its overrides."""
-    name = re.sub(r"[^\w=.,+-]+", "_", HydraConfig.get().job.override_dirname) or "default"
+    name = slug(HydraConfig.get().job.override_dirname)
     key = "output" if "output" in config else "run.dir"
     OmegaConf.update(config, key, str(Path(OmegaConf.select(config, key)) / name))
+
+
+def slug(text: str) -> str:
+    """A file name made of ``text``: it cannot leave its folder."""
+    return re.sub(r"[^\w=.,+-]+", "_", text).strip("._") or "default"
 
 
 def explain(error: Exception, schema: type, folder: Path) -> ConfigError:
@@ -112,8 +118,9 @@ def explain(error: Exception, schema: type, folder: Path) -> ConfigError:
             return ConfigError(f"unknown key {key!r}", where="command line", fix=did_you_mean(key, known))
     lines = [line.strip() for line in text.splitlines() if line.strip()] or [type(error).__name__]
     match = re.match(r"Error merging override ([^=]+)=", lines[0])
-    if match and len(lines) > 1:
-        return ConfigError(lines[1], where=match.group(1), fix="see its type in rlvr/config.py")
+    if match:
+        reason = (lines[1:] or str(error.__cause__).strip().splitlines() or lines)[0]
+        return ConfigError(reason, where=match.group(1), fix="see its type in rlvr/config.py")
     key = getattr(error, "full_key", None)
     return ConfigError(lines[0], where=key or "command line", fix="`rlvr COMMAND --help` shows every key")
 

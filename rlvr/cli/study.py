@@ -17,9 +17,9 @@ from rlvr.cli.experiment import (
     run_evaluation,
     run_training,
 )
-from rlvr.config import BenchmarkConfig, ExperimentConfig
-from rlvr.data.chains import DATA_SOURCE
+from rlvr.config import ExperimentConfig
 from rlvr.data.loaders import benchmark_problems
+from rlvr.data.prompts import check_prompt_lengths, load_renderer
 from rlvr.eval.compare import compare, table_lines
 from rlvr.eval.report.results import StudyResults
 from rlvr.eval.report.write import write_report
@@ -32,7 +32,7 @@ rlvr study: does RL teach the model anything that its base could not already do?
 Examples:
   rlvr study recipe=tiny                                 about ten minutes on two cores
   rlvr study recipe=tiny seed=1 run.dir=runs/tiny-seed1
-  rlvr study recipe=tiny train.num_steps=20 evaluation.num_samples=64     a quick look
+  rlvr study recipe=tiny run.dir=runs/quick train.num_steps=20 evaluation.num_samples=64
   rlvr study -m recipe=tiny seed=0,1,2                   three studies, one after another
 
 Stages that are done are not done again: after an interruption, the same command goes on.
@@ -48,7 +48,8 @@ def run(arguments: list[str]) -> None:
 def app(config: ExperimentConfig, resolved: dict[str, Any]) -> None:
     """One study."""
     check_training(config)
-    problems = benchmark_problems(BenchmarkConfig(), config.data)
+    problems = benchmark_problems(config.benchmark, config.data)
+    check_prompt_lengths(load_renderer(config.model), problems, config.rollout.max_prompt_tokens)
     folder = Path(config.run.dir)
     claim_run(folder, resolved)
     name = name_of(config.algorithm)
@@ -58,7 +59,7 @@ def app(config: ExperimentConfig, resolved: dict[str, Any]) -> None:
         run_evaluation(
             model=model,
             name=model_name,
-            benchmark=DATA_SOURCE,
+            benchmark=config.benchmark.name,
             problems=problems,
             settings=config.evaluation,
             rollout=config.rollout,

@@ -2,7 +2,7 @@
 
 A problem defines variables in shuffled order and asks for the last one::
 
-    c = b * 5 ; a = 3 ; b = a + 4 ; c ?
+    c: b * 5 ; a: 3 ; b: a + 4 ; c ?
 
 and its solution computes them one after another, each step restating the
 definition, then its operands' values, then the result modulo 23::
@@ -59,7 +59,7 @@ class Node:
     @property
     def definition(self) -> str:
         """The definition as the problem states it."""
-        return f"{self.name} = {self.expression}"
+        return f"{self.name}: {self.expression}"
 
     @property
     def expression(self) -> str:
@@ -145,7 +145,7 @@ def solution_text(graph: SolutionGraph, rng: random.Random | None = None, noise:
     for node in graph.nodes:
         if node.operator is None or node.right is None:
             values[node.name] = node.value
-            steps.append(node.definition)
+            steps.append(f"{node.name} = {node.expression}")
             continue
         left = values[node.left]
         right = values[node.right] if node.right.isalpha() else int(node.right)
@@ -153,7 +153,7 @@ def solution_text(graph: SolutionGraph, rng: random.Random | None = None, noise:
         if rng is not None and rng.random() < noise:
             result = (result + rng.randrange(1, graph.modulus)) % graph.modulus
         values[node.name] = result
-        steps.append(f"{node.definition} = {left} {node.operator} {right} = {result}")
+        steps.append(f"{node.name} = {node.expression} = {left} {node.operator} {right} = {result}")
     return " ; ".join([*steps, f"# {values[graph.nodes[-1].name]}"])
 
 

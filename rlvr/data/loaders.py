@@ -56,7 +56,7 @@ def load_problems(path: str) -> list[Problem]:
     """
     source = Path(path)
     if not source.exists():
-        raise DataError("the data file does not exist", where=path, fix="check data.path")
+        raise DataError("the data file does not exist", where=path, fix="check the path")
     problems = [parse_row(row, where) for row, where in read_rows(source)]
     if not problems:
         raise DataError("the data set is empty", where=path, fix="it must hold at least one problem")

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from transformers import AutoTokenizer
+from transformers import AutoConfig, AutoTokenizer
 
-from rlvr.errors import DataError, ModelError
+from rlvr.errors import ConfigError, DataError, ModelError
 from rlvr.records import Problem
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "tekken.json")
@@ -122,6 +122,21 @@ def check_prompt_lengths(renderer: ChatRenderer, problems: Sequence[Problem], ma
             f"the prompt has {longest} tokens, rollout.max_prompt_tokens is {max_prompt_tokens}",
             where=f"problem {problem_id}",
             fix=f"rollout.max_prompt_tokens={longest}, or leave long problems out",
+        )
+
+
+def check_context(model: str, num_tokens: int) -> None:
+    """Refuse sequences that are longer than the model's positions.
+
+    Raises:
+        ConfigError: prompt and response together do not fit.
+    """
+    limit = getattr(AutoConfig.from_pretrained(model), "max_position_embeddings", None)
+    if limit is not None and num_tokens > limit:
+        raise ConfigError(
+            f"prompt and response may take {num_tokens} tokens, the model has {limit} positions",
+            where="rollout.max_prompt_tokens + the longest response",
+            fix=f"together at most {limit}",
         )
 
 

@@ -1,0 +1,61 @@
+"""Real engines at the tiny scale: Ray, vLLM and DeepSpeed as in production, only the model is small."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from rlvr.algorithms.grpo import GRPOConfig
+from rlvr.cluster import LearnerPool, RolloutPool, training_pools
+from rlvr.config import ChainsConfig, ClusterConfig, LearnerConfig, RolloutConfig
+from rlvr.data.chains import make_splits
+from rlvr.data.prompts import ChatRenderer, load_renderer
+from rlvr.records import Problem
+
+TINY = Path(__file__).resolve().parents[2] / "rlvr" / "models" / "tiny"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Everything in this folder starts engines."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.engines)
+
+
+@pytest.fixture(scope="session")
+def problems() -> list[Problem]:
+    """A few problems of the train split."""
+    config = ChainsConfig()
+    return make_splits(64, 8, config.operations, config.seed)[0]
+
+
+@pytest.fixture(scope="session")
+def renderer() -> ChatRenderer:
+    """Prompts of the tiny model."""
+    return load_renderer(str(TINY))
+
+
+@contextmanager
+def tiny_pools(
+    *,
+    num_workers: int,
+    num_learners: int,
+    zero_stage: int,
+    learning_rate: float,
+    micro_batch_tokens: int = 4096,
+) -> Iterator[tuple[RolloutPool, LearnerPool]]:
+    """Both pools on the tiny model."""
+    rollout = RolloutConfig(num_workers=num_workers, max_prompt_tokens=80, max_response_tokens=128)
+    learner = LearnerConfig(
+        num_learners=num_learners,
+        threads_per_learner=1,
+        zero_stage=zero_stage,
+        learning_rate=learning_rate,
+        micro_batch_tokens=micro_batch_tokens,
+    )
+    policy_loss = GRPOConfig().build().policy_loss
+    with training_pools(str(TINY), rollout, learner, ClusterConfig(), policy_loss, 1.0, seed=0) as pools:
+        yield pools

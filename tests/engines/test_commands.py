@@ -1,0 +1,180 @@
+"""The commands as a user runs them: whole, interrupted, and with a worker that dies."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+
+from rlvr.eval.store import read_samples
+from tests.engines.conftest import TINY
+
+TIMEOUT = 240
+"""Seconds that any of these commands may take; they end in 30 to 90."""
+MARK = "RLVR_TEST_RUN"
+"""Environment variable by which a command's processes are found, wherever they hang in the tree."""
+
+
+def start(tmp_path: Path, *arguments: str) -> subprocess.Popen[str]:
+    """Start ``rlvr`` in a session of its own, marked."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "rlvr.cli.main", *arguments],
+        env={**os.environ, MARK: str(tmp_path)},
+        stdout=subprocess.PIPE,
+        stderr=(tmp_path / "stderr.txt").open("w"),
+        text=True,
+        start_new_session=True,
+    )
+
+
+def stderr(tmp_path: Path) -> str:
+    """What the command has said so far."""
+    return (tmp_path / "stderr.txt").read_text()
+
+
+def processes(tmp_path: Path) -> list[psutil.Process]:
+    """Living processes that the command started, by their inherited environment."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get(MARK) == str(tmp_path) and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+        except psutil.Error:
+            continue
+    return found
+
+
+def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str], seconds: float = TIMEOUT) -> None:
+    """Wait until the condition holds; fail when the process ends or time runs out first."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert process.poll() is None, "the command ended early"
+        assert time.monotonic() < deadline, "time ran out"
+        time.sleep(0.1)
+
+
+def assert_nothing_left(tmp_path: Path) -> None:
+    """No process of the command may outlive it by more than a few seconds."""
+    deadline = time.monotonic() + 15
+    while processes(tmp_path):
+        assert time.monotonic() < deadline, [process.cmdline()[:3] for process in processes(tmp_path)]
+        time.sleep(0.2)
+
+
+def long_training(tmp_path: Path) -> subprocess.Popen[str]:
+    """A training run that is well under way when this returns."""
+    command = start(
+        tmp_path,
+        "train",
+        "recipe=tiny",
+        f"run.dir={tmp_path / 'run'}",
+        "train.num_steps=500",
+        "learner.threads_per_learner=1",
+    )
+    metrics = tmp_path / "run" / "metrics.jsonl"
+    wait_for(lambda: metrics.exists() and metrics.read_text().count("\n") >= 2, command)
+    return command
+
+
+def test_study_end_to_end(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    command = start(
+        tmp_path,
+        "study",
+        "recipe=tiny",
+        f"run.dir={run}",
+        "train.num_steps=3",
+        "train.prompts_per_step=8",
+        "evaluation.num_samples=16",
+        "data.chains.num_test=10",
+        "tracking.wandb=offline",
+        "tracking.tensorboard=true",
+    )
+    output, _ = command.communicate(timeout=TIMEOUT)
+    assert command.returncode == 0, stderr(tmp_path)
+    assert "pass@1" in output
+    assert "grpo" in output
+
+    summary = json.loads((run / "summary.json").read_text())
+    assert summary["k"] == [1, 2, 4, 8, 16]
+    assert set(summary["models"]) == {"base", "grpo"}
+    for model in summary["models"].values():
+        assert len(model["pass_at_k"]) == len(model["ci_low"]) == len(model["ci_high"]) == 5
+    assert sum(summary["coverage"]["grpo"][key] for key in ("both", "base_only", "rl_only", "neither")) == 10
+    assert set(summary["wall_seconds"]) >= {"train", "evaluate"}
+    assert summary["seed"] == 0
+    assert summary["versions"]["rlvr"]
+
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows] == [1, 2, 3]
+    assert all(row["sync/version"] == row["step"] and row["sync/probe_max_abs"] < 1e-4 for row in rows)
+    assert list((run / "tensorboard").glob("events.*"))
+    assert list((run / "wandb").glob("offline-run-*"))
+    for name in ("base", "grpo"):
+        samples = list(read_samples(run / "evaluation" / name / "samples.jsonl"))
+        assert len({(sample.problem, sample.sample) for sample in samples}) == len(samples) == 160
+    assert "<html" in (run / "report.html").read_text()
+
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    AutoModelForCausalLM.from_pretrained(run / "model")
+    assert AutoTokenizer.from_pretrained(run / "model").chat_template
+    assert_nothing_left(tmp_path)
+
+
+def test_interrupt_leaves_no_process(tmp_path: Path) -> None:
+    command = long_training(tmp_path)
+    assert len(processes(tmp_path)) > 3
+    os.killpg(command.pid, signal.SIGINT)  # as a terminal does: to the whole foreground group
+    command.communicate(timeout=60)
+    assert command.returncode == 130
+    message = stderr(tmp_path)[stderr(tmp_path).rindex("rlvr train:") :]
+    assert "interrupted" in message
+    assert "Traceback" not in stderr(tmp_path)
+    assert_nothing_left(tmp_path)
+
+
+def test_dead_worker_ends_the_run_with_its_cause(tmp_path: Path) -> None:
+    command = long_training(tmp_path)
+    engines = [process for process in processes(tmp_path) if "EngineActor" in " ".join(process.cmdline())]
+    assert len(engines) == 2
+    engines[0].kill()
+    command.communicate(timeout=120)
+    assert command.returncode == 3
+    message = stderr(tmp_path)[stderr(tmp_path).rindex("rlvr train:") :]
+    assert "died" in message
+    assert "rollout worker" in message
+    assert len(message.splitlines()) < 25
+    assert "Traceback" not in message
+    assert_nothing_left(tmp_path)
+
+
+def test_killed_evaluation_goes_on(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    arguments = (
+        "evaluate", f"model={TINY}", "benchmark=chains", "num_samples=64", "data.chains.num_test=40",
+        f"run.dir={run}", "rollout.num_workers=2", "evaluation.chunk_size=8",
+    )  # fmt: skip
+    samples = run / "samples" / "samples.jsonl"
+    command = start(tmp_path, *arguments)
+    wait_for(lambda: samples.exists() and samples.stat().st_size > 20_000, command)
+    command.kill()
+    command.communicate(timeout=60)
+    assert_nothing_left(tmp_path)
+    stored = len(list(read_samples(samples)))
+    assert 0 < stored < 40 * 64
+
+    command = start(tmp_path, *arguments)
+    output, _ = command.communicate(timeout=TIMEOUT)
+    assert command.returncode == 0, stderr(tmp_path)
+    assert f"{stored} already there" in stderr(tmp_path)
+    assert "pass@64" in output
+    rows = list(read_samples(samples))
+    assert len({(row.problem, row.sample) for row in rows}) == len(rows) == 40 * 64
