@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
 import ray
 import torch
+from safetensors.torch import load_file
 
 from rlvr.algorithms.grpo import GRPOConfig
 from rlvr.batch import RolloutBatch, collate
@@ -43,91 +45,101 @@ class ListTracker:
         pass
 
 
-@pytest.fixture(scope="module")
-def one_learner() -> Iterator[tuple[RolloutPool, LearnerPool]]:
-    """One worker, one learner, no ZeRO; the learning rate is 0."""
-    with tiny_pools(num_workers=1, num_learners=1, zero_stage=0, learning_rate=0.0) as pools:
-        yield pools
+@dataclass
+class OneLearner:
+    """What one worker and one learner did: five steps at learning rate 0, then one update of a batch."""
+
+    rows: list[dict[str, float]]
+    versions: list[int]
+    greedy: list[dict[int, list[int]]]
+    """Responses before and after the five steps."""
+    weights: list[dict[str, torch.Tensor]]
+    """The same of the saved weights."""
+    batch: RolloutBatch
+    logprobs: torch.Tensor
+    metrics: dict[str, float]
+    probe_max_abs: float
 
 
 @pytest.fixture(scope="module")
-def batch(
-    one_learner: tuple[RolloutPool, LearnerPool], problems: list[Problem], renderer: ChatRenderer
-) -> RolloutBatch:
-    """Rollouts of eight prompts, with rewards that differ within groups whatever was sampled."""
-    engine, _ = one_learner
-    collected = collect(engine, renderer, FinalAnswerVerifier(), problems[:8], 4, SAMPLED)
-    sampled = collate(collected.groups)
-    rewards = (torch.arange(len(sampled)) % 3 == 0).float()
-    fields = {name: getattr(sampled, name) for name in RolloutBatch.__slots__}
-    return RolloutBatch(**{**fields, "rewards": rewards})
-
-
-@pytest.fixture(scope="module")
-def one_learner_result(
-    one_learner: tuple[RolloutPool, LearnerPool], batch: RolloutBatch
-) -> tuple[dict[str, float], torch.Tensor]:
-    """Metrics and log-probabilities that every other arrangement must reproduce."""
-    _, learner = one_learner
-    metrics = learner.update(ALGORITHM.assign_credit(batch, len(batch), None))
-    return metrics, learner.annotate(batch).old_logprobs
-
-
-def test_nothing_drifts_at_learning_rate_zero(
-    one_learner: tuple[RolloutPool, LearnerPool],
-    problems: list[Problem],
-    renderer: ChatRenderer,
-    tmp_path: Any,
-) -> None:
-    from safetensors.torch import load_file
-
-    engine, learner = one_learner
-    requests = [SampleRequest(i, renderer.render(problem), 1) for i, problem in enumerate(problems[:16])]
-
-    def greedy() -> dict[int, list[int]]:
-        found = engine.generate(requests, GREEDY)
-        return {key: list(completion.response_tokens) for key, [completion] in found}
-
-    before = greedy()
-    learner.save(tmp_path / "before")
+def one_learner(
+    problems: list[Problem], renderer: ChatRenderer, tmp_path_factory: pytest.TempPathFactory
+) -> OneLearner:
+    """One session of Ray at a time can run in a process, so this one ends before the tests begin."""
+    folder = tmp_path_factory.mktemp("one_learner")
     tracker = ListTracker()
-    train(
-        config=TrainConfig(num_steps=5, prompts_per_step=4),
-        algorithm=ALGORITHM,
-        engine=engine,
-        learner=learner,
-        verifier=FinalAnswerVerifier(),
-        renderer=renderer,
-        problems=problems,
-        max_response_tokens=128,
-        seed=0,
-        tracker=tracker,
-        num_logged_samples=0,
-        output=tmp_path / "after",
+    requests = [SampleRequest(i, renderer.render(problem), 1) for i, problem in enumerate(problems[:16])]
+    with tiny_pools(num_workers=1, num_learners=1, zero_stage=0, learning_rate=0.0) as (engine, learner):
+        greedy = [_greedy(engine, requests)]
+        learner.save(folder / "before")
+        train(
+            config=TrainConfig(num_steps=5, prompts_per_step=8),
+            algorithm=ALGORITHM,
+            engine=engine,
+            learner=learner,
+            verifier=FinalAnswerVerifier(),
+            renderer=renderer,
+            problems=problems,
+            max_response_tokens=128,
+            seed=0,
+            tracker=tracker,
+            num_logged_samples=0,
+            output=folder / "after",
+        )
+        versions = [engine.version]
+        greedy.append(_greedy(engine, requests))
+        collected = collect(engine, renderer, FinalAnswerVerifier(), problems[:8], 4, SAMPLED)
+        batch = _with_mixed_rewards(collate(collected.groups))
+        logprobs = learner.annotate(batch).old_logprobs
+        metrics = learner.update(ALGORITHM.assign_credit(batch, len(batch), None))
+        report = learner.publish(9, [Probe(request.prompt_tokens, 1) for request in requests[:2]])
+        versions.append(engine.version)
+    return OneLearner(
+        rows=tracker.rows,
+        versions=versions,
+        greedy=greedy,
+        weights=[load_file(folder / name / "model.safetensors") for name in ("before", "after")],
+        batch=batch,
+        logprobs=logprobs,
+        metrics=metrics,
+        probe_max_abs=report.probe_max_abs,
     )
-    assert engine.version == 5
-    assert [row["sync/version"] for row in tracker.rows] == [1, 2, 3, 4, 5]
-    assert all(row["policy/grad_norm"] > 0 for row in tracker.rows)  # it did try to learn
-    weights = [load_file(tmp_path / name / "model.safetensors") for name in ("before", "after")]
-    assert weights[0].keys() == weights[1].keys()
-    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
-    assert greedy() == before
 
 
-def test_engine_and_learner_agree_on_sampled_tokens(
-    batch: RolloutBatch, one_learner_result: tuple[dict[str, float], torch.Tensor]
-) -> None:
-    _, logprobs = one_learner_result
-    assert ((logprobs - batch.rollout_logprobs) * batch.response_mask).abs().max() < 1e-4
+def _greedy(engine: RolloutPool, requests: Sequence[SampleRequest]) -> dict[int, list[int]]:
+    found = engine.generate(requests, GREEDY)
+    return {key: list(completion.response_tokens) for key, [completion] in found}
+
+
+def _with_mixed_rewards(batch: RolloutBatch) -> RolloutBatch:
+    """Rewards that differ within groups whatever was sampled, so that there is a gradient."""
+    fields = {name: getattr(batch, name) for name in RolloutBatch.__slots__}
+    return RolloutBatch(**{**fields, "rewards": (torch.arange(len(batch)) % 3 == 0).float()})
+
+
+def test_nothing_drifts_at_learning_rate_zero(one_learner: OneLearner) -> None:
+    assert one_learner.versions == [5, 9]
+    assert [row["sync/version"] for row in one_learner.rows] == [1, 2, 3, 4, 5]
+    # It did try to learn: only a step whose groups are all uniform has no gradient.
+    assert any(row["policy/grad_norm"] > 0 for row in one_learner.rows)
+    before, after = one_learner.weights
+    assert before.keys() == after.keys()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    assert one_learner.greedy[0] == one_learner.greedy[1]
+
+
+def test_engine_and_learner_agree(one_learner: OneLearner) -> None:
+    """On every sampled token, and on whole prompts published as probes."""
+    batch = one_learner.batch
+    assert ((one_learner.logprobs - batch.rollout_logprobs) * batch.response_mask).abs().max() < 1e-4
+    assert one_learner.metrics["mismatch/logprob_abs_mean"] < 1e-5
+    assert one_learner.probe_max_abs < 1e-4
 
 
 def test_two_workers_and_two_zero3_learners_give_the_one_learner_loss(
-    batch: RolloutBatch,
-    one_learner_result: tuple[dict[str, float], torch.Tensor],
-    problems: list[Problem],
-    renderer: ChatRenderer,
+    one_learner: OneLearner, problems: list[Problem], renderer: ChatRenderer
 ) -> None:
-    expected_metrics, expected_logprobs = one_learner_result
+    batch, expected_logprobs = one_learner.batch, one_learner.logprobs
     # Smaller micro-batches as well: neither may matter.
     with tiny_pools(
         num_workers=2, num_learners=2, zero_stage=3, learning_rate=1e-3, micro_batch_tokens=700
@@ -135,7 +147,7 @@ def test_two_workers_and_two_zero3_learners_give_the_one_learner_loss(
         assert torch.allclose(learner.annotate(batch).old_logprobs, expected_logprobs, atol=1e-5)
         metrics = learner.update(ALGORITHM.assign_credit(batch, len(batch), None))
         for name in ("policy/loss", "policy/grad_norm", "policy/entropy"):
-            assert metrics[name] == pytest.approx(expected_metrics[name], rel=1e-4, abs=1e-6), name
+            assert metrics[name] == pytest.approx(one_learner.metrics[name], rel=1e-4, abs=1e-6), name
 
         # The update moved the weights: both engines must follow, and are proved to.
         assert not torch.allclose(learner.annotate(batch).old_logprobs, expected_logprobs, atol=1e-3)
@@ -169,12 +181,3 @@ def _leave_one_tensor_stale(learner: LearnerPool, name: str) -> None:
         source._weights = weights
 
     ray.get([actor.__ray_call__.remote(sabotage) for actor in learner._actors])
-
-
-def test_a_probe_needs_context(one_learner: tuple[RolloutPool, LearnerPool], renderer: ChatRenderer) -> None:
-    """Publishing the same weights again is proved with whole prompts as probes, and costs no drift."""
-    engine, learner = one_learner
-    tokens = renderer.render(Problem("x", ({"role": "user", "content": "a = 3 ; a ?"},), "chains", "3"))
-    report = learner.publish(9, [Probe(tokens, 1)])
-    assert report.probe_max_abs < 1e-4
-    assert engine.version == 9

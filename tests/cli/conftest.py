@@ -1,0 +1,56 @@
+"""Commands run in this process, in an empty folder, with Ray out of reach."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from rlvr.cli.main import main
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a command left behind."""
+
+    code: int
+    out: str
+    err: str
+
+
+Rlvr = Callable[..., Result]
+
+
+@pytest.fixture(autouse=True)
+def cwd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An empty working folder; starting Ray fails the test, whatever the command does about errors."""
+    import ray
+
+    folder = tmp_path / "cwd"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")  # the command sets it; this puts it back
+    monkeypatch.delenv("RLVR_DEBUG", raising=False)
+    monkeypatch.setattr(ray, "init", lambda *_, **__: pytest.fail("the command started Ray"))
+    handler = signal.getsignal(signal.SIGTERM)
+    yield folder
+    signal.signal(signal.SIGTERM, handler)
+    assert not ray.is_initialized()
+
+
+@pytest.fixture
+def rlvr(capsys: pytest.CaptureFixture[str]) -> Rlvr:
+    """Run ``rlvr`` with these words."""
+
+    def run(*arguments: object) -> Result:
+        capsys.readouterr()
+        try:
+            code = main([str(argument) for argument in arguments])
+        except SystemExit as end:  # a shell sees no difference
+            code = end.code if isinstance(end.code, int) else int(end.code is not None)
+        return Result(code, *capsys.readouterr())
+
+    return run

@@ -1,0 +1,102 @@
+"""Dispatch, help and exit codes."""
+
+from __future__ import annotations
+
+import importlib
+import signal
+
+import pytest
+
+from rlvr import __version__, errors
+from rlvr.cli.main import COMMANDS
+from rlvr.errors import RlvrError
+
+
+@pytest.mark.parametrize("words", [[], ["-h"], ["--help"], ["help"]])
+def test_help_shows_examples_before_anything_else(rlvr, words: list[str]) -> None:
+    result = rlvr(*words)
+    assert result.code == 0
+    assert result.err == ""
+    order = [result.out.index(part) for part in ("Examples:", "Commands:", "Settings", "Exit codes:")]
+    assert order == sorted(order)
+    assert all(f"  {command} " in result.out for command in COMMANDS)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_commands_help_begins_with_examples(rlvr, command: str) -> None:
+    result = rlvr(command, "--help")
+    assert result.code == 0
+    first, _, rest = result.out.partition("Examples:")
+    assert first.startswith(f"rlvr {command}: ")
+    assert first.count("\n") <= 2
+    assert f"rlvr {command}" in rest.splitlines()[1]
+
+
+@pytest.mark.parametrize(
+    ("command", "key"), [("train", "group_size"), ("evaluate", "chunk_size"), ("pretrain", "hidden_size")]
+)
+def test_a_commands_help_lists_its_keys(rlvr, command: str, key: str) -> None:
+    assert key in rlvr(command, "--help").out
+
+
+def test_an_unknown_command_is_answered_with_the_closest(rlvr) -> None:
+    result = rlvr("trian")
+    assert result.code == 2
+    assert "unknown command 'trian': did you mean 'train'?" in result.err
+    assert result.out == ""
+
+
+def test_the_version(rlvr) -> None:
+    assert rlvr("--version").out.strip() == __version__
+
+
+KINDS = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, RlvrError)]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_error_ends_with_its_code_and_one_screen(rlvr, monkeypatch, kind: type[RlvrError]) -> None:
+    fail_with(monkeypatch, kind("it broke", where="here", fix="mend it"))
+    result = rlvr("train")
+    assert result.code == kind.exit_code
+    assert result.err.strip().splitlines() == ["rlvr train: it broke", "  where: here", "  fix:   mend it"]
+    assert result.out == ""
+
+
+def fail_with(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
+    def run(arguments: list[str]) -> None:
+        raise error
+
+    monkeypatch.setattr(importlib.import_module("rlvr.cli.train"), "run", run)
+
+
+def test_an_interruption_is_130(rlvr, monkeypatch) -> None:
+    fail_with(monkeypatch, KeyboardInterrupt())
+    result = rlvr("train")
+    assert result.code == 130
+    assert "interrupted" in result.err
+
+
+def test_a_fault_of_ours_is_1_and_names_the_way_to_the_trace(rlvr, monkeypatch) -> None:
+    fail_with(monkeypatch, ZeroDivisionError("division by zero"))
+    result = rlvr("train")
+    assert result.code == 1
+    assert "ZeroDivisionError: division by zero" in result.err
+    assert "--debug" in result.err
+    assert "Traceback" not in result.err
+
+
+@pytest.mark.parametrize("how", ["flag", "environment"])
+def test_debug_shows_the_trace(rlvr, monkeypatch, how: str) -> None:
+    fail_with(monkeypatch, errors.ConfigError("it broke"))
+    if how == "environment":
+        monkeypatch.setenv("RLVR_DEBUG", "1")
+    result = rlvr("train", *(["--debug"] if how == "flag" else []))
+    assert result.code == 2
+    assert "Traceback" in result.err
+
+
+def test_a_terminated_run_unwinds_like_an_interrupted_one(rlvr, monkeypatch) -> None:
+    monkeypatch.setattr(
+        importlib.import_module("rlvr.cli.train"), "run", lambda _: signal.raise_signal(signal.SIGTERM)
+    )
+    assert rlvr("train").code == 130

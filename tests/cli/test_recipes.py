@@ -1,0 +1,158 @@
+"""Every recipe composes, and changes what it says and nothing else."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from rlvr.algorithms.grpo import GRPOConfig
+from rlvr.cli.hydra_app import MODELS, RECIPES
+from rlvr.config import EvaluateConfig, ExperimentConfig, PretrainConfig
+
+
+@pytest.fixture
+def composed(monkeypatch, rlvr):
+    """Compose a command's config instead of running it: ``[(checked, resolved), …]``, one per job."""
+
+    def compose(command: str, *words: object) -> list[tuple[Any, dict[str, Any]]]:
+        calls: list[tuple[Any, dict[str, Any]]] = []
+        module = importlib.import_module(f"rlvr.cli.{command}")
+        monkeypatch.setattr(module, "app", lambda checked, resolved: calls.append((checked, resolved)))
+        result = rlvr(command, *words)
+        assert result.code == 0, result.err
+        return calls
+
+    return compose
+
+
+def leaves(data: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(data, dict):
+        for key, value in data.items():
+            yield from leaves(value, f"{prefix}{key}.")
+    else:
+        yield prefix[:-1], data
+
+
+def recipe(path: str) -> dict[str, Any]:
+    """Leaves of a recipe file, its interpolations resolved."""
+    found = dict(leaves(yaml.safe_load((RECIPES / path).read_text())))
+    return {
+        key: str(MODELS / "tiny") if value == "${rlvr_model:tiny}" else value for key, value in found.items()
+    }
+
+
+EXPERIMENT = asdict(ExperimentConfig(GRPOConfig(), model="m"))
+EVALUATE = asdict(EvaluateConfig(model="m")) | {"run": {"dir": "runs/evaluate/m"}}
+CASES = [
+    *((command, f"recipe={path.stem}", f"experiment/recipe/{path.name}", EXPERIMENT)
+      for command in ("train", "study")
+      for path in sorted((RECIPES / "experiment" / "recipe").glob("*.yaml"))),
+    *(("evaluate", f"benchmark={path.stem}", f"evaluate/benchmark/{path.name}", EVALUATE)
+      for path in sorted((RECIPES / "evaluate" / "benchmark").glob("*.yaml"))),
+    *(("pretrain", f"recipe={path.stem}", f"pretrain/recipe/{path.name}", asdict(PretrainConfig()))
+      for path in sorted((RECIPES / "pretrain" / "recipe").glob("*.yaml"))),
+]  # fmt: skip
+
+
+def test_all_recipes_are_here() -> None:
+    primary = {RECIPES / command / "config.yaml" for command in ("experiment", "evaluate", "pretrain")}
+    assert set(RECIPES.rglob("*.yaml")) == primary | {RECIPES / path for _, _, path, _ in CASES}
+
+
+@pytest.mark.parametrize(
+    ("command", "word", "path", "defaults"), CASES, ids=[f"{c} {w}" for c, w, _, _ in CASES]
+)
+def test_a_recipe_changes_what_it_says_and_nothing_else(composed, command, word, path, defaults) -> None:
+    model = [] if command == "pretrain" else ["model=m"]
+    # A model given on the command line wins over the recipe's.
+    [(checked, resolved)] = composed(command, word, *model)
+    expected = dict(leaves(defaults)) | recipe(path) | ({"model": "m"} if model else {})
+    assert dict(leaves(resolved)) == expected
+    assert dict(leaves(asdict(checked))) == expected
+
+
+@pytest.mark.parametrize("command", ["train", "study"])
+def test_the_tiny_recipe_starts_from_the_shipped_model(composed, command: str) -> None:
+    [(checked, _)] = composed(command, "recipe=tiny")
+    assert isinstance(checked, ExperimentConfig)
+    assert isinstance(checked.algorithm, GRPOConfig)
+    assert checked.model == str(MODELS / "tiny")
+    assert checked.run.dir == "runs/tiny"
+
+
+def test_tiny_problems_fit_the_tiny_model(composed) -> None:
+    [(study, _)] = composed("study", "recipe=tiny")
+    [(pretraining, _)] = composed("pretrain", "recipe=tiny")
+    assert set(study.data.chains.operations) <= set(pretraining.operations)
+    assert study.data.chains.modulus == pretraining.modulus
+    longest = study.rollout.max_prompt_tokens + max(
+        study.rollout.max_response_tokens, study.evaluation.max_tokens
+    )
+    assert longest <= pretraining.max_position_embeddings
+    # The model is measured as it was sampled from, under the sampling that it was trained under.
+    assert study.evaluation.temperature == study.train.temperature
+    assert study.evaluation.max_tokens == study.rollout.max_response_tokens
+
+
+def test_the_evaluate_benchmark_is_the_studys(composed) -> None:
+    [(study, _)] = composed("study", "recipe=tiny")
+    [(evaluate, _)] = composed("evaluate", "model=m", "benchmark=chains", "num_samples=256")
+    assert evaluate.evaluation == study.evaluation
+    assert evaluate.data == study.data
+    assert evaluate.rollout.max_prompt_tokens == study.rollout.max_prompt_tokens
+
+
+def test_the_command_line_wins(composed) -> None:
+    [(checked, resolved)] = composed(
+        "train",
+        "recipe=tiny",
+        "train.num_steps=3",
+        "algorithm.clip_high=0.28",
+        "data.chains.operations=[2,3]",
+    )
+    assert checked.train.num_steps == resolved["train"]["num_steps"] == 3
+    assert checked.algorithm == GRPOConfig(clip_high=0.28)
+    assert checked.data.chains.operations == [2, 3]
+
+
+def test_a_multirun_gives_every_job_a_folder_of_its_own(composed, tmp_path: Path) -> None:
+    jobs = composed(
+        "train", "-m", "recipe=tiny", f"run.dir={tmp_path}/sweep", "seed=0,1", "train.num_steps=2,3"
+    )
+    assert [(checked.seed, checked.train.num_steps) for checked, _ in jobs] == [
+        (0, 2),
+        (0, 3),
+        (1, 2),
+        (1, 3),
+    ]
+    folders = [Path(checked.run.dir) for checked, _ in jobs]
+    assert len(set(folders)) == 4
+    assert {folder.parent for folder in folders} == {tmp_path / "sweep"}
+    for checked, resolved in jobs:
+        assert resolved["run"]["dir"] == checked.run.dir
+        assert "seed" in Path(checked.run.dir).name
+
+
+def test_a_folder_of_a_multirun_can_be_named_on_the_command_line(composed, tmp_path: Path) -> None:
+    jobs = composed(
+        "train", "-m", "recipe=tiny", f"run.dir={tmp_path}/sweep", "seed=0,1", "train.num_steps=2"
+    )
+    for checked, _ in jobs:
+        [(evaluate, _)] = composed("evaluate", f"model={checked.run.dir}/model")
+        assert evaluate.model == f"{checked.run.dir}/model"
+
+
+def test_composing_writes_nothing(composed, cwd: Path) -> None:
+    composed("train", "recipe=tiny")
+    assert list(cwd.iterdir()) == []
+
+
+def test_a_multirun_writes_nothing_beside_its_runs(composed, cwd: Path, tmp_path: Path) -> None:
+    composed("train", "-m", "recipe=tiny", "seed=0,1", f"run.dir={tmp_path}/sweep")
+    assert list(cwd.iterdir()) == []

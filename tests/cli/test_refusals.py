@@ -1,0 +1,169 @@
+"""Mistakes of users: exit code 2, what, where and the fix; nothing started, nothing written."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from hydra.errors import ConfigCompositionException
+
+from rlvr.cli.hydra_app import RECIPES, explain
+from rlvr.config import ExperimentConfig
+from rlvr.data.loaders import to_row
+from tests.fakes import problems
+
+DATA = "data.chains.num_train=8"
+FIT = ("rollout.max_prompt_tokens=80", "rollout.max_response_tokens=128", "evaluation.max_tokens=128")
+
+
+@pytest.fixture
+def model(model_folder: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(model_folder, tmp_path / "model")
+
+
+def refused(result, *words: str) -> None:
+    assert result.code == 2, result.err
+    assert result.out == ""
+    for word in words:
+        assert word in result.err
+    assert "  where: " in result.err
+    assert "  fix:   " in result.err
+    assert len(result.err.strip().splitlines()) <= 12
+
+
+TINY = ("train", "recipe=tiny")
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        (
+            (*TINY, "learner.learning_rat=1"),
+            ["unknown key 'learner.learning_rat'", "'learner.learning_rate'?"],
+        ),
+        ((*TINY, "algorithm.group_sze=4"), ["unknown key 'algorithm.group_sze'", "'algorithm.group_size'?"]),
+        ((*TINY, "sed=4"), ["unknown key 'sed'", "'seed'?"]),
+        ((*TINY, "+learner.lr=1"), ["unknown key 'learner.lr'"]),
+        ((*TINY, "+foo=1"), ["unknown key 'foo'"]),
+        ((*TINY, "++foo=1"), ["unknown key 'foo'"]),
+        ((*TINY, "--hepl"), ["--hepl"]),
+        (("train", "recipe=tinny"), ["no recipe 'tinny'", "'tiny'?"]),
+        (("study", "recipe=tinny"), ["no recipe 'tinny'", "'tiny'?"]),
+        (("pretrain", "recipe=tinny"), ["no recipe 'tinny'", "'tiny'?"]),
+        (("train", "algorithm=grpoo"), ["no algorithm 'grpoo'", "'grpo'?"]),
+        (("evaluate", "model=m", "benchmark=chain"), ["no benchmark 'chain'", "'chains'?"]),
+        (("evaluate", "model=m", "num_sample=4"), ["unknown key 'num_sample'", "num_samples'?"]),
+        (("pretrain", "hidden=4"), ["unknown key 'hidden'", "'hidden_size'?"]),
+        (("doctor", "--jsno"), ["unknown flag '--jsno'", "'--json'?"]),
+        ((*TINY, "train.num_steps=many"), ["train.num_steps", "'many'"]),
+        ((*TINY, "train.num_steps=0"), ["where: train.num_steps"]),
+        ((*TINY, "train.num_steps=null"), ["train.num_steps"]),
+        ((*TINY, "train=4"), ["where: train"]),
+        ((*TINY, "algorithm.group_size=1"), ["where: algorithm.group_size"]),
+        ((*TINY, "train.minibatch_size=12"), ["where: train.minibatch_size", "a multiple of 8"]),
+        ((*TINY, "just-words"), ["just-words"]),
+        ((*TINY, "seed=1,2"), ["seed"]),
+        (("train",), ["where: model", "recipe=tiny"]),
+        (("evaluate",), ["where: model"]),
+        (("evaluate", "model=nowhere"), ["does not exist", "where: nowhere"]),
+        (("evaluate", "model=m", "num_samples=0"), ["where: evaluation.num_samples"]),
+        (("pretrain", "report_every=0"), ["where: report_every"]),
+    ],
+)
+def test_a_mistake_on_the_command_line(rlvr, cwd: Path, words: tuple[str, ...], found: list[str]) -> None:
+    refused(rlvr(*words), f"rlvr {words[0]}: ", *found)
+    assert list(cwd.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("lost", "found"), [("tokenizer.json", "no tokenizer"), ("config.json", "no config.json")]
+)
+@pytest.mark.parametrize("command", ["train", "study", "evaluate"])
+def test_an_incomplete_model_folder(
+    rlvr, cwd: Path, model: Path, command: str, lost: str, found: str
+) -> None:
+    (model / lost).unlink()
+    refused(rlvr(command, f"model={model}", DATA), found, f"where: {model}")
+    assert list(cwd.iterdir()) == []
+
+
+def data_file(path: Path, rows: int, cut: int = 0) -> Path:
+    text = "".join(json.dumps(to_row(problem)) + "\n" for problem in problems(rows))
+    path.write_text(text[: len(text) - cut])
+    return path
+
+
+@pytest.mark.parametrize("command", ["train", "evaluate"])
+def test_a_truncated_data_file_is_named_by_its_line(rlvr, cwd, tmp_path, model: Path, command: str) -> None:
+    path = data_file(tmp_path / "cut.jsonl", rows=3, cut=30)
+    key = ["data.path"] if command == "train" else ["benchmark=file", "benchmark.path"]
+    words = [*key[:-1], f"{key[-1]}={path}"]
+    refused(rlvr(command, f"model={model}", *FIT, *words), "not valid JSON", f"where: {path}:3")
+    assert list(cwd.iterdir()) == []
+
+
+def test_an_empty_data_file(rlvr, tmp_path: Path, model: Path) -> None:
+    path = data_file(tmp_path / "empty.jsonl", rows=0)
+    refused(rlvr("train", f"model={model}", *FIT, f"data.path={path}"), "empty", f"where: {path}")
+
+
+def test_a_missing_data_file(rlvr, tmp_path: Path, model: Path) -> None:
+    refused(rlvr("train", f"model={model}", *FIT, f"data.path={tmp_path}/no.jsonl"), "does not exist")
+
+
+def test_a_benchmark_without_its_file(rlvr, model: Path) -> None:
+    refused(rlvr("evaluate", f"model={model}", "benchmark=file"), "where: benchmark.path")
+
+
+def test_a_benchmark_that_does_not_exist(rlvr, model: Path) -> None:
+    refused(rlvr("evaluate", f"model={model}", "benchmark.name=chian"), "chian", "benchmark.name")
+
+
+@pytest.mark.parametrize("words", [["data.chains.modulus=24"], ["data.chains.operations=[0]"]])
+def test_impossible_problems(rlvr, model: Path, words: list[str]) -> None:
+    refused(rlvr("train", f"model={model}", *FIT, *words), words[0].partition("=")[0])
+
+
+def test_prompts_that_are_too_long(rlvr, model: Path) -> None:
+    refused(
+        rlvr("train", f"model={model}", DATA, *FIT, "rollout.max_prompt_tokens=10"),
+        "rollout.max_prompt_tokens is 10",
+        "where: problem chains/train/",
+    )
+
+
+@pytest.mark.parametrize("command", ["train", "study", "evaluate"])
+def test_more_gpus_than_there_are(rlvr, cwd: Path, model: Path, command: str) -> None:
+    result = rlvr(command, f"model={model}", DATA, *FIT, "rollout.device=cuda", "rollout.num_workers=1000")
+    refused(result, "GPUs", "rollout.num_workers", "this machine has")
+    assert list(cwd.iterdir()) == []
+
+
+def test_a_ground_truth_without_a_verifier(rlvr, tmp_path: Path, model: Path) -> None:
+    path = tmp_path / "words.jsonl"
+    rows = [to_row(problem) for problem in problems(2)]
+    rows[1]["reward_model"]["ground_truth"] = "forty-two"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    refused(
+        rlvr("train", f"model={model}", *FIT, f"data.path={path}"), "forty-two", "where: problem fake/train/1"
+    )
+
+
+@pytest.mark.parametrize(
+    ("command", "word"),
+    [("train", "rollout.max_response_tokens=177"), ("evaluate", "evaluation.max_tokens=177")],
+)
+def test_responses_that_the_model_has_no_positions_for(rlvr, model: Path, command: str, word: str) -> None:
+    refused(rlvr(command, f"model={model}", DATA, *FIT, word), "257 tokens", "256 positions")
+
+
+def test_an_unknown_key_in_a_recipe_is_named() -> None:
+    error = ConfigCompositionException(
+        "In 'recipe/mine': ConfigKeyError raised while composing config:\n"
+        "Key 'num_step' not in 'TrainConfig'\n    full_key: train.num_step\n    object_type=TrainConfig"
+    )
+    explained = explain(error, ExperimentConfig, RECIPES / "experiment")
+    assert "num_step" in explained.what
+    assert "recipe/mine" in str(explained)

@@ -1,0 +1,30 @@
+"""Shared by all tests: no network, no state left behind, a model folder to render prompts with."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+os.environ["HF_HUB_OFFLINE"] = "1"  # before anything imports huggingface_hub
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+from hypothesis import settings
+
+settings.register_profile("rlvr", deadline=None, max_examples=60, database=None)
+settings.load_profile("rlvr")
+
+
+@pytest.fixture(scope="session")
+def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Qwen2 folder with config and tokenizer, without weights: enough for everything but engines."""
+    from rlvr.config import PretrainConfig
+    from rlvr.data.tiny_tokenizer import build_tokenizer
+    from rlvr.pretrain import model_config
+
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    tokenizer = build_tokenizer(23)
+    tokenizer.save_pretrained(folder)
+    model_config(PretrainConfig(), tokenizer).save_pretrained(folder)
+    return folder

@@ -1,0 +1,182 @@
+"""Problems to files and back; every fault of a file is named by its place."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rlvr.config import BenchmarkConfig, ChainsConfig, DataConfig
+from rlvr.data.chains import generate
+from rlvr.data.loaders import (
+    benchmark_problems,
+    load_problems,
+    problems_hash,
+    save_problems,
+    to_row,
+    training_problems,
+)
+from rlvr.errors import ConfigError, DataError
+from rlvr.records import Problem
+from tests.fakes import problem, problems
+
+
+def row(index: int = 0, **changes: Any) -> dict[str, Any]:
+    return to_row(problem(index)) | changes
+
+
+def write_lines(path: Path, *lines: object) -> str:
+    path.write_text("".join(f"{line if isinstance(line, str) else json.dumps(line)}\n" for line in lines))
+    return str(path)
+
+
+@pytest.fixture
+def chains() -> list[Problem]:
+    return generate(12, [3, 4], 0)
+
+
+@pytest.mark.parametrize("name", ["problems.jsonl", "deeper/problems.jsonl", "problems.parquet"])
+def test_problems_survive_a_file(tmp_path: Path, chains: list[Problem], name: str) -> None:
+    save_problems(chains, tmp_path / name)
+    assert load_problems(str(tmp_path / name)) == chains
+
+
+def test_problems_survive_a_datasets_folder(tmp_path: Path, chains: list[Problem]) -> None:
+    import datasets
+
+    datasets.Dataset.from_list([to_row(problem) for problem in chains]).save_to_disk(str(tmp_path / "saved"))
+    assert load_problems(str(tmp_path / "saved")) == chains
+
+
+def test_columns_are_verls() -> None:
+    assert row(3) == {
+        "data_source": "fake",
+        "prompt": [{"role": "user", "content": "say 3"}],
+        "ability": "math",
+        "reward_model": {"style": "rule", "ground_truth": "3"},
+        "extra_info": {"split": "train", "index": 3},
+    }
+
+
+def test_text_of_any_script_survives(tmp_path: Path) -> None:
+    text = "Wieviel ist 2 × 3? 答えは？ \u2028 «»"
+    path = write_lines(tmp_path / "a.jsonl", row(prompt=[{"role": "user", "content": text}]))
+    [loaded] = load_problems(path)
+    assert loaded.prompt[0]["content"] == text
+    save_problems([loaded], tmp_path / "b.jsonl")
+    assert load_problems(str(tmp_path / "b.jsonl")) == [loaded]
+
+
+def test_a_number_as_ground_truth_becomes_text(tmp_path: Path) -> None:
+    path = write_lines(tmp_path / "a.jsonl", row(reward_model={"style": "rule", "ground_truth": 42}))
+    assert load_problems(path)[0].ground_truth == "42"
+
+
+@pytest.mark.parametrize(
+    ("lines", "place", "words"),
+    [
+        ([row(0), json.dumps(row(1))[:40]], ":2", "not valid JSON"),
+        ([row(0), [1, 2]], ":2", "not an object"),
+        ([row(0), {k: v for k, v in row(1).items() if k != "ability"}], ":2", "'ability' is missing"),
+        ([row(0, prompt="say 0")], ":1", "chat messages"),
+        ([row(0, prompt=[])], ":1", "chat messages"),
+        ([row(0, prompt=[{"content": "no role"}])], ":1", "chat messages"),
+        ([row(0, reward_model={"style": "rule"})], ":1", "ground_truth"),
+        ([row(0, reward_model={"ground_truth": ["4"]})], ":1", "ground_truth"),
+        ([row(0), row(1, extra_info={"split": "train"})], ":2", "no index"),
+        ([row(0, extra_info=None)], ":1", "no index"),
+    ],
+)
+def test_a_bad_row_is_named_by_file_and_line(tmp_path: Path, lines: list, place: str, words: str) -> None:
+    path = write_lines(tmp_path / "bad.jsonl", *lines)
+    with pytest.raises(DataError, match=words) as caught:
+        load_problems(path)
+    assert caught.value.where == path + place
+    assert caught.value.fix
+
+
+def test_a_bad_parquet_row_is_named_by_its_number(tmp_path: Path) -> None:
+    import datasets
+
+    path = tmp_path / "bad.parquet"
+    rows = [row(0), row(1, extra_info={"split": "train", "index": None})]
+    datasets.Dataset.from_list(
+        [{**r, "prompt": r["prompt"] if i == 0 else []} for i, r in enumerate(rows)]
+    ).to_parquet(str(path))
+    with pytest.raises(DataError, match="chat messages") as caught:
+        load_problems(str(path))
+    assert caught.value.where == f"{path}, row 2"
+
+
+def test_an_empty_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="empty"):
+        load_problems(write_lines(tmp_path / "empty.jsonl"))
+
+
+def test_doubled_ids_are_refused_with_both_rows(tmp_path: Path) -> None:
+    path = write_lines(tmp_path / "twice.jsonl", row(0), row(1), row(0))
+    with pytest.raises(DataError, match="'fake/train/0' occurs twice, in rows 1 and 3") as caught:
+        load_problems(path)
+    assert caught.value.where == path
+
+
+def test_an_unknown_format_is_refused_with_the_known_ones(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"unknown file format '\.csv'") as caught:
+        load_problems(write_lines(tmp_path / "a.csv", "x"))
+    assert ".jsonl" in str(caught.value.fix)
+    assert ".parquet" in str(caught.value.fix)
+
+
+def test_a_missing_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="does not exist") as caught:
+        load_problems(str(tmp_path / "nowhere.jsonl"))
+    assert caught.value.where == str(tmp_path / "nowhere.jsonl")
+
+
+def test_a_folder_with_several_splits_is_refused(tmp_path: Path) -> None:
+    import datasets
+
+    table = datasets.Dataset.from_list([row(0)])
+    datasets.DatasetDict(train=table, test=table).save_to_disk(str(tmp_path / "both"))
+    with pytest.raises(DataError, match="several splits: train, test"):
+        load_problems(str(tmp_path / "both"))
+
+
+def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    with pytest.raises(DataError):
+        load_problems(str(tmp_path / "other"))
+
+
+@pytest.mark.parametrize("name", ["broken.parquet", "broken.jsonl"])
+def test_a_file_that_is_no_such_file_is_refused(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"\xff\xfe\x00\x81 nothing of that kind")
+    with pytest.raises(DataError):
+        load_problems(str(tmp_path / name))
+
+
+def test_training_and_benchmark_problems_come_from_the_config(tmp_path: Path) -> None:
+    data = DataConfig(chains=ChainsConfig(num_train=8, num_test=4, operations=[3]))
+    train, test = training_problems(data), benchmark_problems(BenchmarkConfig(), data)
+    assert [p.extra_info["split"] for p in train] == ["train"] * 8
+    assert [p.extra_info["split"] for p in test] == ["test"] * 4
+
+    path = write_lines(tmp_path / "own.jsonl", row(0), row(1))
+    assert training_problems(DataConfig(path=path)) == problems(2)
+    assert benchmark_problems(BenchmarkConfig("file", path), data) == problems(2)
+
+
+def test_a_benchmark_without_its_file_is_refused() -> None:
+    with pytest.raises(ConfigError) as caught:
+        benchmark_problems(BenchmarkConfig("file"), DataConfig())
+    assert caught.value.where == "benchmark.path"
+
+
+def test_the_hash_is_of_what_is_asked_and_of_the_answers() -> None:
+    same, other = problems_hash(problems(3)), problems_hash([problem(0), problem(1), problem(2, "7")])
+    assert same == problems_hash(problems(3))
+    assert same != other
+    assert same != problems_hash(problems(2))
+    assert same != problems_hash([problem(1), problem(0), problem(2)])

@@ -1,0 +1,198 @@
+"""The samples file: append-only, repaired, never mixed and never doubled."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rlvr.errors import ConfigError, DataError
+from rlvr.eval.store import (
+    SAMPLES_FILE,
+    SPEC_FILE,
+    EvaluationSpec,
+    Sample,
+    SampleStore,
+    load_evaluation,
+    read_samples,
+    refuse_unlike,
+    write_json,
+)
+from rlvr.records import Status
+
+SPEC = EvaluationSpec(
+    model_name="base",
+    model_path="models/base",
+    model_sha256="aa",
+    benchmark="fake",
+    problems_sha256="bb",
+    num_problems=2,
+    num_samples=2,
+    prompt_template="t",
+    sampling={"temperature": 1.0, "top_p": 1.0, "max_tokens": 8},
+    verifier="fake/1",
+    seed=0,
+    chance_level=0.5,
+)
+
+
+def sample(problem: str, index: int, status: Status = Status.CORRECT, text: str = "# 1") -> Sample:
+    return Sample(problem, index, float(status is Status.CORRECT), status, "1", text, 3, "stop")
+
+
+ALL = [sample("p0", 0), sample("p0", 1, Status.INCORRECT), sample("p1", 0, Status.TIMEOUT), sample("p1", 1)]
+
+
+def store_of(folder: Path, *samples: Sample) -> Path:
+    store = SampleStore(folder, SPEC)
+    store.append(samples)
+    store.close()
+    return folder / SAMPLES_FILE
+
+
+def test_samples_survive(tmp_path: Path) -> None:
+    awkward = sample("p0", 0, text='a\nb\u2028"c" 答え \\ \t')
+    path = store_of(tmp_path, awkward, ALL[1])
+    assert list(read_samples(path)) == [awkward, ALL[1]]
+    assert len(path.read_bytes().splitlines()) == 2
+
+
+def test_reopening_knows_what_is_done(tmp_path: Path) -> None:
+    store_of(tmp_path, *ALL[:2])
+    store = SampleStore(tmp_path, SPEC)
+    assert store.done == {("p0", 0), ("p0", 1)}
+    store.append(ALL[2:])
+    store.close()
+    assert list(read_samples(tmp_path / SAMPLES_FILE)) == ALL
+
+
+def test_a_row_is_on_disk_when_append_returns(tmp_path: Path) -> None:
+    store = SampleStore(tmp_path, SPEC)
+    store.append(ALL[:1])
+    assert list(read_samples(tmp_path / SAMPLES_FILE)) == ALL[:1]
+    store.close()
+
+
+def test_a_sample_is_never_stored_twice(tmp_path: Path) -> None:
+    store_of(tmp_path, ALL[0])
+    store = SampleStore(tmp_path, SPEC)
+    with pytest.raises(ValueError, match="already stored"):
+        store.append([ALL[0]])
+    store.close()
+    assert list(read_samples(tmp_path / SAMPLES_FILE)) == ALL[:1]
+
+
+@pytest.mark.parametrize("cut", [1, 7, 40])
+def test_a_half_written_last_line_is_cut_off(tmp_path: Path, cut: int) -> None:
+    path = store_of(tmp_path, *ALL[:2])
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-cut])
+    store = SampleStore(tmp_path, SPEC)
+    assert store.done == {("p0", 0)}
+    store.append([ALL[1]])
+    store.close()
+    assert path.read_bytes() == whole
+
+
+def test_reading_does_not_repair(tmp_path: Path) -> None:
+    path = store_of(tmp_path, *ALL[:2])
+    path.write_bytes(path.read_bytes()[:-3])
+    assert list(read_samples(path)) == ALL[:1]
+    assert not path.read_bytes().endswith(b"\n")
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["{", "5", "{}", json.dumps({**asdict(ALL[0]), "status": "?"}), json.dumps({**asdict(ALL[0]), "x": 1})],
+)
+def test_a_malformed_finished_line_is_named(tmp_path: Path, line: str) -> None:
+    path = store_of(tmp_path, ALL[0])
+    with path.open("a") as file:
+        file.write(line + "\n")
+    with pytest.raises(DataError, match="malformed") as caught:
+        list(read_samples(path))
+    assert caught.value.where == f"{path}:2"
+    assert caught.value.fix
+
+
+def test_no_file_is_no_rows(tmp_path: Path) -> None:
+    assert list(read_samples(tmp_path / SAMPLES_FILE)) == []
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("num_samples", 4),
+        ("model_sha256", "zz"),
+        ("problems_sha256", "zz"),
+        ("seed", 1),
+        ("sampling", {"temperature": 0.6, "top_p": 1.0, "max_tokens": 8}),
+        ("verifier", "fake/2"),
+    ],
+)
+def test_another_spec_is_refused_by_its_difference(tmp_path: Path, key: str, value: Any) -> None:
+    store_of(tmp_path, ALL[0])
+    with pytest.raises(ConfigError, match=key) as caught:
+        SampleStore(tmp_path, replace(SPEC, **{key: value}))
+    assert caught.value.where == str(tmp_path / SPEC_FILE)
+    assert list(read_samples(tmp_path / SAMPLES_FILE)) == ALL[:1]
+
+
+def test_verdicts_are_counted_per_problem(tmp_path: Path) -> None:
+    store_of(tmp_path, ALL[3], ALL[0], ALL[2], ALL[1])  # in the order in which they finished
+    found = load_evaluation(tmp_path, ["p0", "p1"])
+    assert found.spec == SPEC
+    assert found.num_correct.tolist() == [1, 1]
+    assert found.num_samples.tolist() == [2, 2]
+    assert found.status_counts == {"correct": 2, "incorrect": 1, "unparsed": 0, "timeout": 1, "error": 0}
+    assert found.mean_num_tokens == 3
+    assert len(list(found.samples())) == 4
+
+
+def test_a_verifiers_own_error_is_no_sample(tmp_path: Path) -> None:
+    store_of(tmp_path, *ALL[:3], sample("p1", 1, Status.ERROR))
+    found = load_evaluation(tmp_path, ["p0", "p1"])
+    assert found.num_samples.tolist() == [2, 1]
+    assert found.num_correct.tolist() == [1, 0]
+    assert found.status_counts["error"] == 1
+
+
+def test_missing_samples_are_refused(tmp_path: Path) -> None:
+    store_of(tmp_path, *ALL[:3])
+    with pytest.raises(DataError, match="3 of 4") as caught:
+        load_evaluation(tmp_path, ["p0", "p1"])
+    assert "again" in str(caught.value.fix)
+
+
+@pytest.mark.parametrize("extra", [ALL[0], sample("p2", 0)])
+def test_doubled_and_foreign_samples_are_refused(tmp_path: Path, extra: Sample) -> None:
+    path = store_of(tmp_path, *ALL)
+    with path.open("a") as file:
+        file.write(json.dumps(asdict(extra)) + "\n")
+    with pytest.raises(DataError, match="doubled or of an unknown problem"):
+        load_evaluation(tmp_path, ["p0", "p1"])
+
+
+@pytest.mark.parametrize(
+    "key", ["benchmark", "problems_sha256", "prompt_template", "verifier", "num_samples"]
+)
+def test_what_was_measured_differently_is_not_compared(key: str) -> None:
+    change: dict[str, Any] = {key: 99}
+    with pytest.raises(ConfigError, match=key):
+        refuse_unlike(SPEC, replace(SPEC, **change))
+
+
+def test_models_and_seeds_may_differ_in_a_comparison() -> None:
+    refuse_unlike(SPEC, replace(SPEC, model_name="grpo", model_path="x", model_sha256="y", seed=7))
+
+
+def test_json_is_replaced_as_a_whole(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    write_json(path, {"a": "ü"})
+    with pytest.raises(TypeError):
+        write_json(path, {"a": object()})
+    assert json.loads(path.read_text()) == {"a": "ü"}
+    assert [file.name for file in tmp_path.iterdir()] == ["a.json"]

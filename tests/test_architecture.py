@@ -1,0 +1,221 @@
+"""The floors: what may import what, read from the imports themselves."""
+
+from __future__ import annotations
+
+import ast
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from rlvr.algorithms.registry import ALGORITHMS
+
+PACKAGE = Path(__file__).resolve().parent.parent / "rlvr"
+
+FLOORS = (
+    ("", "errors", "records"),
+    ("batch", "provenance"),
+    ("protocols",),
+    ("algorithms", "rewards"),
+    ("config",),
+    ("collect", "data", "learner", "rollout", "tracking"),
+    ("eval",),
+    ("driver", "pretrain"),
+    ("cluster",),
+    ("cli",),
+)
+"""From the ground up; a unit imports from lower floors and from itself. ``""`` is rlvr/__init__.py."""
+HEIGHT = {unit: height for height, units in enumerate(FLOORS) for unit in units}
+
+HOMES = {
+    "ray": "cluster",
+    "vllm": "rollout",
+    "deepspeed": "learner",
+    "hydra": "cli",
+    "omegaconf": "cli",
+}
+"""Heavy packages, and the only unit that may import each."""
+
+ALGORITHM_NAMES = {
+    *ALGORITHMS,
+    *("ppo", "grpo", "reinforce_pp", "rloo", "remax", "dapo", "dr_grpo", "gspo", "cispo"),
+}
+
+
+@dataclass(frozen=True)
+class Module:
+    """One source file under its import name."""
+
+    name: str
+    tree: ast.Module
+
+    @property
+    def unit(self) -> str:
+        """The part of rlvr that it belongs to."""
+        return unit_of(self.name)
+
+    @property
+    def imports(self) -> set[str]:
+        """Everything that it imports anywhere, in functions and for type checkers too."""
+        found = set()
+        for node in ast.walk(self.tree):
+            if isinstance(node, ast.Import):
+                found |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                assert node.level == 0, f"{self.name}: relative import"
+                found |= {f"{node.module}.{alias.name}" for alias in node.names}
+        return found
+
+
+def unit_of(name: str) -> str:
+    """``rlvr.eval.store.Sample`` → ``eval``; a name that rlvr/__init__.py defines → ``""``."""
+    parts = name.split(".")
+    return parts[1] if len(parts) > 1 and parts[1] in HEIGHT else ""
+
+
+def modules() -> Iterator[Module]:
+    """All modules of rlvr, the linked packages included."""
+    for folder, _, files in os.walk(PACKAGE, followlinks=True):
+        for file in sorted(files):
+            if file.endswith(".py"):
+                path = Path(folder) / file
+                parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+                name = ".".join(parts).removesuffix(".__init__")
+                yield Module(name, ast.parse(path.read_text(encoding="utf-8")))
+
+
+MODULES = list(modules())
+
+
+def climbs(module: Module) -> list[str]:
+    """Imports of ``module`` that do not stand below it."""
+    found = []
+    for name in sorted(module.imports):
+        if name.split(".")[0] == "rlvr":
+            target = unit_of(name)
+            if target != module.unit and HEIGHT[target] >= HEIGHT[module.unit]:
+                found.append(f"{module.name} imports {name}")
+    return found
+
+
+def compares_with_an_algorithms_name(module: Module) -> list[str]:
+    """Comparisons and cases that ask which algorithm it is."""
+    found = []
+    for node in ast.walk(module.tree):
+        constants: list[ast.expr] = []
+        if isinstance(node, ast.Compare):
+            constants = [node.left, *node.comparators]
+        elif isinstance(node, ast.MatchValue):
+            constants = [node.value]
+        words = {
+            inner.value
+            for constant in constants
+            for inner in ast.walk(constant)
+            if isinstance(inner, ast.Constant) and isinstance(inner.value, str)
+        }
+        if words & ALGORITHM_NAMES:
+            found.append(f"{module.name}:{getattr(node, 'lineno', '?')}")
+    return found
+
+
+def test_every_unit_has_a_floor() -> None:
+    names = {module.name for module in MODULES}
+    assert {"rlvr", "rlvr.cli.main", "rlvr.algorithms.grpo", "rlvr.eval.report.write"} <= names
+    for name in names:
+        assert name == "rlvr" or name.split(".")[1] in HEIGHT, name
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda module: module.name)
+def test_a_module_imports_from_below_only(module: Module) -> None:
+    assert climbs(module) == []
+
+
+@pytest.mark.parametrize(("package", "home"), HOMES.items())
+def test_a_heavy_package_has_one_home(package: str, home: str) -> None:
+    users = {module.name for module in MODULES if package in {name.split(".")[0] for name in module.imports}}
+    assert users
+    assert {unit_of(user) for user in users} == {home}
+
+
+def test_only_one_file_imports_ray() -> None:
+    users = [module.name for module in MODULES if "ray" in {name.split(".")[0] for name in module.imports}]
+    assert users == ["rlvr.cluster"]
+
+
+@pytest.mark.parametrize("unit", ["rewards", "records", "errors", "protocols"])
+def test_verifiers_never_import_torch(unit: str) -> None:
+    for module in MODULES:
+        if module.unit == unit:
+            assert not {"torch", "transformers", "numpy"} & {name.split(".")[0] for name in module.imports}
+
+
+@pytest.mark.parametrize("unit", ["records", "errors"])
+def test_the_ground_floor_stands_on_the_standard_library(unit: str) -> None:
+    [module] = [module for module in MODULES if module.unit == unit and module.name == f"rlvr.{unit}"]
+    assert {name.split(".")[0] for name in module.imports} <= sys.stdlib_module_names
+
+
+@pytest.mark.parametrize(
+    ("names", "absent"),
+    [
+        ("rlvr.rewards.registry", ("torch", "numpy", "transformers", "ray")),
+        ("rlvr.cli.main", ("torch", "hydra", "ray")),  # `rlvr --help` is quick
+        ("rlvr.driver, rlvr.eval.evaluate", ("ray", "vllm", "deepspeed", "hydra")),
+    ],
+)
+def test_an_import_does_not_bring_in_what_it_must_not(names: str, absent: tuple[str, ...]) -> None:
+    code = f"import sys, {names}; print(sorted(set({absent!r}) & set(sys.modules)))"
+    run = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=PACKAGE.parent,
+        env={**os.environ, "PYTHONPATH": str(PACKAGE.parent)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert run.stdout.strip() == "[]"
+
+
+def test_no_algorithm_is_asked_its_name() -> None:
+    assert [place for module in MODULES for place in compares_with_an_algorithms_name(module)] == []
+
+
+def test_an_algorithms_module_is_known_to_the_registry_alone() -> None:
+    own = {f"rlvr.algorithms.{name}" for name in ALGORITHM_NAMES}
+    for module in MODULES:
+        if module.name != "rlvr.algorithms.registry":
+            assert not {name.rpartition(".")[0] for name in module.imports} & own, module.name
+
+
+@pytest.mark.parametrize(
+    ("name", "source", "caught"),
+    [
+        ("rlvr.driver", "from rlvr.cluster import rollout_pool", True),
+        ("rlvr.driver", "def f():\n    import rlvr.cli.train", True),
+        ("rlvr.rollout.x", "from rlvr.learner.forward import Policy", True),
+        ("rlvr.batch", "from rlvr import protocols", True),
+        ("rlvr.driver", "from rlvr.records import Problem\nfrom rlvr import __version__", False),
+        ("rlvr.eval.x", "from rlvr.eval.store import Sample", False),
+    ],
+)
+def test_the_floors_would_be_noticed(name: str, source: str, caught: bool) -> None:
+    assert bool(climbs(Module(name, ast.parse(source)))) is caught
+
+
+@pytest.mark.parametrize(
+    ("source", "caught"),
+    [
+        ('if name == "grpo": pass', True),
+        ('if config.name in ("rloo", "ppo"): pass', True),
+        ('match name:\n    case "dapo": pass', True),
+        ('if name == "base": pass', False),
+        ('styles = {"grpo": 1}', False),
+    ],
+)
+def test_a_question_for_the_name_would_be_noticed(source: str, caught: bool) -> None:
+    assert bool(compares_with_an_algorithms_name(Module("m", ast.parse(source)))) is caught

@@ -1,0 +1,106 @@
+"""Collating groups, and taking rows out of a minibatch."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from rlvr.batch import RolloutBatch, TrainBatch, collate
+from rlvr.records import Completion, Rollout, RolloutGroup, Status, Verdict
+from tests.fakes import group, problem
+
+
+@pytest.fixture
+def batch() -> RolloutBatch:
+    return collate(
+        [
+            group([1, 0], lengths=[2, 3], prompt=[7, 8], index=0),
+            group([0, 1], lengths=[1, 4], prompt=[9], index=1, errors=[0]),
+        ]
+    )
+
+
+def test_rows_are_prompt_major_and_padded_on_the_right(batch: RolloutBatch) -> None:
+    assert batch.group_size == 2
+    assert len(batch) == 4
+    assert batch.tokens.tolist() == [
+        [7, 8, 10, 10, 0],
+        [7, 8, 11, 11, 11],
+        [9, 20, 0, 0, 0],
+        [9, 21, 21, 21, 21],
+    ]
+    assert batch.prompt_lengths.tolist() == [2, 2, 1, 1]
+    assert batch.response_mask.tolist() == [[1, 1, 0, 0], [1, 1, 1, 0], [1, 0, 0, 0], [1, 1, 1, 1]]
+    assert batch.rewards.tolist() == [1, 0, 0, 1]
+    assert batch.valid.tolist() == [True, True, False, True]
+    assert batch.policy_version.tolist() == [0, 0, 0, 0]
+
+
+def test_log_probabilities_stand_where_their_tokens_do(batch: RolloutBatch) -> None:
+    assert batch.rollout_logprobs[1].tolist() == [-0.5, -1.0, -1.5, 0.0]
+    assert (batch.rollout_logprobs[batch.response_mask == 0] == 0).all()
+
+
+def test_types_are_the_documented_ones(batch: RolloutBatch) -> None:
+    assert batch.tokens.dtype == batch.prompt_lengths.dtype == batch.policy_version.dtype == torch.int64
+    assert batch.response_mask.dtype == batch.rollout_logprobs.dtype == batch.rewards.dtype == torch.float32
+    assert batch.valid.dtype == torch.bool
+
+
+def test_response_tokens_are_found_behind_their_prompts(batch: RolloutBatch) -> None:
+    for row, (start, length) in enumerate(
+        zip(batch.prompt_lengths.tolist(), batch.response_mask.sum(1).int().tolist(), strict=True)
+    ):
+        assert set(batch.tokens[row, start : start + length].tolist()) == {[10, 11, 20, 21][row]}
+
+
+def test_versions_come_from_the_completions() -> None:
+    rollouts = tuple(
+        Rollout(Completion([1], [2], [-1.0], "", "stop", version), Verdict(0.0, Status.INCORRECT))
+        for version in (3, 4)
+    )
+    assert collate([RolloutGroup(problem(0), rollouts)]).policy_version.tolist() == [3, 4]
+
+
+def test_an_empty_response_is_a_row_without_tokens() -> None:
+    batch = collate([group([0, 1], lengths=[0, 2])])
+    assert batch.response_mask.tolist() == [[0, 0], [1, 1]]
+
+
+@pytest.mark.parametrize("groups", [[], [group([1, 0]), group([1, 0, 0])], [group([])]])
+def test_groups_that_are_empty_or_unequal_are_refused(groups: list[RolloutGroup]) -> None:
+    with pytest.raises(ValueError, match="one size"):
+        collate(groups)
+
+
+def train_batch(batch: RolloutBatch, old: bool) -> TrainBatch:
+    return TrainBatch(
+        tokens=batch.tokens,
+        prompt_lengths=batch.prompt_lengths,
+        response_mask=batch.response_mask,
+        rollout_logprobs=batch.rollout_logprobs,
+        old_logprobs=batch.rollout_logprobs + 1 if old else None,
+        advantages=batch.response_mask * 2,
+        loss_weights=batch.response_mask / 10,
+    )
+
+
+@pytest.mark.parametrize("old", [True, False])
+def test_rows_are_trimmed_to_their_own_longest(batch: RolloutBatch, old: bool) -> None:
+    rows = train_batch(batch, old).rows([2, 0])
+    assert len(rows) == 2
+    assert rows.tokens.tolist() == [[9, 20, 0, 0], [7, 8, 10, 10]]
+    assert rows.prompt_lengths.tolist() == [1, 2]
+    assert rows.response_mask.tolist() == [[1, 0], [1, 1]]
+    assert rows.advantages.tolist() == [[2, 0], [2, 2]]
+    assert rows.loss_weights.shape == rows.rollout_logprobs.shape == (2, 2)
+    assert (rows.old_logprobs is None) is not old
+    if rows.old_logprobs is not None:
+        assert rows.old_logprobs.tolist() == [[0.5, 1.0], [0.5, 0.0]]
+
+
+def test_all_rows_are_the_batch_itself(batch: RolloutBatch) -> None:
+    whole = train_batch(batch, old=False)
+    same = whole.rows(torch.arange(4))
+    assert torch.equal(same.tokens, whole.tokens)
+    assert torch.equal(same.loss_weights, whole.loss_weights)

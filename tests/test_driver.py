@@ -1,0 +1,243 @@
+"""The training loop, seen through engines, learners and trackers that record their use."""
+
+from __future__ import annotations
+
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from rlvr.algorithms.grpo import GRPOConfig
+from rlvr.config import TrainConfig
+from rlvr.driver import NUM_PROBES, probes_from, prompt_stream, sample_rows, train
+from rlvr.errors import VerifierError, WeightUpdateError
+from rlvr.eval.report import dynamics
+from tests.fakes import (
+    LEARNER_METRICS,
+    FakeEngine,
+    FakeLearner,
+    FakeRenderer,
+    FakeTracker,
+    FakeVerifier,
+    Respond,
+    group,
+    problems,
+)
+
+
+def half_right(index: int, sample: int) -> str:
+    return f"# {index}" if sample % 2 else "# no"
+
+
+class Run:
+    """One training run on fakes: 6 problems, groups of 4, 2 prompts a step."""
+
+    def __init__(
+        self,
+        folder: Path,
+        respond: Respond = half_right,
+        *,
+        lose_update: int | None = None,
+        num_logged_samples: int = 1,
+        **config: Any,
+    ) -> None:
+        self.engine = FakeEngine(respond)
+        self.learner = FakeLearner(self.engine, lose_update=lose_update)
+        self.verifier = FakeVerifier()
+        self.tracker = FakeTracker()
+        self.folder = folder
+        self.num_logged_samples = num_logged_samples
+        self.config = TrainConfig(**{"num_steps": 3, "prompts_per_step": 2, **config})
+
+    def __call__(self) -> Run:
+        train(
+            config=self.config,
+            algorithm=GRPOConfig(group_size=4).build(),
+            engine=self.engine,
+            learner=self.learner,
+            verifier=self.verifier,
+            renderer=FakeRenderer(),
+            problems=problems(6),
+            max_response_tokens=16,
+            seed=0,
+            tracker=self.tracker,
+            num_logged_samples=self.num_logged_samples,
+            output=self.folder / "model",
+        )
+        return self
+
+
+def test_every_update_is_published_under_its_step(tmp_path: Path) -> None:
+    run = Run(tmp_path)()
+    assert run.learner.calls == [
+        "publish 0",
+        *(call for step in (1, 2, 3) for call in ("update", f"publish {step}")),
+        "save model",
+    ]
+
+
+def test_no_response_is_sampled_with_stale_weights(tmp_path: Path) -> None:
+    run = Run(tmp_path)()
+    assert run.engine.sampled_versions == [0] * 8 + [1] * 8 + [2] * 8
+
+
+def test_what_was_sampled_is_what_is_trained_on(tmp_path: Path) -> None:
+    run = Run(tmp_path)()
+    assert len(run.learner.updates) == 3
+    for [batch] in run.learner.updates:
+        assert len(batch) == 8
+        assert batch.old_logprobs is None  # strictly on-policy: the ratio is 1
+        assert batch.advantages.view(2, 4, -1)[:, :, 0].sum(1).tolist() == pytest.approx([0, 0], abs=1e-5)
+        assert batch.loss_weights.sum().item() == pytest.approx(1)
+    asked = [request.prompt_tokens[1] - 2 for request in run.engine.requests]
+    assert sorted(asked) == list(range(6))  # an epoch: 3 steps of 2 prompts
+
+
+def test_several_minibatches_are_annotated_before_the_first_update(tmp_path: Path) -> None:
+    run = Run(tmp_path, num_steps=2, minibatch_size=4)()
+    assert run.learner.calls[:7] == [
+        "publish 0",
+        *("annotate", "update", "publish 1"),
+        *("annotate", "update", "publish 2"),
+    ]
+    for minibatches in run.learner.updates:
+        assert [len(minibatch) for minibatch in minibatches] == [4, 4]
+        for minibatch in minibatches:
+            assert minibatch.old_logprobs is not None
+            assert (minibatch.old_logprobs == -0.25).all()
+
+
+def test_a_minibatch_of_the_whole_step_needs_no_annotation(tmp_path: Path) -> None:
+    assert "annotate" not in Run(tmp_path, minibatch_size=8)().learner.calls
+
+
+def test_sampling_is_what_the_config_says(tmp_path: Path) -> None:
+    run = Run(tmp_path, temperature=0.7)()
+    for settings in run.engine.settings:
+        assert (settings.temperature, settings.top_p, settings.max_tokens) == (0.7, 1.0, 16)
+        assert settings.logprobs
+
+
+def test_the_first_weights_are_proved_before_anything_is_sampled(tmp_path: Path) -> None:
+    run = Run(tmp_path, lose_update=0)
+    with pytest.raises(WeightUpdateError):
+        run()
+    assert run.engine.requests == []
+    assert [list(probe.tokens) for probe in run.learner.probes[0]] == [[1, i + 2] for i in range(NUM_PROBES)]
+    assert all(probe.prompt_length >= 1 for probe in run.learner.probes[0])
+
+
+def test_a_lost_update_stops_the_run_before_the_next_sample(tmp_path: Path) -> None:
+    run = Run(tmp_path, lose_update=2)
+    with pytest.raises(WeightUpdateError):
+        run()
+    assert run.engine.sampled_versions == [0] * 8 + [1] * 8
+    assert not (tmp_path / "model").exists()
+
+
+def test_one_row_of_metrics_per_step_under_the_documented_names(tmp_path: Path) -> None:
+    rows = Run(tmp_path)().tracker.rows
+    assert [step for step, _ in rows] == [1, 2, 3]
+    expected = {
+        *LEARNER_METRICS,
+        *("reward/mean", "reward/uniform_group_share"),
+        *("response/length_mean", "response/length_max", "response/truncated_share"),
+        *(f"verify/{status}" for status in ("correct", "incorrect", "unparsed", "timeout", "error")),
+        *("sync/version", "sync/probe_max_abs"),
+        *("time/rollout", "time/learn", "time/sync", "time/step", "time/verify"),
+        *("throughput/rollouts_per_second", "throughput/tokens_per_second"),
+    }
+    for step, row in rows:
+        assert set(row) == expected
+        assert all(isinstance(value, float) for value in row.values())
+        assert row["reward/mean"] == 0.5
+        assert row["sync/version"] == step
+        stages = row["time/rollout"] + row["time/learn"] + row["time/sync"]
+        assert row["time/step"] == pytest.approx(stages)
+
+
+def test_the_report_draws_only_metrics_that_exist(tmp_path: Path) -> None:
+    [(_, row), *_] = Run(tmp_path)().tracker.rows
+    drawn = {
+        key
+        for table in vars(dynamics).values()
+        if isinstance(table, dict)
+        for key in table
+        if isinstance(key, str) and "/" in key
+    }
+    assert len(drawn) > 10
+    assert drawn <= set(row)
+
+
+def test_verifier_errors_stop_the_run_before_they_are_trained_on(tmp_path: Path) -> None:
+    run = Run(tmp_path, lambda index, sample: "error" if sample == 3 else f"# {index}")
+    with pytest.raises(VerifierError) as caught:
+        run()
+    assert caught.value.exit_code == 5
+    assert run.learner.calls == ["publish 0"]
+
+
+def test_the_cases_of_a_verifier_error_are_there_to_be_read(tmp_path: Path) -> None:
+    # The message sends the reader to rollouts.jsonl.
+    run = Run(tmp_path, lambda index, sample: "error" if sample == 3 else f"# {index}")
+    with pytest.raises(VerifierError, match="verifier failed"):
+        run()
+    assert "error" in {row["status"] for _, rows in run.tracker.samples for row in rows}
+
+
+def test_few_verifier_errors_are_left_out_of_training(tmp_path: Path) -> None:
+    run = Run(
+        tmp_path,
+        lambda index, sample: "error" if (index, sample) == (0, 1) else half_right(index, sample),
+        max_error_share=0.2,
+    )()
+    weightless = [int((batch.loss_weights.sum(1) == 0).sum()) for [batch] in run.learner.updates]
+    assert sorted(weightless) == [0, 0, 1]
+
+
+def test_samples_are_logged_at_every_step(tmp_path: Path) -> None:
+    samples = Run(tmp_path, num_logged_samples=1)().tracker.samples
+    assert [(step, len(rows)) for step, rows in samples] == [(1, 1), (2, 1), (3, 1)]
+    assert {"problem", "prompt", "ground_truth", "response", "score", "status"} == set(samples[0][1][0])
+
+
+def test_intermediate_models_stand_beside_the_last(tmp_path: Path) -> None:
+    calls = Run(tmp_path, num_steps=6, save_every=2)().learner.calls
+    assert [call for call in calls if call.startswith("save")] == [
+        "save model-step2",
+        "save model-step4",
+        "save model",
+    ]
+
+
+def test_the_prompt_stream_goes_through_every_problem_once_an_epoch() -> None:
+    stream = prompt_stream(problems(5), seed=3)
+    epochs = [[problem.id for problem in islice(stream, 5)] for _ in range(3)]
+    assert all(sorted(epoch) == [f"fake/train/{i}" for i in range(5)] for epoch in epochs)
+    assert len({tuple(epoch) for epoch in epochs}) > 1
+
+
+def test_the_prompt_stream_is_seeded() -> None:
+    first, again, other = (list(islice(prompt_stream(problems(20), seed), 40)) for seed in (1, 1, 2))
+    assert first == again != other
+
+
+def test_probes_are_rollouts_of_this_step() -> None:
+    groups = [group([1, 0], prompt=[1, index], index=index) for index in range(NUM_PROBES + 1)]
+    probes = probes_from(groups)
+    assert len(probes) == NUM_PROBES
+    assert list(probes[2].tokens) == [1, 2, 30, 30, 30]
+    assert probes[2].prompt_length == 2
+
+
+def test_no_more_rows_than_asked_for() -> None:
+    assert len(sample_rows([group([1, 0])] * 3, 2)) == 2
+    assert sample_rows([group([1, 0])], 0) == []
+
+
+def test_nothing_touches_the_global_random_state(tmp_path: Path) -> None:
+    before = torch.random.get_rng_state()
+    Run(tmp_path)()
+    assert torch.equal(before, torch.random.get_rng_state())

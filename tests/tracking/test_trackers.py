@@ -1,0 +1,117 @@
+"""Trackers: complete rows, growing steps, files that the usual tools read."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from rlvr.config import TrackingConfig
+from rlvr.errors import ConfigError
+from rlvr.tracking.trackers import JsonlTracker, TensorBoardTracker, Trackers, make_trackers
+from tests.fakes import FakeTracker
+
+METRICS = {"reward/mean": 0.25, "time/step": 1.5}
+SAMPLE = {"problem": "fake/0", "response": "答え # 1", "score": 1.0}
+
+
+def lines(path: Path) -> list[dict]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def test_jsonl_holds_every_row_and_sample(tmp_path: Path) -> None:
+    tracker = JsonlTracker(tmp_path / "run")
+    for step in (1, 2):
+        tracker.log_samples(step, [SAMPLE, SAMPLE])
+        tracker.log(step, METRICS)
+    assert lines(tmp_path / "run" / "metrics.jsonl") == [{"step": step, **METRICS} for step in (1, 2)]
+    assert lines(tmp_path / "run" / "rollouts.jsonl") == [{"step": step, **SAMPLE} for step in (1, 1, 2, 2)]
+    tracker.close()
+
+
+def test_a_row_is_on_disk_before_the_tracker_is_closed(tmp_path: Path) -> None:
+    tracker = JsonlTracker(tmp_path)
+    tracker.log(1, METRICS)
+    assert len(lines(tmp_path / "metrics.jsonl")) == 1
+    tracker.close()
+
+
+@pytest.mark.parametrize("step", [0, 1, 2])
+def test_steps_only_grow(step: int) -> None:
+    inner = FakeTracker()
+    trackers = Trackers([inner])
+    trackers.log(2, METRICS)
+    with pytest.raises(ValueError, match=f"step {step} after"):
+        trackers.log(step, METRICS)
+    assert inner.rows == [(2, METRICS)]
+
+
+def test_each_tracker_receives_everything() -> None:
+    inner = [FakeTracker(), FakeTracker()]
+    trackers = Trackers(inner)
+    trackers.log_samples(1, [SAMPLE])
+    trackers.log(1, METRICS)
+    trackers.close()
+    for tracker in inner:
+        assert tracker.rows == [(1, METRICS)]
+        assert tracker.samples == [(1, [SAMPLE])]
+        assert tracker.closed == 1
+
+
+def test_tensorboard_reads_the_same_names(tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    tracker = TensorBoardTracker(tmp_path)
+    tracker.log_samples(1, [SAMPLE])
+    tracker.log(1, METRICS)
+    tracker.log(2, METRICS)
+    tracker.close()
+    events = EventAccumulator(str(tmp_path / "tensorboard"))
+    events.Reload()
+    assert set(events.Tags()["scalars"]) == set(METRICS)
+    assert [(event.step, event.value) for event in events.Scalars("reward/mean")] == [(1, 0.25), (2, 0.25)]
+
+
+def test_wandb_writes_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("wandb")
+    for name in ("WANDB_CONFIG_DIR", "WANDB_CACHE_DIR", "WANDB_DATA_DIR", "WANDB_ARTIFACT_DIR"):
+        monkeypatch.setenv(name, str(tmp_path / name.lower()))
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    folder = tmp_path / "run"
+    trackers = make_trackers(folder, TrackingConfig(wandb="offline"), {"seed": 0})
+    trackers.log_samples(1, [SAMPLE])
+    trackers.log(1, METRICS)
+    trackers.close()
+    [recorded] = folder.glob("wandb/offline-run-*/*.wandb")
+    assert b"reward/mean" in recorded.read_bytes()
+    assert (folder / "metrics.jsonl").exists()
+
+
+def test_what_the_config_does_not_ask_for_is_not_written(tmp_path: Path) -> None:
+    extra = FakeTracker()
+    trackers = make_trackers(tmp_path, TrackingConfig(), {}, extra)
+    trackers.log(1, METRICS)
+    trackers.close()
+    assert {path.name for path in tmp_path.iterdir()} == {"metrics.jsonl", "rollouts.jsonl"}
+    assert extra.rows == [(1, METRICS)]
+
+
+def test_tensorboard_is_written_when_asked_for(tmp_path: Path) -> None:
+    make_trackers(tmp_path, TrackingConfig(tensorboard=True), {}).close()
+    assert list((tmp_path / "tensorboard").glob("events.out.tfevents.*"))
+
+
+def test_wandb_that_cannot_start_is_a_configuration_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def init(**_: object) -> None:
+        raise RuntimeError("api_key not configured\nand more")
+
+    monkeypatch.setitem(sys.modules, "wandb", SimpleNamespace(init=init))
+    with pytest.raises(ConfigError, match="api_key not configured") as caught:
+        make_trackers(tmp_path, TrackingConfig(wandb="online"), {})
+    assert caught.value.where == "tracking.wandb"
+    assert "offline" in str(caught.value.fix)
