@@ -50,6 +50,11 @@ class GRPOConfig:
                 where="algorithm.group_size",
                 fix="2 or more (the study uses 8)",
             )
+        for name in ("clip_low", "clip_high", "std_epsilon"):
+            if getattr(self, name) <= 0:
+                raise ConfigError(
+                    f"{name} is {getattr(self, name)}", where=f"algorithm.{name}", fix="above 0"
+                )
         if self.reduction not in REDUCTIONS:
             raise ConfigError(
                 f"unknown reduction {self.reduction!r}",

@@ -9,7 +9,7 @@ from pathlib import Path
 from rlvr.collect import judge
 from rlvr.config import EvaluationConfig
 from rlvr.errors import VerifierError
-from rlvr.eval.store import EvaluationSpec, Sample, SampleStore
+from rlvr.eval.store import SAMPLES_FILE, EvaluationSpec, Sample, SampleStore
 from rlvr.protocols import Renderer, RolloutEngine, SampleRequest, SamplingSettings, Verifier
 from rlvr.records import Completion, Problem, Status
 
@@ -78,7 +78,9 @@ def evaluate(
             for key, chunk in enumerate(chunks)
         ]
         sampling = SamplingSettings(settings.temperature, settings.max_tokens, settings.top_p)
-        correct = sampled = tokens = errors = 0
+        correct = sampled = tokens = 0
+        errors = store.num_errors
+        refuse_errors(errors, total, folder)
         for key, completions in engine.generate(requests, sampling):
             samples = verified(chunks[key], completions, verifier)
             store.append(samples)
@@ -86,11 +88,20 @@ def evaluate(
             correct += sum(sample.status is Status.CORRECT for sample in samples)
             errors += sum(sample.status is Status.ERROR for sample in samples)
             tokens += sum(sample.num_tokens for sample in samples)
-            if errors > MAX_ERROR_SHARE * total:
-                raise VerifierError(f"the verifier failed on {errors} samples", where=str(folder))
+            refuse_errors(errors, total, folder)
             on_progress(EvaluationProgress(len(store.done), total, correct, sampled, tokens))
     finally:
         store.close()
+
+
+def refuse_errors(errors: int, total: int, folder: Path) -> None:
+    """Stop when the verifier itself has failed too often, in this session or an earlier one."""
+    if errors > MAX_ERROR_SHARE * total:
+        raise VerifierError(
+            f"the verifier failed on {errors} of {total} samples",
+            where=str(folder / SAMPLES_FILE),
+            fix="mend the verifier (the rows of status error say how it failed), then delete the folder",
+        )
 
 
 def missing_chunks(

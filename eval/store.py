@@ -107,7 +107,9 @@ class SampleStore:
         else:
             write_json(spec_path, asdict(spec))
         path = folder / SAMPLES_FILE
-        self.done = {(row.problem, row.sample) for row in read_samples(path, repair=True)}
+        stored = list(read_samples(path, repair=True))
+        self.done = {(row.problem, row.sample) for row in stored}
+        self.num_errors = sum(row.status is Status.ERROR for row in stored)
         self._file: IO[str] = path.open("a", encoding="utf-8")
 
     def append(self, samples: Sequence[Sample]) -> None:

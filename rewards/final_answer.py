@@ -9,7 +9,7 @@ import re
 
 from rlvr.records import Problem, Status, Verdict
 
-ANSWER = re.compile(r"#+\s*([-+]?\d[\d,]*)\s*$")
+ANSWER = re.compile(r"#+\s*([-+]?[0-9][0-9,]*)\s*$")
 """The marker must end the response: text after the answer is not an answer."""
 MAX_DIGITS = 64
 """A longer number is no answer to anything, and comparing it would cost quadratic time."""

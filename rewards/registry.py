@@ -11,7 +11,7 @@ from rlvr.protocols import Verifier
 from rlvr.records import Problem
 from rlvr.rewards.final_answer import FinalAnswerVerifier
 
-INTEGER = re.compile(r"[-+]?\d[\d,]*")
+INTEGER = re.compile(r"[-+]?[0-9][0-9,]{0,63}")
 
 
 def verifier_for(problems: Sequence[Problem]) -> Verifier:
@@ -32,5 +32,5 @@ def verifier_for(problems: Sequence[Problem]) -> Verifier:
 
 def chance_level(problems: Sequence[Problem]) -> float:
     """Probability of being right by the best blind guess: the share of the commonest ground truth."""
-    counts = Counter(problem.ground_truth for problem in problems)
+    counts = Counter(int(problem.ground_truth.replace(",", "")) for problem in problems)
     return max(counts.values()) / len(problems)

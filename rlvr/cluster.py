@@ -8,6 +8,7 @@ placed by one placement group per pool.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -236,7 +237,9 @@ def training_pools(
             engine_pool,
             backend=backend,
             num_engine_ranks=rollout.num_workers * rollout.tensor_parallel_size,
-            tolerance=rollout.probe_tolerance or TOLERANCE[rollout.dtype],
+            tolerance=TOLERANCE[rollout.dtype]
+            if rollout.probe_tolerance is None
+            else rollout.probe_tolerance,
             temperature=temperature,
         )
         yield engine_pool, learner_pool
@@ -386,6 +389,9 @@ def _checked(call: Callable[[], T], worker: str) -> T:
             raise cause from error
         raise WorkerError(f"{type(cause).__name__}: {cause}", where=worker) from error
     except ray.exceptions.ActorDiedError as error:
+        cause = re.search(r"(?m)^(\w*(?:Error|Exception|Interrupt): .*)$", str(error))
+        if cause:  # the constructor raised: its last line is the root cause
+            raise WorkerError(cause.group(1), where=worker) from error
         raise WorkerError(
             f"the worker's process died: {_first_line(error)}",
             where=worker,

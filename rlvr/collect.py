@@ -29,7 +29,7 @@ class Collected:
         lengths = [len(rollout.completion.response_tokens) for rollout in rollouts]
         cut_off = sum(rollout.completion.finish_reason == "length" for rollout in rollouts)
         valid = [rollout.verdict.score for rollout in rollouts if rollout.verdict.counts]
-        uniform = sum(len(set(group.scores)) == 1 for group in self.groups)
+        uniform = sum(len(set(group.valid_scores)) <= 1 for group in self.groups)
         return {
             "reward/mean": sum(valid) / max(1, len(valid)),
             "reward/uniform_group_share": uniform / len(self.groups),

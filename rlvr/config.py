@@ -35,7 +35,12 @@ def require_positive(config: Any, section: str, *names: str) -> None:
     """Raise a ConfigError for the first named field that is not above zero."""
     for name in names:
         value = getattr(config, name)
-        require(value > 0, f"{name} is {value}", f"{section}.{name}", "a number above 0")
+        require(value > 0, f"{name} is {value}", f"{section}.{name}".lstrip("."), "a number above 0")
+
+
+def require_share(value: float, where: str) -> None:
+    """Raise a ConfigError unless ``value`` is at least 0 and at most 1."""
+    require(0 <= value <= 1, f"{value} is no share", where, "a number from 0 to 1")
 
 
 @dataclass
@@ -50,7 +55,7 @@ class RunConfig:
 class ChainsConfig:
     """The generated problem family ``chains`` (see rlvr/data/chains.py)."""
 
-    operations: list[int] = field(default_factory=lambda: [3, 4, 5, 6, 7])
+    operations: list[int] = field(default_factory=lambda: [4, 5, 6, 7, 8])
     """Difficulties, in operations; every one equally often."""
     num_train: int = 8192
     """Problems in the train split."""
@@ -95,6 +100,8 @@ class TrainConfig:
     def __post_init__(self) -> None:
         """Check the sizes."""
         require_positive(self, "train", "num_steps", "prompts_per_step", "temperature")
+        require_share(self.max_error_share, "train.max_error_share")
+        require(self.save_every >= 0, "save_every is negative", "train.save_every", "0 or more")
 
 
 @dataclass
@@ -141,7 +148,12 @@ class RolloutConfig:
             "max_prompt_tokens",
             "max_response_tokens",
             "max_num_seqs",
+            "kv_cache_gib",
+            "gpu_memory_utilization",
         )
+        require_share(self.gpu_memory_utilization, "rollout.gpu_memory_utilization")
+        if self.probe_tolerance is not None:
+            require_positive(self, "rollout", "probe_tolerance")
         require_one_of(self.device, DEVICES, "rollout.device")
         require_one_of(self.dtype, DTYPES, "rollout.dtype")
         require_one_of(self.weight_transfer, WEIGHT_TRANSFERS, "rollout.weight_transfer")
@@ -243,9 +255,9 @@ class BenchmarkConfig:
     """What is measured."""
 
     name: str = "chains"
-    """``chains``: the generated family's test split; ``file``: your own problems."""
+    """Name in tables and results; ``chains`` is the generated family's test split."""
     path: str | None = None
-    """JSONL or parquet file in verl's columns (``benchmark=file``)."""
+    """JSONL or parquet file in verl's columns; without one, ``chains`` is generated."""
 
 
 @dataclass
@@ -323,6 +335,21 @@ class EvaluateConfig:
 
 
 @dataclass
+class PretrainStage:
+    """One stage of pre-training: optimizer and schedule start anew in each."""
+
+    num_tokens: int = 30_000_000
+    """Budget over all processes, padding included."""
+    noise: float = 0.1
+    """Share of the corpus's arithmetic steps whose result is wrong."""
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        require(0 <= self.noise < 1, f"noise is {self.noise}", "stages.noise", "at least 0, below 1")
+        require_positive(self, "stages", "num_tokens")
+
+
+@dataclass
 class PretrainConfig:
     """``rlvr pretrain``: a tiny Qwen2 from scratch on generated chains."""
 
@@ -331,8 +358,8 @@ class PretrainConfig:
     seed: int = 0
     operations: list[int] = field(default_factory=lambda: [1, 2, 3, 4, 5, 6, 7])
     """Difficulties of the corpus, in operations."""
-    noise: float = 0.12
-    """Share of the corpus's arithmetic steps whose result is wrong."""
+    stages: list[PretrainStage] = field(default_factory=lambda: [PretrainStage()])
+    """Gone through in order, each with its own cosine schedule and its own stream of the corpus."""
     modulus: int = 23
     hidden_size: int = 128
     num_layers: int = 3
@@ -340,12 +367,10 @@ class PretrainConfig:
     intermediate_size: int = 384
     max_position_embeddings: int = 256
     learning_rate: float = 3e-3
-    """Peak of a cosine schedule that ends at 0."""
+    """Peak of a stage's cosine schedule, which ends at 0."""
     weight_decay: float = 0.01
     warmup_share: float = 0.03
     max_grad_norm: float = 1.0
-    num_tokens: int = 25_000_000
-    """Budget over all processes, padding included."""
     batch_tokens: int = 10_000
     """Tokens of one optimizer step on one process."""
     report_every: int = 100
@@ -353,8 +378,16 @@ class PretrainConfig:
 
     def __post_init__(self) -> None:
         """Check the ranges."""
-        require(0 <= self.noise < 1, f"noise is {self.noise}", "noise", "at least 0, below 1")
-        require_positive(self, "pretrain", "num_tokens", "batch_tokens", "report_every")
+        require(
+            bool(self.stages), "there is no stage", "stages", "at least one, such as {num_tokens: 1000000}"
+        )
+        require_positive(self, "", "batch_tokens", "report_every", "num_heads", "num_layers", "hidden_size")
+        require(
+            self.hidden_size % self.num_heads == 0,
+            f"hidden_size {self.hidden_size} is not divisible by num_heads {self.num_heads}",
+            "hidden_size",
+            f"a multiple of {self.num_heads}",
+        )
 
 
 def require_model(path: str) -> None:

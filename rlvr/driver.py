@@ -116,18 +116,24 @@ def probes_from(groups: Sequence[RolloutGroup]) -> list[Probe]:
 
 
 def sample_rows(groups: Sequence[RolloutGroup], limit: int) -> list[dict[str, object]]:
-    """The first rollout of the first groups, to be read."""
-    return [
-        {
-            "problem": group.problem.id,
-            "prompt": group.problem.prompt[-1]["content"],
-            "ground_truth": group.problem.ground_truth,
-            "response": group.rollouts[0].completion.text,
-            "score": group.rollouts[0].verdict.score,
-            "status": group.rollouts[0].verdict.status.value,
-        }
-        for group in groups[:limit]
-    ]
+    """A rollout of each of the first groups, to be read; where the verifier failed, that one first."""
+    rows = []
+    for group in sorted(groups, key=lambda group: all(rollout.verdict.counts for rollout in group.rollouts))[
+        :limit
+    ]:
+        shown = min(group.rollouts, key=lambda rollout: rollout.verdict.counts)
+        rows.append(
+            {
+                "problem": group.problem.id,
+                "prompt": group.problem.prompt[-1]["content"],
+                "ground_truth": group.problem.ground_truth,
+                "response": shown.completion.text,
+                "score": shown.verdict.score,
+                "status": shown.verdict.status.value,
+                "answer": shown.verdict.answer,
+            }
+        )
+    return rows
 
 
 class StepClock:

@@ -7,6 +7,7 @@ its own stream of the corpus, so ``num_tokens`` counts over all of them.
 from __future__ import annotations
 
 import math
+import random
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -37,9 +38,13 @@ SORT_WINDOW = 4096
 class PretrainProgress:
     """What the loop reports after an interval of steps."""
 
+    stage: int
+    """Index of the stage."""
     step: int
     num_steps: int
+    """Steps of this stage."""
     tokens: int
+    """Tokens seen in this stage, over all processes."""
     tokens_per_second: float
     loss: float
     """Mean negative log-likelihood of the solution tokens, nats per document."""
@@ -64,19 +69,44 @@ def pretrain(config: PretrainConfig, output: Path, report: Callable[[PretrainPro
     accelerator = Accelerator()
     set_seed(config.seed)
     tokenizer = build_tokenizer(config.modulus)
-    model = Qwen2ForCausalLM(model_config(config, tokenizer))
-    optimizer = torch.optim.AdamW(
-        model.parameters(), lr=config.learning_rate, betas=(0.9, 0.95), weight_decay=config.weight_decay
-    )
-    num_steps = math.ceil(config.num_tokens / (config.batch_tokens * accelerator.num_processes))
-    schedule = get_cosine_schedule_with_warmup(optimizer, round(config.warmup_share * num_steps), num_steps)
-    model, optimizer = accelerator.prepare(model, optimizer)
-    batches = token_batches(config, tokenizer, stream=accelerator.process_index)
+    model = accelerator.prepare(Qwen2ForCausalLM(model_config(config, tokenizer)))
+    for index in range(len(config.stages)):
+        train_stage(accelerator, model, tokenizer, config, index, report)
 
-    tokens = 0
-    window = torch.zeros(3)  # summed loss, documents, operations
-    clock = time.monotonic()
-    window_tokens = 0
+    accelerator.wait_for_everyone()
+    if accelerator.is_main_process:
+        unwrapped = accelerator.unwrap_model(model)
+        unwrapped.generation_config = GenerationConfig(
+            eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id
+        )
+        unwrapped.save_pretrained(output)
+        tokenizer.save_pretrained(output)
+    return output
+
+
+def train_stage(
+    accelerator: Accelerator,
+    model: torch.nn.Module,
+    tokenizer: Qwen2Tokenizer,
+    config: PretrainConfig,
+    index: int,
+    report: Callable[[PretrainProgress], None],
+) -> None:
+    """One stage: AdamW on a cosine schedule, over its own stream of the corpus."""
+    stage = config.stages[index]
+    num_steps = math.ceil(stage.num_tokens / (config.batch_tokens * accelerator.num_processes))
+    optimizer = accelerator.prepare(
+        torch.optim.AdamW(
+            model.parameters(), lr=config.learning_rate, betas=(0.9, 0.95), weight_decay=config.weight_decay
+        )
+    )
+    schedule = get_cosine_schedule_with_warmup(optimizer, round(config.warmup_share * num_steps), num_steps)
+    batches = token_batches(
+        config, tokenizer, stage.noise, f"{config.seed}/{index}/{accelerator.process_index}"
+    )
+
+    total_tokens = 0
+    meter = Meter(accelerator, stage.noise, config.modulus)
     for step, (input_ids, labels, num_operations) in enumerate(islice(batches, num_steps), start=1):
         input_ids, labels = input_ids.to(accelerator.device), labels.to(accelerator.device)
         logits = model(input_ids=input_ids[:, :-1]).logits
@@ -88,35 +118,46 @@ def pretrain(config: PretrainConfig, output: Path, report: Callable[[PretrainPro
         optimizer.step()
         schedule.step()
         optimizer.zero_grad()
-
-        window += torch.tensor([loss.item(), len(input_ids), num_operations])
-        window_tokens += input_ids.numel()
+        meter.add(loss.item(), len(input_ids), num_operations, input_ids.numel())
         if step % config.report_every == 0 or step == num_steps:
-            tokens += window_tokens * accelerator.num_processes
-            summed, documents, operations = accelerator.reduce(window.to(accelerator.device)).tolist()
+            progress = meter.read(index, step, num_steps, total_tokens)
+            total_tokens = progress.tokens
             if accelerator.is_main_process:
-                elapsed = time.monotonic() - clock
-                report(
-                    PretrainProgress(
-                        step=step,
-                        num_steps=num_steps,
-                        tokens=tokens,
-                        tokens_per_second=window_tokens * accelerator.num_processes / elapsed,
-                        loss=summed / documents,
-                        noise_floor=noise_entropy(config.noise, config.modulus) * operations / documents,
-                    )
-                )
-            window, window_tokens, clock = torch.zeros(3), 0, time.monotonic()
+                report(progress)
 
-    accelerator.wait_for_everyone()
-    if accelerator.is_main_process:
-        unwrapped = accelerator.unwrap_model(model)
-        unwrapped.generation_config = GenerationConfig(
-            eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id
+
+class Meter:
+    """Sums over the steps since the last report, on all processes."""
+
+    def __init__(self, accelerator: Accelerator, noise: float, modulus: int) -> None:
+        """Start at zero."""
+        self._accelerator = accelerator
+        self._entropy = noise_entropy(noise, modulus)
+        self._reset()
+
+    def _reset(self) -> None:
+        self._sums = torch.zeros(4, dtype=torch.float64)  # loss, documents, operations, tokens
+        self._since = time.monotonic()
+
+    def add(self, loss: float, documents: int, operations: int, tokens: int) -> None:
+        """Count one step."""
+        self._sums += torch.tensor([loss, documents, operations, tokens], dtype=torch.float64)
+
+    def read(self, stage: int, step: int, num_steps: int, tokens_before: int) -> PretrainProgress:
+        """Report and start again at zero; collective."""
+        sums = self._accelerator.reduce(self._sums.float().to(self._accelerator.device)).tolist()
+        loss, documents, operations, tokens = sums
+        progress = PretrainProgress(
+            stage=stage,
+            step=step,
+            num_steps=num_steps,
+            tokens=tokens_before + round(tokens),
+            tokens_per_second=tokens / (time.monotonic() - self._since),
+            loss=loss / documents,
+            noise_floor=self._entropy * operations / documents,
         )
-        unwrapped.save_pretrained(output)
-        tokenizer.save_pretrained(output)
-    return output
+        self._reset()
+        return progress
 
 
 def model_config(config: PretrainConfig, tokenizer: Qwen2Tokenizer) -> Qwen2Config:
@@ -137,7 +178,7 @@ def model_config(config: PretrainConfig, tokenizer: Qwen2Tokenizer) -> Qwen2Conf
 
 
 def token_batches(
-    config: PretrainConfig, tokenizer: Qwen2Tokenizer, stream: int
+    config: PretrainConfig, tokenizer: Qwen2Tokenizer, noise: float, stream: str
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor, int]]:
     """Endless batches of about ``batch_tokens`` tokens, of documents of like length.
 
@@ -145,19 +186,20 @@ def token_batches(
         ``input_ids (B, T)``, ``labels (B, T)`` with prompts and padding ignored, and the
         number of arithmetic operations in the batch.
     """
-    texts = corpus(config.seed * 1_000_003 + stream, config.operations, config.noise, config.modulus)
-    generator = torch.Generator().manual_seed(config.seed + stream)
+    texts = corpus(stream, config.operations, noise, config.modulus)
+    shuffler = random.Random(f"batches/{stream}")
     while True:
         documents = []
         pairs = list(islice(texts, SORT_WINDOW))
         prompts = tokenizer([render(tokenizer, problem) for problem, _ in pairs])["input_ids"]
         solutions = tokenizer([f" {solution}{tokenizer.eos_token}" for _, solution in pairs])["input_ids"]
         for (problem, _), prompt, solution in zip(pairs, prompts, solutions, strict=True):
-            documents.append((prompt, solution, problem.count(":") - 1))
+            documents.append((prompt, solution, problem.count("=") - 1))
         documents.sort(key=lambda document: len(document[0]) + len(document[1]))
         batches = list(split_by_tokens(documents, config.batch_tokens))
-        for i in torch.randperm(len(batches), generator=generator).tolist():
-            yield collate(batches[i], tokenizer.pad_token_id)
+        shuffler.shuffle(batches)
+        for batch in batches:
+            yield collate(batch, tokenizer.pad_token_id)
 
 
 def render(tokenizer: Qwen2Tokenizer, problem: str) -> str:

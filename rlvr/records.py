@@ -97,6 +97,6 @@ class RolloutGroup:
     rollouts: tuple[Rollout, ...]
 
     @property
-    def scores(self) -> list[float]:
-        """The verifier's score of each rollout."""
-        return [rollout.verdict.score for rollout in self.rollouts]
+    def valid_scores(self) -> list[float]:
+        """The score of each rollout on which the verifier did not fail."""
+        return [rollout.verdict.score for rollout in self.rollouts if rollout.verdict.counts]

@@ -57,6 +57,8 @@ def prove(
     Raises:
         WeightUpdateError: an engine differs by more than the tolerance.
     """
+    if not engines or not any(len(tokens) for tokens in learner):
+        raise WeightUpdateError(f"nothing was compared after weight update {version}", where="weight update")
     worst, engine = largest_difference(engines, learner)
     if worst > tolerance:
         raise WeightUpdateError(

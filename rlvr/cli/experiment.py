@@ -180,7 +180,7 @@ def run_evaluation(
         with (
             # A resumed session must not draw the samples of the first one again.
             rollout_pool(model, sized, cluster, seed * 1_000_003 + num_done) as engine,
-            StageProgress(f"evaluate {name}", total) as progress,
+            StageProgress(f"evaluate {name}", total, num_done) as progress,
         ):
             sampling_since = time.monotonic()
 

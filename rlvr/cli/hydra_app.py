@@ -70,6 +70,7 @@ def run(
     def checked_job(config: DictConfig) -> None:
         if HydraConfig.get().mode is RunMode.MULTIRUN:
             _separate_folder(config)
+        refuse_unknown(config, schema)
         checked = OmegaConf.to_object(config)
         assert isinstance(checked, schema)
         resolved = OmegaConf.to_container(config, resolve=True)
@@ -78,6 +79,7 @@ def run(
 
     saved = sys.argv
     sys.argv = [f"rlvr {command}", *arguments]
+    refuse_unknown_flags(arguments)
     try:
         hydra.main(version_base="1.3", config_path=str(RECIPES / folder), config_name="config")(job)()
     except (HydraException, OmegaConfBaseException) as error:
@@ -95,9 +97,48 @@ def _separate_folder(config: DictConfig) -> None:
     OmegaConf.update(config, key, str(Path(OmegaConf.select(config, key)) / name))
 
 
+def refuse_unknown_flags(arguments: list[str]) -> None:
+    """Hydra would answer an unknown flag with its own usage text."""
+    known = {
+        "--help",
+        "-h",
+        "--hydra-help",
+        "--multirun",
+        "-m",
+        "--cfg",
+        "-c",
+        "--info",
+        "--config-dir",
+        "-cd",
+    }
+    known |= {"--resolve", "--package", "-p", "--shell-completion", "-sc"}
+    for argument in arguments:
+        if argument.startswith("-") and argument.partition("=")[0] not in known:
+            raise ConfigError(
+                f"unknown flag {argument!r}", where="command line", fix=did_you_mean(argument, known)
+            )
+
+
+def refuse_unknown(config: DictConfig, schema: type) -> None:
+    """Hydra's ``+key=value`` adds keys that no dataclass knows; they would be ignored silently."""
+    plain = OmegaConf.to_container(config)
+    assert isinstance(plain, dict)
+    known = set(_keys(schema))
+    for key in _flat(plain):
+        if key not in known:
+            raise ConfigError(f"unknown key {key!r}", where="command line", fix=did_you_mean(key, known))
+
+
+def _flat(config: dict[Any, Any], prefix: str = "") -> Iterator[str]:
+    for name, value in config.items():
+        yield f"{prefix}{name}"
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{name}.")
+
+
 def slug(text: str) -> str:
     """A file name made of ``text``: it cannot leave its folder."""
-    return re.sub(r"[^\w=.,+-]+", "_", text).strip("._") or "default"
+    return re.sub(r"[^\w.+-]+", "_", text).strip("._") or "default"
 
 
 def explain(error: Exception, schema: type, folder: Path) -> ConfigError:
@@ -117,6 +158,13 @@ def explain(error: Exception, schema: type, folder: Path) -> ConfigError:
         if key not in known:
             return ConfigError(f"unknown key {key!r}", where="command line", fix=did_you_mean(key, known))
     lines = [line.strip() for line in text.splitlines() if line.strip()] or [type(error).__name__]
+    match = re.search(r"Key '([^']+)' not in '(\w+)'", text)
+    if match:
+        return ConfigError(
+            f"unknown key {match.group(1)!r} in {match.group(2)}",
+            where="a recipe or the command line",
+            fix=did_you_mean(match.group(1), {key.rpartition(".")[2] for key in _keys(schema)}),
+        )
     match = re.match(r"Error merging override ([^=]+)=", lines[0])
     if match:
         reason = (lines[1:] or str(error.__cause__).strip().splitlines() or lines)[0]

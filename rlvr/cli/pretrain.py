@@ -19,7 +19,7 @@ rlvr pretrain: a tiny Qwen2 model from scratch, on generated chains with noisy s
 
 Examples:
   rlvr pretrain recipe=tiny                       the base model shipped with rlvr, made again
-  rlvr pretrain num_tokens=2_000_000 output=runs/quick
+  rlvr pretrain 'stages=[{num_tokens: 2_000_000}]' output=runs/quick
   accelerate launch -m rlvr.cli.main pretrain recipe=tiny      on several processes
 """
 
@@ -33,11 +33,14 @@ def app(config: PretrainConfig, resolved: dict[str, Any]) -> None:
     """One pre-training run."""
     output = Path(config.output)
     started = time.monotonic()
-    with StageProgress("pretrain", config.num_tokens) as progress:
+    budgets = [stage.num_tokens for stage in config.stages]
+    with StageProgress("pretrain", sum(budgets)) as progress:
 
         def show(now: PretrainProgress) -> None:
+            ended = now.step == now.num_steps
+            done = budgets[now.stage] if ended else min(now.tokens, budgets[now.stage])
             progress.update(
-                min(now.tokens, config.num_tokens) if now.step < now.num_steps else config.num_tokens,
+                sum(budgets[: now.stage]) + done,
                 f"tokens  loss {now.loss:.3f} nats/solution (noise floor {now.noise_floor:.3f})  "
                 f"{now.tokens_per_second:,.0f} tok/s",
             )

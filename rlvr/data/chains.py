@@ -2,7 +2,7 @@
 
 A problem defines variables in shuffled order and asks for the last one::
 
-    c: b * 5 ; a: 3 ; b: a + 4 ; c ?
+    c = b * 5 ; a = 3 ; b = a + 4 ; c ?
 
 and its solution computes them one after another, each step restating the
 definition, then its operands' values, then the result modulo 23::
@@ -11,7 +11,7 @@ definition, then its operands' values, then the result modulo 23::
 
 Difficulty is the number of operations. The first operand of an operation is the
 variable defined just before it, so every operation is needed and the order of the
-steps is unique; the second is a constant or any earlier variable. The modulus is a
+steps is unique; the second is a constant or another earlier variable. The modulus is a
 prime ≥ 23, so that a guess is right less than once in twenty times.
 
 The idea of problems with a known solution graph, whose difficulty is the number of
@@ -59,7 +59,7 @@ class Node:
     @property
     def definition(self) -> str:
         """The definition as the problem states it."""
-        return f"{self.name}: {self.expression}"
+        return f"{self.name} = {self.expression}"
 
     @property
     def expression(self) -> str:
@@ -112,14 +112,17 @@ def sample_graph(rng: random.Random, num_operations: int, modulus: int = MIN_MOD
     values = {names[0]: rng.randrange(modulus)}
     nodes = [Node(names[0], str(values[names[0]]), None, None, values[names[0]])]
     for previous, name in pairwise(names):
-        if rng.random() < CONSTANT_SHARE:
+        # Not the previous variable itself: "b = a - a" would make 0 the best guess.
+        earlier = [other for other in values if other != previous]
+        if not earlier or rng.random() < CONSTANT_SHARE:
             right = str(rng.randrange(modulus))
             right_value = int(right)
         else:
-            right = rng.choice(list(values))
+            right = rng.choice(earlier)
             right_value = values[right]
         # A product with 0 would make 0 the best guess for every long chain.
-        operator = rng.choice(OPERATORS if values[previous] and right_value else ("+", "-"))
+        nonzero = values[previous] and right_value
+        operator = rng.choice([op for op in OPERATORS if op != "*" or nonzero])
         values[name] = apply(operator, values[previous], right_value, modulus)
         nodes.append(Node(name, previous, operator, right, values[name]))
     return SolutionGraph(modulus, tuple(nodes))
@@ -145,7 +148,7 @@ def solution_text(graph: SolutionGraph, rng: random.Random | None = None, noise:
     for node in graph.nodes:
         if node.operator is None or node.right is None:
             values[node.name] = node.value
-            steps.append(f"{node.name} = {node.expression}")
+            steps.append(node.definition)
             continue
         left = values[node.left]
         right = values[node.right] if node.right.isalpha() else int(node.right)
@@ -153,15 +156,15 @@ def solution_text(graph: SolutionGraph, rng: random.Random | None = None, noise:
         if rng is not None and rng.random() < noise:
             result = (result + rng.randrange(1, graph.modulus)) % graph.modulus
         values[node.name] = result
-        steps.append(f"{node.name} = {node.expression} = {left} {node.operator} {right} = {result}")
+        steps.append(f"{node.definition} = {left} {node.operator} {right} = {result}")
     return " ; ".join([*steps, f"# {values[graph.nodes[-1].name]}"])
 
 
 def corpus(
-    seed: int, operations: Sequence[int], noise: float, modulus: int = MIN_MODULUS
+    stream: str, operations: Sequence[int], noise: float, modulus: int = MIN_MODULUS
 ) -> Iterator[tuple[str, str]]:
-    """Endless pre-training corpus of (problem, solution) texts, the same for the same seed."""
-    rng = random.Random(f"corpus/{seed}")
+    """Endless pre-training corpus of (problem, solution) texts, the same for the same stream name."""
+    rng = random.Random(f"corpus/{stream}")
     while True:
         graph = sample_graph(rng, rng.choice(operations), modulus)
         yield problem_text(graph, rng), solution_text(graph, rng, noise)
@@ -192,12 +195,14 @@ def generate(
     if modulus < MIN_MODULUS or any(modulus % d == 0 for d in range(2, int(modulus**0.5) + 1)):
         raise ConfigError(
             f"modulus {modulus} is not a prime ≥ {MIN_MODULUS}",
+            where="data.chains.modulus",
             fix=f"use a prime such as {MIN_MODULUS}: a guess must be right in less than 5 % of cases",
         )
     if not operations or min(operations) < 1 or max(operations) >= len(NAMES):
         raise ConfigError(
             f"operations {list(operations)} must be numbers from 1 to {len(NAMES) - 1}",
-            fix="for example [3,4,5,6,7]",
+            where="data.chains.operations",
+            fix="for example [4,5,6,7,8]",
         )
     rng = random.Random(f"chains/{seed}/{split}/{modulus}")
     seen = set(exclude)

@@ -33,13 +33,15 @@ def benchmark_problems(benchmark: BenchmarkConfig, data: DataConfig) -> list[Pro
         DataError: no such file, or a malformed one.
         ConfigError: ``benchmark=file`` without a path.
     """
+    if benchmark.path:
+        return load_problems(benchmark.path)
     if benchmark.name == DATA_SOURCE:
         return generated(data.chains)[1]
-    if not benchmark.path:
-        raise ConfigError(
-            "benchmark=file needs a file", where="benchmark.path", fix="benchmark.path=FILE.jsonl"
-        )
-    return load_problems(benchmark.path)
+    raise ConfigError(
+        f"benchmark {benchmark.name!r} has no file",
+        where="benchmark.path",
+        fix=f"benchmark.path=FILE.jsonl, or benchmark={DATA_SOURCE}, which is generated",
+    )
 
 
 def generated(config: ChainsConfig) -> tuple[list[Problem], list[Problem]]:
@@ -57,7 +59,15 @@ def load_problems(path: str) -> list[Problem]:
     source = Path(path)
     if not source.exists():
         raise DataError("the data file does not exist", where=path, fix="check the path")
-    problems = [parse_row(row, where) for row, where in read_rows(source)]
+    try:
+        problems = [parse_row(row, where) for row, where in read_rows(source)]
+    except DataError:
+        raise
+    except Exception as error:  # pyarrow and datasets raise many types for a file that is not theirs
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise DataError(
+            f"the data cannot be read: {reason}", where=path, fix="write the file again"
+        ) from error
     if not problems:
         raise DataError("the data set is empty", where=path, fix="it must hold at least one problem")
     seen: dict[str, int] = {}

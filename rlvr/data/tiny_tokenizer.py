@@ -1,4 +1,4 @@
-"""The tokenizer of the tiny base model: a Qwen2 tokenizer whose vocabulary is 82 words.
+"""The tokenizer of the tiny base model: a Qwen2 tokenizer whose vocabulary is 56 words.
 
 Every name, residue and operator is one token that includes the space before it, so the ids
 of a prompt are always a prefix of the ids of prompt + response
@@ -34,8 +34,7 @@ def build_tokenizer(modulus: int) -> Qwen2Tokenizer:
         eos_token=EOS,
         extra_special_tokens=[USER, ASSISTANT],
     )
-    definitions = [f"{name}:" for name in NAMES]
-    words = [*NAMES, *definitions, *map(str, range(modulus)), *OPERATORS, "=", ";", "?", "#"]
+    words = [*NAMES, *map(str, range(modulus)), *OPERATORS, "=", ";", "?", "#"]
     tokenizer.add_tokens([AddedToken(f" {word}", normalized=False) for word in words])
     tokenizer.chat_template = CHAT_TEMPLATE
     return tokenizer

@@ -85,6 +85,10 @@ class DeepSpeedLearner:
         self._engine, self._optimizer, _, _ = deepspeed.initialize(
             model=policy, optimizer=optimizer, config=deepspeed_config(options)
         )
+        self._plain_norm = 0.0
+        if settings.zero_stage == 0 and options.dtype == "float32":
+            # Here DeepSpeed clips with a plain torch call and forgets the norm.
+            self._engine.clip_fp32_gradients = self._clip_and_keep_norm
         self._hf_model = model
         self._tokenizer = AutoTokenizer.from_pretrained(options.model)
 
@@ -106,7 +110,7 @@ class DeepSpeedLearner:
             sums += token_sums
             ratio_max = max(ratio_max, largest)
             loss_sum += loss
-            norm_sum += float(self._engine.get_global_grad_norm() or 0.0)
+            norm_sum += float(self._engine.get_global_grad_norm() or self._plain_norm)
         totals = torch.cat([sums, torch.tensor([loss_sum])]).to(self._device)
         dist.all_reduce(totals)
         largest_ratio = torch.tensor(ratio_max, device=self._device)
@@ -119,6 +123,12 @@ class DeepSpeedLearner:
             "policy/grad_norm": norm_sum / len(minibatches),
             "policy/learning_rate": self._optimizer.param_groups[0]["lr"],
         }
+
+    def _clip_and_keep_norm(self) -> None:
+        """Clip the reduced gradients as DeepSpeed would."""
+        parameters = self._hf_model.parameters()
+        norm = torch.nn.utils.clip_grad_norm_(parameters, self._options.settings.max_grad_norm)
+        self._plain_norm = norm.item()
 
     def _accumulate(self, minibatch: TrainBatch) -> tuple[Tensor, float, float]:
         """Forward and backward over this rank's micro-batches; gradients stay local until step()."""

@@ -16,8 +16,8 @@ def plan_micro_batches(lengths: Sequence[int], token_budget: int, num_ranks: int
         num_ranks: data-parallel ranks.
 
     Returns:
-        Rounds; each holds one list of row indices per rank. A rank's list may be empty only
-        where there are fewer rows than ranks; it then still takes part in the collectives.
+        Rounds; each holds one list of row indices per rank. A rank's list may be empty
+        where the rows do not go round; it then still takes part in the collectives.
     """
     order = sorted(range(len(lengths)), key=lambda row: -lengths[row])
     # One round at least: cut the budget so that the rows spread over all ranks.

@@ -28,12 +28,11 @@ def say(text: str) -> None:
 class StageProgress:
     """One stage with a known number of units: a bar on a terminal, a line now and then elsewhere."""
 
-    def __init__(self, title: str, total: int) -> None:
-        """Show nothing yet."""
-        self._title, self._total = title, total
+    def __init__(self, title: str, total: int, done_before: int = 0) -> None:
+        """Show nothing yet; ``done_before`` units were done by an earlier session."""
+        self._title, self._total, self._done_before = title, total, done_before
         self._started = time.monotonic()
         self._last_line = 0.0
-        self._first_done: int | None = None
         self._bar: Progress | None = None
         if sys.stderr.isatty():
             self._bar = Progress(
@@ -61,15 +60,13 @@ class StageProgress:
 
     def update(self, done: int, detail: str) -> None:
         """Show ``done`` of the total and a short detail."""
-        if self._first_done is None:
-            self._first_done = done - 1
         if self._bar:
             self._bar.update(self._task, completed=done, detail=detail)
             return
         now = time.monotonic()
         if done >= self._total or now - self._last_line >= PLAIN_INTERVAL:
             self._last_line = now
-            rate = (now - self._started) / max(1, done - self._first_done)
+            rate = (now - self._started) / max(1, done - self._done_before)
             left = "" if done >= self._total else f"  left {duration((self._total - done) * rate)}"
             say(f"{self._title} {done}/{self._total}  {detail}{left}")
 
