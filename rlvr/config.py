@@ -6,6 +6,7 @@ Sizes are in tokens, problems or rollouts as each docstring says; times in secon
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,9 @@ TRACKER_MODES = ("off", "offline", "online")
 DTYPES = ("auto", "float32", "bfloat16")
 DEVICES = ("auto", "cpu", "cuda")
 WEIGHT_TRANSFERS = ("auto", "host", "nccl", "ipc")
+# Limits of the generated family, as rlvr/data/chains.py has them; data stands on config, not under it.
+MIN_MODULUS = 23
+MAX_OPERATIONS = 25
 
 
 def require(condition: bool, what: str, where: str, fix: str) -> None:
@@ -201,6 +205,7 @@ class LearnerConfig:
         require(
             self.learning_rate >= 0, "the learning rate is negative", "learner.learning_rate", "0 or more"
         )
+        require(self.warmup_steps >= 0, "warmup_steps is negative", "learner.warmup_steps", "0 or more")
 
 
 @dataclass
@@ -246,8 +251,14 @@ class TrackingConfig:
     """Rollouts written to rollouts.jsonl at every step, to be read."""
 
     def __post_init__(self) -> None:
-        """Check the mode."""
+        """Check the mode and the number."""
         require_one_of(self.wandb, TRACKER_MODES, "tracking.wandb")
+        require(
+            self.num_logged_samples >= 0,
+            "num_logged_samples is negative",
+            "tracking.num_logged_samples",
+            "0 or more",
+        )
 
 
 @dataclass
@@ -385,8 +396,21 @@ class PretrainConfig:
         require(
             self.hidden_size % self.num_heads == 0,
             f"hidden_size {self.hidden_size} is not divisible by num_heads {self.num_heads}",
-            "hidden_size",
-            f"a multiple of {self.num_heads}",
+            "num_heads",
+            f"a divisor of {self.hidden_size}",
+        )
+        require(
+            bool(self.operations) and all(1 <= number <= MAX_OPERATIONS for number in self.operations),
+            f"operations {list(self.operations)} must be numbers from 1 to {MAX_OPERATIONS}",
+            "operations",
+            "for example [1,2,3,4,5,6,7]",
+        )
+        require(
+            self.modulus >= MIN_MODULUS
+            and all(self.modulus % divisor for divisor in range(2, math.isqrt(self.modulus) + 1)),
+            f"modulus {self.modulus} is not a prime ≥ {MIN_MODULUS}",
+            "modulus",
+            f"a prime such as {MIN_MODULUS}",
         )
 
 

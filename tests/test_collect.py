@@ -24,7 +24,7 @@ def test_groups_come_in_the_order_of_their_prompts() -> None:
     assert [group.problem for group in collected.groups] == problems(6)
     for index, found in enumerate(collected.groups):
         assert [r.completion.text for r in found.rollouts] == [f"thinking {i} # {index}" for i in range(3)]
-        assert found.scores == [1, 1, 1]
+        assert found.valid_scores == [1, 1, 1]
 
 
 def test_every_prompt_is_asked_once_for_a_whole_group() -> None:

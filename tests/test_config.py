@@ -22,6 +22,7 @@ from rlvr.config import (
     TrackingConfig,
     TrainConfig,
 )
+from rlvr.data import chains
 from rlvr.errors import ConfigError
 
 
@@ -77,7 +78,10 @@ BAD: list[tuple[Callable[..., object], str, str, Any]] = [
     (PretrainConfig, "", "num_heads", 3),  # does not divide the hidden size
     (PretrainConfig, "", "operations", []),
     (PretrainConfig, "", "operations", [26]),
+    (PretrainConfig, "", "operations", [0, 3]),
     (PretrainConfig, "", "modulus", 24),
+    (PretrainConfig, "", "modulus", 25),
+    (PretrainConfig, "", "modulus", 19),
 ]
 
 
@@ -87,6 +91,11 @@ def test_a_bad_value_is_refused_by_its_key(build: Callable, section: str, key: s
         build(**{key: value})
     assert caught.value.where == section + key
     assert caught.value.fix
+
+
+def test_the_limits_of_the_generated_family_are_the_generators() -> None:
+    assert (chains.MIN_MODULUS, len(chains.NAMES) - 1) == (config.MIN_MODULUS, config.MAX_OPERATIONS)
+    PretrainConfig(operations=[1, 25], modulus=29)
 
 
 @pytest.mark.parametrize(
@@ -140,7 +149,7 @@ def test_defaults_are_not_shared_between_configs() -> None:
     first, second = EvaluateConfig(model="a"), EvaluateConfig(model="b")
     first.data.chains.operations.append(99)
     first.evaluation.num_samples = 1
-    assert second.data.chains.operations == [3, 4, 5, 6, 7]
+    assert second.data.chains.operations == [4, 5, 6, 7, 8]
     assert second.evaluation.num_samples == 128
 
 

@@ -200,7 +200,8 @@ def test_few_verifier_errors_are_left_out_of_training(tmp_path: Path) -> None:
 def test_samples_are_logged_at_every_step(tmp_path: Path) -> None:
     samples = Run(tmp_path, num_logged_samples=1)().tracker.samples
     assert [(step, len(rows)) for step, rows in samples] == [(1, 1), (2, 1), (3, 1)]
-    assert {"problem", "prompt", "ground_truth", "response", "score", "status"} == set(samples[0][1][0])
+    keys = {"problem", "prompt", "ground_truth", "response", "answer", "score", "status"}
+    assert set(samples[0][1][0]) == keys
 
 
 def test_intermediate_models_stand_beside_the_last(tmp_path: Path) -> None:

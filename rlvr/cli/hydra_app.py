@@ -160,9 +160,10 @@ def explain(error: Exception, schema: type, folder: Path) -> ConfigError:
     lines = [line.strip() for line in text.splitlines() if line.strip()] or [type(error).__name__]
     match = re.search(r"Key '([^']+)' not in '(\w+)'", text)
     if match:
+        file = re.match(r"In '([^']+)'", text)
         return ConfigError(
             f"unknown key {match.group(1)!r} in {match.group(2)}",
-            where="a recipe or the command line",
+            where=f"{file.group(1)}.yaml" if file else "a recipe or the command line",
             fix=did_you_mean(match.group(1), {key.rpartition(".")[2] for key in _keys(schema)}),
         )
     match = re.match(r"Error merging override ([^=]+)=", lines[0])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import random
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -14,6 +15,7 @@ import yaml
 from rlvr.algorithms.grpo import GRPOConfig
 from rlvr.cli.hydra_app import MODELS, RECIPES
 from rlvr.config import EvaluateConfig, ExperimentConfig, PretrainConfig
+from rlvr.data.chains import problem_text, sample_graph, solution_text
 
 
 @pytest.fixture
@@ -89,8 +91,15 @@ def test_the_tiny_recipe_starts_from_the_shipped_model(composed, command: str) -
 def test_tiny_problems_fit_the_tiny_model(composed) -> None:
     [(study, _)] = composed("study", "recipe=tiny")
     [(pretraining, _)] = composed("pretrain", "recipe=tiny")
-    assert set(study.data.chains.operations) <= set(pretraining.operations)
+    # The hardest problems are one operation longer than any in the corpus.
+    known = set(pretraining.operations)
+    assert set(study.data.chains.operations) - known == {max(known) + 1}
     assert study.data.chains.modulus == pretraining.modulus
+    for graph in (sample_graph(random.Random(seed), max(study.data.chains.operations)) for seed in range(20)):
+        # The tiny tokenizer makes a token of every word; the role tokens and the end are extra.
+        prompt = problem_text(graph, random.Random(0)).split()
+        assert len(prompt) + 2 <= study.rollout.max_prompt_tokens
+        assert len(solution_text(graph).split()) + 1 <= study.rollout.max_response_tokens
     longest = study.rollout.max_prompt_tokens + max(
         study.rollout.max_response_tokens, study.evaluation.max_tokens
     )

@@ -118,7 +118,7 @@ def test_a_benchmark_without_its_file(rlvr, model: Path) -> None:
 
 
 def test_a_benchmark_that_does_not_exist(rlvr, model: Path) -> None:
-    refused(rlvr("evaluate", f"model={model}", "benchmark.name=chian"), "chian", "benchmark.name")
+    refused(rlvr("evaluate", f"model={model}", "benchmark.name=chian"), "chian", "where: benchmark.path")
 
 
 @pytest.mark.parametrize("words", [["data.chains.modulus=24"], ["data.chains.operations=[0]"]])
@@ -166,4 +166,13 @@ def test_an_unknown_key_in_a_recipe_is_named() -> None:
     )
     explained = explain(error, ExperimentConfig, RECIPES / "experiment")
     assert "num_step" in explained.what
-    assert "recipe/mine" in str(explained)
+    assert explained.where == "recipe/mine.yaml"
+    assert explained.fix == "did you mean 'num_steps'?"
+
+
+def test_an_unknown_key_in_a_recipe_of_ones_own(rlvr, tmp_path: Path) -> None:
+    path = tmp_path / "recipe" / "mine.yaml"
+    path.parent.mkdir()
+    path.write_text("# @package _global_\ntrain:\n  num_step: 3\n")
+    words = ("--config-dir", str(tmp_path), "recipe=mine", "model=m")
+    refused(rlvr("train", *words), "unknown key 'num_step'", "where: recipe/mine.yaml", "'num_steps'?")

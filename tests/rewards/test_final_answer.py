@@ -76,9 +76,10 @@ def test_a_huge_number_is_no_answer_and_costs_nothing(digits: int) -> None:
     assert judge("# " + "4" * digits) == Verdict(0.0, UNPARSED)
 
 
-def test_digits_of_other_scripts_are_judged_by_their_value() -> None:
-    assert judge("# \u0664\u0662").status is CORRECT
-    assert judge("# \u0664\u0663") == Verdict(0.0, INCORRECT, "43")
+@pytest.mark.parametrize("digits", ["\u0664\u0662", "\uff14\uff12", "4\u0662"])
+def test_digits_of_other_scripts_are_no_answer(digits: str) -> None:
+    assert int(digits) == 42  # Python would read them
+    assert judge(f"# {digits}") == Verdict(0.0, UNPARSED)
 
 
 def test_a_long_response_is_judged_by_its_end() -> None:
