@@ -31,6 +31,11 @@ def verifier_for(problems: Sequence[Problem]) -> Verifier:
 
 
 def chance_level(problems: Sequence[Problem]) -> float:
-    """Probability of being right by the best blind guess: the share of the commonest ground truth."""
+    """Probability that a blind guess, drawn from the answers' own distribution, is right.
+
+    The share of pairs of problems with the same answer: unbiased also for small sets, where
+    the share of the commonest answer would be too high. 0 for a single problem.
+    """
     counts = Counter(int(problem.ground_truth.replace(",", "")) for problem in problems)
-    return max(counts.values()) / len(problems)
+    pairs = len(problems) * (len(problems) - 1)
+    return sum(count * (count - 1) for count in counts.values()) / pairs if pairs else 0.0

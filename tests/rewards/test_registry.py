@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+import statistics
 from dataclasses import replace
 
 import pytest
@@ -30,9 +32,20 @@ def test_another_style_is_refused() -> None:
         verifier_for([replace(problem(0), style="model")])
 
 
-def test_chance_is_the_commonest_answers_share() -> None:
-    assert chance_level([problem(0, "1"), problem(1, "1"), problem(2, "2"), problem(3, "3")]) == 0.5
+def test_chance_is_the_share_of_equal_pairs() -> None:
+    # One of the six pairs of answers is equal.
+    four = [problem(0, "1"), problem(1, "1"), problem(2, "2"), problem(3, "3")]
+    assert chance_level(four) == pytest.approx(1 / 6)
+    assert chance_level(four[:1]) == 0.0
+
+
+def test_chance_is_unbiased_for_a_small_set_of_uniform_answers() -> None:
+    rng = random.Random(0)
+    levels = [chance_level([problem(i, str(rng.randrange(23))) for i in range(30)]) for _ in range(2000)]
+    assert statistics.mean(levels) == pytest.approx(1 / 23, abs=0.001)
 
 
 def test_chance_counts_values_not_spellings() -> None:
-    assert chance_level([problem(0, "1000"), problem(1, "1,000"), problem(2, "2"), problem(3, "3")]) == 0.5
+    assert chance_level(
+        [problem(0, "1000"), problem(1, "1,000"), problem(2, "2"), problem(3, "3")]
+    ) == pytest.approx(1 / 6)
