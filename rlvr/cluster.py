@@ -174,7 +174,8 @@ def ray_session(cluster: ClusterConfig, needed: Resources) -> Iterator[None]:
     # Ray's default (15) would let any other process of the machine starve the workers.
     os.environ.setdefault("RAY_worker_niceness", "0")
     ray.init(
-        address=cluster.address,
+        # "local" starts a cluster even where another one, that somebody else uses, is running.
+        address=cluster.address or "local",
         # Engines of alternating pools may share cores, so logical CPUs may exceed them.
         num_cpus=None if cluster.address else max(os.cpu_count() or 1, int(needed.num_cpus)),
         include_dashboard=False,
