@@ -214,3 +214,17 @@ def test_holm_worked_example() -> None:
 def test_refuses_counts_of_different_shape() -> None:
     with pytest.raises(ConfigError, match="differ"):
         resample(np.full((2, 3), 4), np.zeros((2, 4)), (1,), np.random.default_rng(0), num_resamples=1)
+
+
+def test_intervals_hold_their_estimate_where_everything_is_solved() -> None:
+    """A base with a few rarely solved problems against a perfect model: no difference at k = n."""
+    n = 256
+    base = [1, 2, 3, *([150] * 97)]
+    rep = resample([[n] * 100] * 2, [base, [n] * 100], [1, 64, n], np.random.default_rng(1), num_resamples=500)
+    difference = paired_difference(rep, 0, 1).at(n)
+    assert difference.estimate == 0.0
+    assert difference.low <= 0.0 <= difference.high
+    assert not difference.excludes_zero
+    for model in (0, 1):
+        at_n = curve(rep, model).at(n)
+        assert at_n.low <= at_n.estimate <= at_n.high
