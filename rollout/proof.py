@@ -13,10 +13,10 @@ from collections.abc import Sequence
 
 from rlvr.errors import WeightUpdateError
 
-TOLERANCE = {"float32": 1e-4, "bfloat16": 0.1}
+TOLERANCE = {"float32": 5e-4, "bfloat16": 0.1}
 """Largest |Δ log p| in nats on any probe token, by the engine's dtype. In float32 the two
-implementations agree to about 1e-5 (measured by benchmarks/weight_update.py), so 1e-4 is
-ten times the rounding; bfloat16 rounds logits to about 0.03."""
+implementations were at most 7e-5 apart on any token (benchmarks/weight_update.py; three training runs), a
+tensor left stale moves some token by far more; bfloat16 rounds logits to about 0.03."""
 
 
 def largest_difference(

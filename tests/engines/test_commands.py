@@ -114,7 +114,7 @@ def test_study_end_to_end(tmp_path: Path) -> None:
 
     rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert [row["step"] for row in rows] == [1, 2, 3]
-    assert all(row["sync/version"] == row["step"] and row["sync/probe_max_abs"] < 1e-4 for row in rows)
+    assert all(row["sync/version"] == row["step"] and row["sync/probe_max_abs"] < 5e-4 for row in rows)
     assert list((run / "tensorboard").glob("events.*"))
     assert list((run / "wandb").glob("offline-run-*"))
     for name in ("base", "grpo"):

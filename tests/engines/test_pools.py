@@ -131,9 +131,9 @@ def test_nothing_drifts_at_learning_rate_zero(one_learner: OneLearner) -> None:
 def test_engine_and_learner_agree(one_learner: OneLearner) -> None:
     """On every sampled token, and on whole prompts published as probes."""
     batch = one_learner.batch
-    assert ((one_learner.logprobs - batch.rollout_logprobs) * batch.response_mask).abs().max() < 1e-4
+    assert ((one_learner.logprobs - batch.rollout_logprobs) * batch.response_mask).abs().max() < 5e-4
     assert one_learner.metrics["mismatch/logprob_abs_mean"] < 1e-5
-    assert one_learner.probe_max_abs < 1e-4
+    assert one_learner.probe_max_abs < 5e-4
 
 
 def test_two_workers_and_two_zero3_learners_give_the_one_learner_loss(
@@ -156,7 +156,7 @@ def test_two_workers_and_two_zero3_learners_give_the_one_learner_loss(
         )
         report = learner.publish(1, probes)
         assert report.version == engine.version == 1
-        assert report.probe_max_abs < 1e-4
+        assert report.probe_max_abs < 5e-4
         assert report.num_bytes > 2_000_000
 
         _leave_one_tensor_stale(learner, "model.layers.1.mlp.down_proj.weight")

@@ -220,7 +220,9 @@ def test_intervals_hold_their_estimate_where_everything_is_solved() -> None:
     """A base with a few rarely solved problems against a perfect model: no difference at k = n."""
     n = 256
     base = [*range(6, 22, 2), *([150] * 92)]
-    rep = resample([[n] * 100] * 2, [base, [n] * 100], [1, 64, n], np.random.default_rng(1), num_resamples=500)
+    rep = resample(
+        [[n] * 100] * 2, [base, [n] * 100], [1, 64, n], np.random.default_rng(1), num_resamples=500
+    )
     difference = paired_difference(rep, 0, 1).at(n)
     assert difference.estimate == 0.0
     assert difference.low <= 0.0 <= difference.high

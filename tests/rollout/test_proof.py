@@ -56,4 +56,4 @@ def test_nothing_compared_is_no_proof(engines, learner) -> None:
 
 
 def test_tolerances_by_dtype() -> None:
-    assert TOLERANCE == {"float32": 1e-4, "bfloat16": 0.1}
+    assert TOLERANCE == {"float32": 5e-4, "bfloat16": 0.1}

@@ -1,0 +1,48 @@
+"""``python -m benchmarks``: list the benchmarks and run all, or one with its own arguments."""
+
+from __future__ import annotations
+
+import sys
+
+from benchmarks import evaluate_throughput, train_throughput, weight_update
+
+BENCHMARKS = {
+    "train_throughput": train_throughput,
+    "evaluate_throughput": evaluate_throughput,
+    "weight_update": weight_update,
+}
+
+
+def usage() -> str:
+    """The list, with the first line of each docstring."""
+    lines = [f"  {name:<20} {(module.__doc__ or '').splitlines()[0]}" for name, module in BENCHMARKS.items()]
+    return "\n".join(
+        [
+            "python -m benchmarks                    run all with their defaults",
+            "python -m benchmarks NAME [--help …]    run one",
+            "",
+            *lines,
+        ]
+    )
+
+
+def main(arguments: list[str]) -> int:
+    """Run what was asked for; 0 when it ran, whatever it measured."""
+    if arguments and arguments[0] in ("-h", "--help", "--list"):
+        print(usage())
+        return 0
+    if arguments and arguments[0] in BENCHMARKS:
+        BENCHMARKS[arguments[0]].main(arguments[1:])
+        return 0
+    if arguments and not arguments[0].startswith("-"):
+        print(f"there is no benchmark {arguments[0]!r}\n\n{usage()}", file=sys.stderr)
+        return 2
+    print(usage(), flush=True)
+    for name, module in BENCHMARKS.items():
+        print(f"\n== {name}", flush=True)
+        module.main(arguments)  # arguments that all share, such as --model and --json
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
