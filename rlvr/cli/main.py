@@ -61,8 +61,10 @@ def main(arguments: list[str] | None = None) -> int:
     if command not in COMMANDS:
         print(f"rlvr: unknown command {command!r}: {did_you_mean(command, COMMANDS)}", file=sys.stderr)
         return 2
-    # A terminated run must unwind like an interrupted one, so that Ray ends its processes.
+    # A terminated run must unwind like an interrupted one, so that Ray ends its processes. SIGINT
+    # is set as well: started in the background by a script, a process inherits it as ignored.
     signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGINT, _interrupt)
     try:
         importlib.import_module(f"rlvr.cli.{command}").run(rest)
     except RlvrError as error:

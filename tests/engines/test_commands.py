@@ -8,10 +8,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
+import pytest
 
 from rlvr.eval.store import read_samples
 from tests.engines.conftest import TINY
@@ -20,6 +22,15 @@ TIMEOUT = 240
 """Seconds that any of these commands may take; they end in 30 to 90."""
 MARK = "RLVR_TEST_RUN"
 """Environment variable by which a command's processes are found, wherever they hang in the tree."""
+
+
+@pytest.fixture(autouse=True)
+def end_what_was_started(tmp_path: Path) -> Iterator[None]:
+    """A failed test must not leave a run behind that slows down the others."""
+    yield
+    for process in processes(tmp_path):
+        with suppress(psutil.Error):
+            process.kill()
 
 
 def start(tmp_path: Path, *arguments: str) -> subprocess.Popen[str]:
