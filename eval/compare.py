@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,13 +55,14 @@ class AgainstBase:
     mcnemar_p: float
     """Exact, two-sided, on the problems solved at least once in n."""
     holm_p: float
-    """The same, adjusted for the number of models compared."""
+    """The same, adjusted for all tests of the family (:func:`holm_across`)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Everything a report says about pass@k."""
+    """Everything a report says about pass@k on one benchmark."""
 
+    benchmark: str
     ks: tuple[int, ...]
     num_problems: int
     num_samples: int
@@ -75,6 +76,8 @@ class Comparison:
     """pass@K(base) − pass@1(base), points: the gap of a model that learned nothing."""
     gap_k: int
     """K of the sampling-efficiency gap."""
+    num_tests: int
+    """Size of the family of tests that ``holm_p`` is adjusted for."""
     level: float
     num_resamples: int
     seed: int
@@ -140,6 +143,7 @@ def compare(
         for m, adjusted in enumerate(holm(p_values), start=1)
     )
     return Comparison(
+        benchmark=base.spec.benchmark,
         ks=grid,
         num_problems=len(base.problem_ids),
         num_samples=num_samples,
@@ -148,9 +152,24 @@ def compare(
         against_base=against_base,
         base_gap=sampling_efficiency_gap(replicates, 0, 0),
         gap_k=gap_k(grid),
+        num_tests=len(p_values),
         level=LEVEL,
         num_resamples=num_resamples,
         seed=seed,
+    )
+
+
+def holm_across(comparisons: Sequence[Comparison]) -> tuple[Comparison, ...]:
+    """Adjust the McNemar tests of all benchmarks as one family: every model on every benchmark."""
+    adjusted = iter(holm([each.mcnemar_p for c in comparisons for each in c.against_base]))
+    num_tests = sum(len(c.against_base) for c in comparisons)
+    return tuple(
+        replace(
+            c,
+            against_base=tuple(replace(each, holm_p=next(adjusted)) for each in c.against_base),
+            num_tests=num_tests,
+        )
+        for c in comparisons
     )
 
 
@@ -158,10 +177,11 @@ def refuse_mixed(evaluations: Sequence[Evaluation]) -> None:
     """Raise a ConfigError unless all evaluations measure different models in the same way."""
     base = evaluations[0]
     for evaluation in evaluations[1:]:
-        refuse_unlike(base.spec, evaluation.spec)
+        refuse_unlike(base.spec, evaluation.spec, f"{base.folder} and {evaluation.folder}")
         if evaluation.problem_ids != base.problem_ids:
             raise ConfigError(
                 f"{base.name!r} and {evaluation.name!r} cannot be compared: their problems or their order differ",
+                where=f"{base.folder} and {evaluation.folder}",
                 fix="evaluate both on the same benchmark",
             )
     names = [evaluation.name for evaluation in evaluations]
@@ -171,51 +191,7 @@ def refuse_mixed(evaluations: Sequence[Evaluation]) -> None:
         )
 
 
-def table_lines(comparison: Comparison, ks: Sequence[int] | None = None) -> list[str]:
-    """pass@k by model as plain text, for a terminal: estimate and interval per k.
-
-    Args:
-        comparison: what to print.
-        ks: columns; by default first, last and about three between them.
-    """
-    columns = tuple(ks) if ks is not None else few_ks(comparison.ks)
-    header = ["", *(f"pass@{k}" for k in columns)]
-    rows = [[model.name, *(_cell(model.curve.at(k)) for k in columns)] for model in comparison.models] + [
-        [
-            f"{each.name} − {comparison.base.name}",
-            *(_cell(each.difference.at(k), signed=True) for k in columns),
-        ]
-        for each in comparison.against_base
-    ]
-    widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
-    lines = ["  ".join(_aligned(row, widths)).rstrip() for row in [header, *rows]]
-    rule = "  ".join("─" * width for width in widths)
-    first_difference = 1 + len(comparison.models)
-    body = [lines[0], rule, *lines[1:first_difference]]
-    if comparison.against_base:
-        body += [rule, *lines[first_difference:]]
-    note = (
-        f"{comparison.num_problems} problems × {comparison.num_samples} samples; "
-        f"{comparison.level:.0%} intervals, {comparison.num_resamples:,} resamples of problems"
-    )
-    return [*body, note]
-
-
 def few_ks(ks: Sequence[int], count: int = 5) -> tuple[int, ...]:
     """At most ``count`` values of the grid, evenly spread, with both ends."""
     picks = np.linspace(0, len(ks) - 1, min(count, len(ks))).round().astype(int)
     return tuple(ks[i] for i in picks)
-
-
-def _cell(value: Interval, signed: bool = False) -> str:
-    form = "{:+.3f}" if signed else "{:.3f}"
-    return f"{form.format(value.estimate)} [{form.format(value.low)}, {form.format(value.high)}]".replace(
-        "-", "−"
-    )
-
-
-def _aligned(row: Sequence[str], widths: Sequence[int]) -> list[str]:
-    return [
-        row[0].ljust(widths[0]),
-        *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)),
-    ]

@@ -9,7 +9,7 @@ from pathlib import Path
 from rlvr.collect import judge
 from rlvr.config import EvaluationConfig
 from rlvr.errors import VerifierError
-from rlvr.eval.store import SAMPLES_FILE, EvaluationSpec, Sample, SampleStore
+from rlvr.eval.store import SAMPLES_FILE, EvaluationSpec, Sample, SampleStore, write_problems
 from rlvr.protocols import Renderer, RolloutEngine, SampleRequest, SamplingSettings, Verifier
 from rlvr.records import Completion, Problem, Status
 
@@ -70,6 +70,7 @@ def evaluate(
         VerifierError: the verifier failed on too many samples.
     """
     store = SampleStore(folder, spec)
+    write_problems(folder, problems)
     total = len(problems) * settings.num_samples
     try:
         chunks = missing_chunks(problems, settings, store.done)

@@ -1,6 +1,7 @@
 """Evaluation results on disk: one folder per model, append-only, resumable.
 
-``spec.json`` fixes what is being measured (model, problems, prompt, sampling, verifier);
+``spec.json`` fixes what is being measured (model, problems, prompt, sampling, verifier), and
+``problems.jsonl`` holds the problems, so that a folder can be read without its config;
 ``samples.jsonl`` receives one row per verified sample, in the order in which they finish.
 A row is complete once its line ends, so a killed evaluation loses at most the line being
 written, and resuming needs no other state.
@@ -20,7 +21,7 @@ import numpy as np
 from rlvr.errors import ConfigError, DataError
 from rlvr.records import Problem, Status
 
-SPEC_FILE, SAMPLES_FILE = "spec.json", "samples.jsonl"
+SPEC_FILE, PROBLEMS_FILE, SAMPLES_FILE = "spec.json", "problems.jsonl", "samples.jsonl"
 COMPARED_KEYS = ("benchmark", "problems_sha256", "prompt_template", "sampling", "verifier")
 """What two evaluations must share before their pass@k may be compared."""
 
@@ -172,13 +173,45 @@ def read_samples(path: Path, repair: bool = False) -> Iterator[Sample]:
             good_end += len(line)
 
 
+def read_spec(folder: Path) -> EvaluationSpec:
+    """What an evaluation folder measures.
+
+    Raises:
+        DataError: its ``spec.json`` is malformed, or not of this version.
+    """
+    path = folder / SPEC_FILE
+    try:
+        return EvaluationSpec(**json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
+        raise DataError(
+            f"not the spec of an evaluation: {error}",
+            where=str(path),
+            fix="restore the file, or evaluate anew",
+        ) from error
+
+
+def write_problems(folder: Path, problems: Sequence[Problem]) -> None:
+    """Keep the problems beside their samples."""
+    lines = [json.dumps(asdict(problem), ensure_ascii=False) + "\n" for problem in problems]
+    write_atomically(folder / PROBLEMS_FILE, "".join(lines))
+
+
+def read_problems(folder: Path) -> list[Problem]:
+    """The problems of an evaluation in their order; empty where the folder does not hold them."""
+    path = folder / PROBLEMS_FILE
+    if not path.exists():
+        return []
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
+    return [Problem(**{**row, "prompt": tuple(row["prompt"])}) for row in rows]
+
+
 def load_evaluation(folder: Path, problem_ids: Sequence[str]) -> Evaluation:
     """Count the verdicts of a finished evaluation.
 
     Raises:
         DataError: samples are missing, doubled or belong to other problems.
     """
-    spec = EvaluationSpec(**json.loads((folder / SPEC_FILE).read_text()))
+    spec = read_spec(folder)
     index = {problem_id: i for i, problem_id in enumerate(problem_ids)}
     correct = np.zeros(len(index), dtype=np.int64)
     valid = np.zeros(len(index), dtype=np.int64)
@@ -209,8 +242,13 @@ def load_evaluation(folder: Path, problem_ids: Sequence[str]) -> Evaluation:
     )
 
 
-def refuse_unlike(base: EvaluationSpec, other: EvaluationSpec) -> None:
+def refuse_unlike(base: EvaluationSpec, other: EvaluationSpec, where: str | None = None) -> None:
     """Refuse a comparison whose sides were measured differently.
+
+    Args:
+        base: one side.
+        other: the other one.
+        where: the two folders, for the message.
 
     Raises:
         ConfigError: prompt, sampling, problems, n or verifier differ; the message names which.
@@ -220,17 +258,18 @@ def refuse_unlike(base: EvaluationSpec, other: EvaluationSpec) -> None:
         if ours != theirs:
             raise ConfigError(
                 f"{base.model_name!r} and {other.model_name!r} cannot be compared: {key} is {ours!r} against {theirs!r}",
+                where=where,
                 fix="evaluate both with the same settings",
             )
 
 
 def write_json(path: Path, data: Any) -> None:
-    """Write JSON atomically: to a temporary file beside it, then rename."""
+    """Write JSON atomically."""
+    write_atomically(path, json.dumps(data, indent=2, ensure_ascii=False) + "\n")
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write to a temporary file beside it, then rename: nobody sees half a file."""
     temporary = path.with_suffix(path.suffix + ".tmp")
-    temporary.write_text(json.dumps(data, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    temporary.write_text(text, encoding="utf-8")
     temporary.replace(path)
-
-
-def problem_index(problems: Sequence[Problem]) -> list[str]:
-    """Ids of the problems in benchmark order."""
-    return [problem.id for problem in problems]

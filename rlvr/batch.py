@@ -7,8 +7,8 @@ T = longest response, S = longest prompt + response of the batch.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Self
+from dataclasses import dataclass, fields
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -36,6 +36,10 @@ class RolloutBatch:
     """(B,) bool: False where the verifier itself failed; such a row carries no weight."""
     policy_version: Tensor
     """(B,) int64: version of the weights that sampled the row."""
+    max_response_tokens: int
+    """Responses were cut off at this length."""
+    baseline_rewards: Tensor | None = None
+    """(B,) float32: score of the greedy response to the row's prompt, where one was asked for."""
 
     def __len__(self) -> int:
         """Number of rollouts."""
@@ -44,10 +48,14 @@ class RolloutBatch:
 
 @dataclass(frozen=True, slots=True)
 class Annotations:
-    """What the learner computes about a batch before it moves."""
+    """What the learner computes about a batch before it moves; None where nothing asks for it."""
 
-    old_logprobs: Tensor
+    old_logprobs: Tensor | None = None
     """(B, T) float32: log-probabilities under the weights that start the step."""
+    ref_logprobs: Tensor | None = None
+    """(B, T) float32: log-probabilities under the frozen reference model."""
+    values: Tensor | None = None
+    """(B, T) float32: the critic's value of the state before each response token."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,30 +78,61 @@ class TrainBatch:
     loss_weights: Tensor
     """(B, T) float32: the objective is the sum of loss x weight over the whole minibatch,
     so neither micro-batches nor the number of learners can change it."""
+    ref_logprobs: Tensor | None = None
+    """(B, T) float32, where the loss has a KL term."""
+    values: Tensor | None = None
+    """(B, T) float32, where there is a critic: its values before the step."""
+    returns: Tensor | None = None
+    """(B, T) float32, where there is a critic: its targets."""
+    value_weights: Tensor | None = None
+    """(B, T) float32, where there is a critic: as ``loss_weights``, for its loss."""
 
     def __len__(self) -> int:
         """Number of rollouts."""
         return len(self.tokens)
 
+    @classmethod
+    def of_tokens(cls, tokens: Tensor, prompt_lengths: Tensor, response_mask: Tensor) -> Self:
+        """A batch to look at, with nothing to learn from it."""
+        nothing = torch.zeros_like(response_mask)
+        return cls(tokens, prompt_lengths, response_mask, nothing, None, nothing, nothing)
+
+    @property
+    def lengths(self) -> Tensor:
+        """(B,) int64: tokens of each row, prompt and response."""
+        return self.prompt_lengths + response_lengths(self.response_mask)
+
     def rows(self, index: Tensor | Sequence[int]) -> Self:
         """The rows of ``index``, trimmed to their own longest sequence."""
         index = torch.as_tensor(index)
-        response_length = int(self.response_mask[index].sum(1).max().item())
-        lengths = self.prompt_lengths[index] + self.response_mask[index].sum(1).long()
-        total_length = int(lengths.max().item())
-        return type(self)(
-            tokens=self.tokens[index, :total_length],
-            prompt_lengths=self.prompt_lengths[index],
-            response_mask=self.response_mask[index, :response_length],
-            rollout_logprobs=self.rollout_logprobs[index, :response_length],
-            old_logprobs=None if self.old_logprobs is None else self.old_logprobs[index, :response_length],
-            advantages=self.advantages[index, :response_length],
-            loss_weights=self.loss_weights[index, :response_length],
-        )
+        response_length = int(response_lengths(self.response_mask[index]).max())
+        widths = {"tokens": int(self.lengths[index].max()), "prompt_lengths": None}
+        chosen: dict[str, Any] = {}
+        for spec in fields(self):
+            tensor = getattr(self, spec.name)
+            width = widths.get(spec.name, response_length)
+            chosen[spec.name] = None if tensor is None else tensor[index][..., :width]
+        return type(self)(**chosen)
+
+    def to(self, device: torch.device) -> Self:
+        """The same on another device."""
+        tensors: dict[str, Any] = {spec.name: getattr(self, spec.name) for spec in fields(self)}
+        for name, tensor in tensors.items():
+            tensors[name] = None if tensor is None else tensor.to(device)
+        return type(self)(**tensors)
 
 
-def collate(groups: Sequence[RolloutGroup]) -> RolloutBatch:
+def response_lengths(mask: Tensor) -> Tensor:
+    """Position after the last response token of each row; holes in the mask count: (B, T) → (B,) int64."""
+    return ((mask > 0) * torch.arange(1, mask.shape[1] + 1, device=mask.device)).amax(1)
+
+
+def collate(groups: Sequence[RolloutGroup], max_response_tokens: int) -> RolloutBatch:
     """Pad groups of equal size into one prompt-major batch.
+
+    Args:
+        groups: rollouts by prompt; greedy baselines for all of them or for none.
+        max_response_tokens: where responses were cut off.
 
     Raises:
         ValueError: the groups are empty or differ in size.
@@ -104,19 +143,25 @@ def collate(groups: Sequence[RolloutGroup]) -> RolloutBatch:
     rollouts = [rollout for group in groups for rollout in group.rollouts]
     completions = [rollout.completion for rollout in rollouts]
     prompt_lengths = torch.tensor([len(c.prompt_tokens) for c in completions])
-    response_lengths = torch.tensor([len(c.response_tokens) for c in completions])
-    num_rows, longest = len(rollouts), int(response_lengths.max())
-    tokens = torch.zeros(num_rows, int((prompt_lengths + response_lengths).max()), dtype=torch.int64)
+    lengths = torch.tensor([len(c.response_tokens) for c in completions])
+    num_rows, longest = len(rollouts), int(lengths.max())
+    tokens = torch.zeros(num_rows, int((prompt_lengths + lengths).max()), dtype=torch.int64)
     logprobs = torch.zeros(num_rows, longest)
     for row, completion in enumerate(completions):
         ids = [*completion.prompt_tokens, *completion.response_tokens]
         tokens[row, : len(ids)] = torch.tensor(ids)
         if completion.logprobs is not None:
             logprobs[row, : len(completion.response_tokens)] = torch.tensor(completion.logprobs)
-    valid = torch.tensor([rollout.verdict.counts for rollout in rollouts])
-    mask = (torch.arange(longest) < response_lengths[:, None]).float()
+    # A row whose baseline could not be judged has no advantage either.
+    judged = [
+        group.baseline is None or group.baseline.verdict.counts for group in groups for _ in group.rollouts
+    ]
+    valid = torch.tensor([rollout.verdict.counts for rollout in rollouts]) & torch.tensor(judged)
+    mask = (torch.arange(longest) < lengths[:, None]).float()
+    group_size = sizes.pop()
+    greedy = [group.baseline.verdict.score for group in groups if group.baseline is not None]
     return RolloutBatch(
-        group_size=sizes.pop(),
+        group_size=group_size,
         tokens=tokens,
         prompt_lengths=prompt_lengths,
         response_mask=mask,
@@ -124,4 +169,6 @@ def collate(groups: Sequence[RolloutGroup]) -> RolloutBatch:
         rewards=torch.tensor([rollout.verdict.score for rollout in rollouts]),
         valid=valid,
         policy_version=torch.tensor([c.policy_version for c in completions]),
+        max_response_tokens=max_response_tokens,
+        baseline_rewards=torch.tensor(greedy).repeat_interleave(group_size) if greedy else None,
     )

@@ -21,7 +21,8 @@ import torch
 from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-from rlvr.algorithms.algorithm import PolicyLoss
+from rlvr.algorithms.algorithm import Algorithm
+from rlvr.algorithms.registry import PLUGINS
 from rlvr.batch import Annotations, RolloutBatch, TrainBatch
 from rlvr.config import ClusterConfig, LearnerConfig, RolloutConfig
 from rlvr.errors import ConfigError, RlvrError, WeightUpdateError, WorkerError
@@ -173,6 +174,9 @@ def ray_session(cluster: ClusterConfig, needed: Resources) -> Iterator[None]:
     """Start Ray on this machine, or join a cluster; end it with everything that it started."""
     # Ray's default (15) would let any other process of the machine starve the workers.
     os.environ.setdefault("RAY_worker_niceness", "0")
+    for plugin in PLUGINS:
+        # Workers, on other machines as well, do not have a user's file: its code travels with what uses it.
+        ray.cloudpickle.register_pickle_by_value(plugin)
     ray.init(
         # "local" starts a cluster even where another one, that somebody else uses, is running.
         address=cluster.address or "local",
@@ -213,7 +217,7 @@ def training_pools(
     rollout: RolloutConfig,
     learner: LearnerConfig,
     cluster: ClusterConfig,
-    policy_loss: PolicyLoss,
+    algorithm: Algorithm,
     temperature: float,
     seed: int,
 ) -> Iterator[tuple[RolloutPool, LearnerPool]]:
@@ -229,7 +233,7 @@ def training_pools(
         # Both pools load side by side; the wait for the engines comes last.
         engines = _start_engines(model, rollout, rollout_group, needed.rollout_bundle, seed)
         learners = _start_learners(
-            model, learner, learner_group, needed.learner_bundle, policy_loss, temperature, seed
+            model, learner, learner_group, needed.learner_bundle, algorithm, temperature, seed
         )
         _get([actor.ready.remote() for actor in engines], "rollout worker")
         engine_pool = RolloutPool(engines)
@@ -241,7 +245,7 @@ def training_pools(
             tolerance=TOLERANCE[rollout.dtype]
             if rollout.probe_tolerance is None
             else rollout.probe_tolerance,
-            temperature=temperature,
+            algorithm=algorithm,
         )
         yield engine_pool, learner_pool
 
@@ -323,7 +327,7 @@ def _start_learners(
     learner: LearnerConfig,
     group: PlacementGroup,
     bundle: dict[str, float],
-    policy_loss: PolicyLoss,
+    algorithm: Algorithm,
     temperature: float,
     seed: int,
 ) -> list[Any]:
@@ -349,7 +353,7 @@ def _start_learners(
                     temperature=temperature,
                     settings=learner,
                 ),
-                policy_loss,
+                algorithm,
             )
             for rank, actor in enumerate(actors)
         ],
@@ -481,8 +485,8 @@ class _LearnerActor:
             probe.bind(("", 0))
             return ray.util.get_node_ip_address(), probe.getsockname()[1]
 
-    def start(self, options: LearnerOptions, policy_loss: PolicyLoss) -> None:
-        self._learner = DeepSpeedLearner(options, policy_loss)
+    def start(self, options: LearnerOptions, algorithm: Algorithm) -> None:
+        self._learner = DeepSpeedLearner(options, algorithm)
         self._rank = options.rank
 
     def connect(
@@ -507,11 +511,16 @@ class _LearnerActor:
         self._transfer.send_weights()
         return self._client.num_bytes
 
-    def update(self, minibatches: Sequence[TrainBatch]) -> dict[str, float]:
-        return self._learner.update(minibatches)
+    def update(self, minibatches: Sequence[TrainBatch], value_only: bool) -> dict[str, float]:
+        return self._learner.update(minibatches, value_only)
 
-    def logprobs(self, *args: Any) -> torch.Tensor:
-        return self._learner.logprobs(*args)
+    def annotate(self, batch: RolloutBatch, old_logprobs: bool) -> Annotations | None:
+        annotations = self._learner.annotate(batch, old_logprobs)
+        return annotations if self._rank == 0 else None
+
+    def logprobs(self, *args: Any) -> torch.Tensor | None:
+        logprobs = self._learner.logprobs(*args)
+        return logprobs if self._rank == 0 else None
 
     def save(self, folder: str) -> None:
         self._learner.save(Path(folder))
@@ -571,13 +580,13 @@ class LearnerPool:
         backend: str,
         num_engine_ranks: int,
         tolerance: float,
-        temperature: float,
+        algorithm: Algorithm,
     ) -> None:
         """Connect every rank to the engines."""
         self._actors = actors
         self._engines = engines
         self._tolerance = tolerance
-        self._temperature = temperature
+        self._algorithm = algorithm
         [(address, port)] = _get([actors[0].rendezvous.remote()], "learner")
         engine_ranks = num_engine_ranks // len(engines.actors)
         self._all("connect", backend, engines.actors, engine_ranks, address, port)
@@ -585,19 +594,16 @@ class LearnerPool:
     def _all(self, method: str, *args: Any) -> list[Any]:
         return _get([getattr(actor, method).remote(*args) for actor in self._actors], "learner")
 
-    def annotate(self, batch: RolloutBatch) -> Annotations:
-        """Log-probabilities of the batch under the weights as they are."""
-        return Annotations(
-            self._logprobs(batch.tokens, batch.prompt_lengths, batch.response_mask, self._temperature)
-        )
+    def annotate(self, batch: RolloutBatch, *, old_logprobs: bool) -> Annotations:
+        """What the learner's models say about the batch; no call at all if nothing is needed."""
+        if not (old_logprobs or self._algorithm.needs_reference or self._algorithm.critic):
+            return Annotations()
+        annotations: Annotations = self._all("annotate", ray.put(batch), old_logprobs)[0]
+        return annotations
 
-    def _logprobs(self, *args: Any) -> torch.Tensor:
-        result: torch.Tensor = self._all("logprobs", *args)[0]
-        return result
-
-    def update(self, minibatches: Sequence[TrainBatch]) -> dict[str, float]:
+    def update(self, minibatches: Sequence[TrainBatch], *, value_only: bool = False) -> dict[str, float]:
         """One optimizer step per minibatch; the batch is put into the object store once."""
-        metrics: dict[str, float] = self._all("update", ray.put(list(minibatches)))[0]
+        metrics: dict[str, float] = self._all("update", ray.put(list(minibatches)), value_only)[0]
         return metrics
 
     def publish(self, version: int, probes: Sequence[Probe]) -> SyncReport:
@@ -614,7 +620,7 @@ class LearnerPool:
             tokens[row, : len(probe.tokens)] = torch.tensor(list(probe.tokens))
         mask = (torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]).float()
         prompt_lengths = torch.tensor([probe.prompt_length for probe in probes])
-        logprobs = self._logprobs(tokens, prompt_lengths, mask, 1.0)
+        logprobs = self._all("logprobs", tokens, prompt_lengths, mask, 1.0)[0]
         return [logprobs[row, :length].tolist() for row, length in enumerate(lengths)]
 
     def save(self, folder: Path) -> None:

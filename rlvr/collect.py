@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
-from rlvr.errors import VerifierError
+from rlvr.algorithms.algorithm import Sampling
+from rlvr.errors import TrainingError, VerifierError
 from rlvr.protocols import Renderer, RolloutEngine, SampleRequest, SamplingSettings, Verifier
 from rlvr.records import Completion, Problem, Rollout, RolloutGroup, Status, Verdict
 
@@ -17,26 +20,40 @@ class Collected:
     """The groups of one step, in the order of their prompts, and how they came about."""
 
     groups: list[RolloutGroup]
+    """What is trained on."""
+    sampled: list[RolloutGroup]
+    """All that was sampled, refused groups included: what the policy can do."""
     verify_seconds: float
     """Time spent in the verifier, while the engines went on sampling."""
-    num_tokens: int
-    """Response tokens sampled."""
+
+    @property
+    def num_tokens(self) -> int:
+        """Response tokens sampled."""
+        return sum(len(rollout.completion.response_tokens) for rollout in self._rollouts(baselines=True))
+
+    def _rollouts(self, baselines: bool = False) -> Iterator[Rollout]:
+        for group in self.sampled:
+            yield from group.rollouts
+            if baselines and group.baseline is not None:
+                yield group.baseline
 
     def metrics(self) -> dict[str, float]:
-        """Metrics of the stages ``reward``, ``response`` and ``verify``."""
-        rollouts = [rollout for group in self.groups for rollout in group.rollouts]
-        statuses = Counter(rollout.verdict.status for rollout in rollouts)
+        """Metrics of the stages ``reward``, ``response``, ``verify`` and ``filter``, over all that was sampled."""
+        rollouts = list(self._rollouts())
+        statuses = Counter(rollout.verdict.status for rollout in self._rollouts(baselines=True))
         lengths = [len(rollout.completion.response_tokens) for rollout in rollouts]
         cut_off = sum(rollout.completion.finish_reason == "length" for rollout in rollouts)
         valid = [rollout.verdict.score for rollout in rollouts if rollout.verdict.counts]
-        uniform = sum(len(set(group.valid_scores)) <= 1 for group in self.groups)
+        uniform = sum(len(set(group.valid_scores)) <= 1 for group in self.sampled)
         return {
             "reward/mean": sum(valid) / max(1, len(valid)),
-            "reward/uniform_group_share": uniform / len(self.groups),
-            "response/length_mean": self.num_tokens / len(rollouts),
+            "reward/uniform_group_share": uniform / len(self.sampled),
+            "response/length_mean": sum(lengths) / len(lengths),
             "response/length_max": float(max(lengths)),
             "response/truncated_share": cut_off / len(rollouts),
-            **{f"verify/{status.value}": statuses[status] / len(rollouts) for status in Status},
+            **{f"verify/{status.value}": statuses[status] / statuses.total() for status in Status},
+            "filter/kept_groups": float(len(self.groups)),
+            "filter/sampling_factor": len(self.sampled) / max(1, len(self.groups)),
         }
 
 
@@ -44,37 +61,86 @@ def collect(
     engine: RolloutEngine,
     renderer: Renderer,
     verifier: Verifier,
-    problems: Sequence[Problem],
-    group_size: int,
+    stream: Iterator[Problem],
+    num_groups: int,
+    sampling: Sampling,
     settings: SamplingSettings,
-    on_progress: Callable[[int], None] = lambda num_done: None,
 ) -> Collected:
-    """Sample ``group_size`` responses to every problem and verify each as it arrives.
+    """Take prompts from a stream until ``num_groups`` groups are kept.
+
+    Where ``sampling.keep_group`` refuses groups, the next prompts of the stream replace them,
+    round by round; each round asks for as many as the share kept so far suggests. The step is
+    made of what was kept when the limit is reached or the stream ends, even if that is less.
 
     Args:
         engine: where responses come from.
         renderer: prompts.
         verifier: verdicts.
-        problems: one prompt each.
-        group_size: responses per prompt.
+        stream: problems, one prompt each.
+        num_groups: groups wanted.
+        sampling: what is asked for each prompt, and which groups are kept.
         settings: how to sample.
-        on_progress: called with the number of finished groups.
+
+    Raises:
+        TrainingError: not a single group was kept.
     """
-    requests = [
-        SampleRequest(key, renderer.render(problem), group_size) for key, problem in enumerate(problems)
-    ]
-    groups: dict[int, RolloutGroup] = {}
-    verify_seconds, num_tokens = 0.0, 0
-    for key, completions in engine.generate(requests, settings):
-        started = time.perf_counter()
-        rollouts = tuple(
-            Rollout(completion, judge(verifier, problems[key], completion)) for completion in completions
+    limit = math.ceil(sampling.max_sampling_factor * num_groups)
+    kept: list[RolloutGroup] = []
+    sampled: list[RolloutGroup] = []
+    verify_seconds = 0.0
+    while len(kept) < num_groups and len(sampled) < limit:
+        share_kept = len(kept) / len(sampled) if kept else 1.0
+        wanted = math.ceil((num_groups - len(kept)) / share_kept)
+        problems = list(islice(stream, min(wanted, limit - len(sampled))))
+        if not problems:
+            break
+        groups, seconds = sample_groups(engine, renderer, verifier, problems, sampling, settings)
+        verify_seconds += seconds
+        sampled += groups
+        kept += [group for group in groups if sampling.keep_group is None or sampling.keep_group(group)]
+    if not kept:
+        accuracy = sum(group.accuracy for group in sampled) / max(1, len(sampled))
+        raise TrainingError(
+            f"none of {len(sampled)} groups of {sampling.group_size} can teach anything: in each, all answers are "
+            f"right or all are wrong (accuracy {accuracy:.3f})",
+            where="dynamic sampling",
+            fix="problems nearer to what the model can do, a larger algorithm.group_size, or a larger "
+            "algorithm.max_sampling_factor",
         )
-        verify_seconds += time.perf_counter() - started
-        num_tokens += sum(len(completion.response_tokens) for completion in completions)
-        groups[key] = RolloutGroup(problems[key], rollouts)
-        on_progress(len(groups))
-    return Collected([groups[key] for key in range(len(problems))], verify_seconds, num_tokens)
+    return Collected(kept[:num_groups], sampled, verify_seconds)
+
+
+def sample_groups(
+    engine: RolloutEngine,
+    renderer: Renderer,
+    verifier: Verifier,
+    problems: Sequence[Problem],
+    sampling: Sampling,
+    settings: SamplingSettings,
+) -> tuple[list[RolloutGroup], float]:
+    """One group per problem, in their order, and the seconds spent verifying.
+
+    Each response is verified as it arrives, while others are still being sampled. A greedy
+    baseline is one more request of the same pass.
+    """
+    requests = []
+    for key, problem in enumerate(problems):
+        prompt = renderer.render(problem)
+        requests.append(SampleRequest(key, prompt, sampling.group_size))
+        if sampling.greedy_baseline:
+            requests.append(SampleRequest(key + len(problems), prompt, 1, greedy=True))
+    found: dict[int, tuple[Rollout, ...]] = {}
+    seconds = 0.0
+    for key, completions in engine.generate(requests, settings):
+        problem = problems[key % len(problems)]
+        started = time.perf_counter()
+        found[key] = tuple(
+            Rollout(completion, judge(verifier, problem, completion)) for completion in completions
+        )
+        seconds += time.perf_counter() - started
+    baselines = {key - len(problems): rollouts[0] for key, rollouts in found.items() if key >= len(problems)}
+    groups = [RolloutGroup(problem, found[key], baselines.get(key)) for key, problem in enumerate(problems)]
+    return groups, seconds
 
 
 def judge(verifier: Verifier, problem: Problem, completion: Completion) -> Verdict:

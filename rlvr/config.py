@@ -7,12 +7,13 @@ Sizes are in tokens, problems or rollouts as each docstring says; times in secon
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from rlvr.algorithms.algorithm import Algorithm
-from rlvr.errors import ConfigError
+from rlvr.algorithms.settings import AlgorithmConfig
+from rlvr.errors import ConfigError, did_you_mean
 
 MISSING_PATH = ""
 TRACKER_MODES = ("off", "offline", "online")
@@ -94,8 +95,16 @@ class TrainConfig:
     """Prompts in one step; each is sampled ``algorithm.group_size`` times."""
     minibatch_size: int | None = None
     """Rollouts in one optimizer step; null takes the whole step (strictly on-policy)."""
+    num_epochs: int = 1
+    """Times that a step's rollouts are gone through (PPO's K; the study: 1)."""
     temperature: float = 1.0
     """Sampling temperature; log-probabilities are computed at it on both sides."""
+    top_p: float = 1.0
+    """Only 1: a truncated distribution is not the one whose log-probabilities the learner computes."""
+    top_k: int = -1
+    """Only -1 (off), for the same reason."""
+    min_p: float = 0.0
+    """Only 0 (off), for the same reason."""
     max_error_share: float = 0.05
     """Stop when the verifier itself fails on more than this share of a step's rollouts."""
     save_every: int = 0
@@ -103,7 +112,15 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         """Check the sizes."""
-        require_positive(self, "train", "num_steps", "prompts_per_step", "temperature")
+        require_positive(self, "train", "num_steps", "prompts_per_step", "num_epochs", "temperature")
+        for name, off in (("top_p", 1.0), ("top_k", -1), ("min_p", 0.0)):
+            require(
+                getattr(self, name) == off,
+                f"training with {name}={getattr(self, name)} would make the ratio π/π_old wrong: the engine "
+                "would draw from a truncated distribution, the learner computes the whole one",
+                f"train.{name}",
+                f"{name}={off}; shape the distribution by train.temperature, which both sides apply",
+            )
         require_share(self.max_error_share, "train.max_error_share")
         require(self.save_every >= 0, "save_every is negative", "train.save_every", "0 or more")
 
@@ -220,6 +237,8 @@ class EvaluationConfig:
     """Longest response; a longer one is cut off and wrong."""
     chunk_size: int = 32
     """Samples of one problem in one request: the unit of sharding and of resuming."""
+    checkpoints: bool = False
+    """``rlvr study`` only: also measure the checkpoints that ``train.save_every`` leaves."""
 
     def __post_init__(self) -> None:
         """Check the ranges."""
@@ -263,27 +282,71 @@ class TrackingConfig:
 
 @dataclass
 class BenchmarkConfig:
-    """What is measured."""
+    """What is measured: a file, or the test split of a generated family."""
 
-    name: str = "chains"
-    """Name in tables and results; ``chains`` is the generated family's test split."""
+    name: str = ""
+    """Name in tables and results."""
     path: str | None = None
-    """JSONL or parquet file in verl's columns; without one, ``chains`` is generated."""
+    """JSONL or parquet file, or folder saved by ``datasets``, in verl's columns."""
+    family: str | None = None
+    """``chains``: generated arithmetic, with the modulus and seed of ``data.chains``."""
+    operations: list[int] | None = None
+    """Difficulties of the generated problems; null takes ``data.chains.operations``."""
+    num_problems: int | None = None
+    """How many are generated; null takes ``data.chains.num_test``."""
+    out_of_domain: bool = False
+    """Unlike the training problems: reported beside the in-domain benchmark, never mixed with it."""
+
+    def __post_init__(self) -> None:
+        """Check the choice."""
+        if self.family is not None:
+            require_one_of(self.family, ("chains",), "benchmark.family")
+        require(
+            self.path is None or self.family is None,
+            "both a file and a generated family are given",
+            "benchmark",
+            "benchmark.path=FILE or benchmark.family=chains",
+        )
+        if self.num_problems is not None:
+            require_positive(self, "benchmark", "num_problems")
+
+
+def as_benchmark(name: str, value: Any) -> BenchmarkConfig:
+    """One of ``benchmarks``, which a command line gives as a plain dictionary.
+
+    Raises:
+        ConfigError: it is none, or has a key that a benchmark does not have.
+    """
+    if isinstance(value, BenchmarkConfig):
+        return value
+    key = f"benchmarks.{name}"
+    require(isinstance(value, dict), f"{value!r} is no benchmark", key, "for example {family: chains}")
+    known = [spec.name for spec in fields(BenchmarkConfig)]
+    for word in value:
+        require(word in known, f"unknown key {word!r}", f"{key}.{word}", did_you_mean(word, known))
+    return BenchmarkConfig(**{"name": name, **value})
 
 
 @dataclass
 class ExperimentConfig:
     """A training run and, for ``rlvr study``, the evaluation around it."""
 
-    algorithm: Any
+    algorithm: AlgorithmConfig
     """One of the algorithm dataclasses (Hydra group ``algorithm``)."""
+    algorithms: list[str] = field(default_factory=list)
+    """``rlvr study`` only: names of the group ``algorithm``, each trained from the same start, on the same
+    problems in the same order; empty studies ``algorithm`` alone."""
+    variants: dict[str, list[str]] = field(default_factory=dict)
+    """``rlvr study`` only: in place of ``algorithms``, training runs that differ in some overrides, by name,
+    such as ``{kl_0: [algorithm.kl.coef=0], kl_0.001: [algorithm.kl.coef=0.001]}``."""
     seed: int = 0
     """Seed of data order, sampling and initialisation."""
     model: str = MISSING_PATH
     """Hugging Face folder or hub name of the start model."""
     run: RunConfig = field(default_factory=RunConfig)
     data: DataConfig = field(default_factory=DataConfig)
-    benchmark: BenchmarkConfig = field(default_factory=BenchmarkConfig)
+    benchmarks: dict[str, Any] = field(default_factory=dict)
+    """``rlvr study`` only: what is measured, by name; each a :class:`BenchmarkConfig`."""
     train: TrainConfig = field(default_factory=TrainConfig)
     rollout: RolloutConfig = field(default_factory=RolloutConfig)
     learner: LearnerConfig = field(default_factory=LearnerConfig)
@@ -294,6 +357,7 @@ class ExperimentConfig:
     def __post_init__(self) -> None:
         """Check what involves more than one section."""
         require_model(self.model)
+        self.benchmarks = {name: as_benchmark(name, value) for name, value in self.benchmarks.items()}
         group_size = self.build_algorithm().group_size
         rollouts = self.train.prompts_per_step * group_size
         minibatch = self.train.minibatch_size
@@ -314,8 +378,7 @@ class ExperimentConfig:
 
     def build_algorithm(self) -> Algorithm:
         """Compose the algorithm from its own config."""
-        algorithm: Algorithm = self.algorithm.build()
-        return algorithm
+        return self.algorithm.build()
 
 
 @dataclass
@@ -353,11 +416,19 @@ class PretrainStage:
     """Budget over all processes, padding included."""
     noise: float = 0.1
     """Share of the corpus's arithmetic steps whose result is wrong."""
+    operations: list[int] = field(default_factory=lambda: [1, 2, 3, 4, 5, 6, 7])
+    """Difficulties of the stage's problems, in operations; each equally often."""
 
     def __post_init__(self) -> None:
         """Check the ranges."""
         require(0 <= self.noise < 1, f"noise is {self.noise}", "stages.noise", "at least 0, below 1")
         require_positive(self, "stages", "num_tokens")
+        require(
+            bool(self.operations) and all(1 <= number <= MAX_OPERATIONS for number in self.operations),
+            f"operations {list(self.operations)} must be numbers from 1 to {MAX_OPERATIONS}",
+            "stages.operations",
+            "for example [1,2,3,4,5,6,7]",
+        )
 
 
 @dataclass
@@ -367,10 +438,8 @@ class PretrainConfig:
     output: str = "runs/pretrain"
     """Folder of the finished model."""
     seed: int = 0
-    operations: list[int] = field(default_factory=lambda: [1, 2, 3, 4, 5, 6, 7])
-    """Difficulties of the corpus, in operations."""
     stages: list[PretrainStage] = field(default_factory=lambda: [PretrainStage()])
-    """Gone through in order, each with its own cosine schedule and its own stream of the corpus."""
+    """Gone through in order, each with its own optimizers, schedule and stream of the corpus."""
     modulus: int = 23
     hidden_size: int = 128
     num_layers: int = 3
@@ -378,7 +447,7 @@ class PretrainConfig:
     intermediate_size: int = 384
     max_position_embeddings: int = 256
     learning_rate: float = 3e-3
-    """Peak of a stage's cosine schedule, which ends at 0."""
+    """Peak of each stage, which ends at 0."""
     weight_decay: float = 0.01
     warmup_share: float = 0.03
     max_grad_norm: float = 1.0
@@ -398,12 +467,6 @@ class PretrainConfig:
             f"hidden_size {self.hidden_size} is not divisible by num_heads {self.num_heads}",
             "num_heads",
             f"a divisor of {self.hidden_size}",
-        )
-        require(
-            bool(self.operations) and all(1 <= number <= MAX_OPERATIONS for number in self.operations),
-            f"operations {list(self.operations)} must be numbers from 1 to {MAX_OPERATIONS}",
-            "operations",
-            "for example [1,2,3,4,5,6,7]",
         )
         require(
             self.modulus >= MIN_MODULUS

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import time
 from collections.abc import Iterator, Sequence
@@ -55,25 +56,26 @@ def train(
     """
     settings = SamplingSettings(config.temperature, max_response_tokens, logprobs=True)
     stream = prompt_stream(problems, seed)
-    rollouts_per_step = config.prompts_per_step * algorithm.group_size
-    minibatch_size = config.minibatch_size or rollouts_per_step
+    minibatch_size = config.minibatch_size or config.prompts_per_step * algorithm.group_size
     # Version 0 is proved on prompts, before anything has been sampled.
     learner.publish(0, [Probe(renderer.render(problem), 1) for problem in problems[:NUM_PROBES]])
 
     for step in range(1, config.num_steps + 1):
         clock = StepClock()
-        prompts = [next(stream) for _ in range(config.prompts_per_step)]
-        collected = collect(engine, renderer, verifier, prompts, algorithm.group_size, settings)
+        collected = collect(
+            engine, renderer, verifier, stream, config.prompts_per_step, algorithm.sampling, settings
+        )
         metrics = collected.metrics()
         tracker.log_samples(step, sample_rows(collected.groups, num_logged_samples))
         check_error_share(metrics["verify/error"], config.max_error_share)
         clock.lap("rollout")
 
-        batch = collate(collected.groups)
-        # With a single optimizer step the policy has not moved when the loss is computed, and
-        # the log-probabilities of that very forward pass are the old ones.
-        annotations = None if minibatch_size == len(batch) else learner.annotate(batch)
-        metrics |= learner.update(algorithm.assign_credit(batch, minibatch_size, annotations))
+        batch = collate(collected.groups, max_response_tokens)
+        num_updates = math.ceil(len(batch) / minibatch_size) * config.num_epochs
+        annotations = learner.annotate(batch, old_logprobs=algorithm.needs_old_logprobs(num_updates))
+        assigned = algorithm.assign_credit(batch, annotations, minibatch_size, config.num_epochs)
+        metrics |= assigned.metrics
+        metrics |= learner.update(assigned.minibatches, value_only=step <= algorithm.value_only_steps)
         clock.lap("learn")
 
         sync = learner.publish(step, probes_from(collected.groups))
@@ -88,7 +90,7 @@ def train(
             | clock.metrics()
             | {
                 "time/verify": collected.verify_seconds,
-                "throughput/rollouts_per_second": len(batch) / clock.total,
+                "throughput/rollouts_per_second": len(collected.sampled) * algorithm.group_size / clock.total,
                 "throughput/tokens_per_second": collected.num_tokens / clock.total,
             },
         )

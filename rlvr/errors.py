@@ -71,6 +71,12 @@ class VerifierError(RlvrError):
     exit_code = 5
 
 
+class TrainingError(RlvrError):
+    """Training cannot go on: there is nothing to learn from."""
+
+    exit_code = 6
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """A hint with the closest known word, or the list of all of them."""
     known = sorted(known)

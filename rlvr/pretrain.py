@@ -22,14 +22,16 @@ from transformers import (
     Qwen2Config,
     Qwen2ForCausalLM,
     Qwen2Tokenizer,
-    get_cosine_schedule_with_warmup,
+    get_wsd_schedule,
 )
 
-from rlvr.config import PretrainConfig
+from rlvr.config import PretrainConfig, PretrainStage
 from rlvr.data.chains import corpus
 from rlvr.data.tiny_tokenizer import build_tokenizer
 
 IGNORED = -100
+DECAY_SHARE = 0.25
+"""Share of a stage over which its learning rate falls to 0."""
 SORT_WINDOW = 4096
 """Documents sorted by length together: enough that batches hold almost no padding."""
 
@@ -92,18 +94,29 @@ def train_stage(
     index: int,
     report: Callable[[PretrainProgress], None],
 ) -> None:
-    """One stage: AdamW on a cosine schedule, over its own stream of the corpus."""
+    """One stage: its own optimizers, schedule and stream of the corpus.
+
+    Muon (torch.optim, scaled as AdamW's updates are) trains the matrices of the layers, AdamW the
+    rest: copying the right definition is learned in a third of the tokens that AdamW alone needs.
+    The rate rises, stays, and falls to 0 over the last quarter.
+    """
     stage = config.stages[index]
     num_steps = math.ceil(stage.num_tokens / (config.batch_tokens * accelerator.num_processes))
-    optimizer = accelerator.prepare(
-        torch.optim.AdamW(
-            model.parameters(), lr=config.learning_rate, betas=(0.9, 0.95), weight_decay=config.weight_decay
+    matrices, others = split_parameters(model)
+    rate, decay = config.learning_rate, config.weight_decay
+    optimizers = [
+        accelerator.prepare(
+            torch.optim.Muon(matrices, lr=rate, weight_decay=decay, adjust_lr_fn="match_rms_adamw")
+        ),
+        accelerator.prepare(torch.optim.AdamW(others, lr=rate, weight_decay=decay, betas=(0.9, 0.95))),
+    ]
+    schedules = [
+        get_wsd_schedule(
+            optimizer, round(config.warmup_share * num_steps), round(DECAY_SHARE * num_steps), num_steps
         )
-    )
-    schedule = get_cosine_schedule_with_warmup(optimizer, round(config.warmup_share * num_steps), num_steps)
-    batches = token_batches(
-        config, tokenizer, stage.noise, f"{config.seed}/{index}/{accelerator.process_index}"
-    )
+        for optimizer in optimizers
+    ]
+    batches = token_batches(config, stage, tokenizer, f"{config.seed}/{index}/{accelerator.process_index}")
 
     total_tokens = 0
     meter = Meter(accelerator, stage.noise, config.modulus)
@@ -115,15 +128,25 @@ def train_stage(
         )
         accelerator.backward(loss / (labels[:, 1:] != IGNORED).sum())
         accelerator.clip_grad_norm_(model.parameters(), config.max_grad_norm)
-        optimizer.step()
-        schedule.step()
-        optimizer.zero_grad()
+        for optimizer, schedule in zip(optimizers, schedules, strict=True):
+            optimizer.step()
+            schedule.step()
+            optimizer.zero_grad()
         meter.add(loss.item(), len(input_ids), num_operations, input_ids.numel())
         if step % config.report_every == 0 or step == num_steps:
             progress = meter.read(index, step, num_steps, total_tokens)
             total_tokens = progress.tokens
             if accelerator.is_main_process:
                 report(progress)
+
+
+def split_parameters(model: torch.nn.Module) -> tuple[list[torch.nn.Parameter], list[torch.nn.Parameter]]:
+    """The matrices of the layers, and everything else: embeddings, head, norms, biases."""
+    matrices: list[torch.nn.Parameter] = []
+    others: list[torch.nn.Parameter] = []
+    for name, parameter in model.named_parameters():
+        (matrices if parameter.ndim == 2 and ".layers." in name else others).append(parameter)
+    return matrices, others
 
 
 class Meter:
@@ -178,7 +201,7 @@ def model_config(config: PretrainConfig, tokenizer: Qwen2Tokenizer) -> Qwen2Conf
 
 
 def token_batches(
-    config: PretrainConfig, tokenizer: Qwen2Tokenizer, noise: float, stream: str
+    config: PretrainConfig, stage: PretrainStage, tokenizer: Qwen2Tokenizer, stream: str
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor, int]]:
     """Endless batches of about ``batch_tokens`` tokens, of documents of like length.
 
@@ -186,7 +209,7 @@ def token_batches(
         ``input_ids (B, T)``, ``labels (B, T)`` with prompts and padding ignored, and the
         number of arithmetic operations in the batch.
     """
-    texts = corpus(stream, config.operations, noise, config.modulus)
+    texts = corpus(stream, stage.operations, stage.noise, config.modulus)
     shuffler = random.Random(f"batches/{stream}")
     while True:
         documents = []

@@ -36,6 +36,8 @@ class SampleRequest:
     """Chosen by the caller; comes back with every completion."""
     prompt_tokens: Sequence[int]
     num_samples: int
+    greedy: bool = False
+    """Take the likeliest token at each step, whatever the settings say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +75,21 @@ class RolloutEngine(Protocol):
 class Learner(Protocol):
     """A pool of data-parallel ranks that hold the policy."""
 
-    def annotate(self, batch: RolloutBatch) -> Annotations:
-        """Log-probabilities of the batch under the weights as they are."""
+    def annotate(self, batch: RolloutBatch, *, old_logprobs: bool) -> Annotations:
+        """What the models that the algorithm has say about a batch, under the weights as they are.
 
-    def update(self, minibatches: Sequence[TrainBatch]) -> dict[str, float]:
-        """One optimizer step per minibatch; metrics ``policy/…`` averaged over them."""
+        Args:
+            batch: B rollouts.
+            old_logprobs: whether the policy's own log-probabilities are needed, a forward pass.
+        """
+
+    def update(self, minibatches: Sequence[TrainBatch], *, value_only: bool = False) -> dict[str, float]:
+        """One optimizer step per minibatch; metrics ``policy/…`` and ``critic/…`` averaged over them.
+
+        Args:
+            minibatches: in order.
+            value_only: train the critic and leave the policy as it is.
+        """
 
     def publish(self, version: int, probes: Sequence[Probe]) -> SyncReport:
         """Send the weights to the rollout engines and prove that they arrived.

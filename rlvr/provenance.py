@@ -7,11 +7,14 @@ import hashlib
 import json
 import os
 import platform
+import shlex
 import subprocess
 import sys
 from importlib import metadata
 from pathlib import Path
 from typing import Any
+
+from rlvr.algorithms.registry import PLUGINS
 
 PACKAGES = (
     "torch",
@@ -44,7 +47,10 @@ def provenance(config: dict[str, Any]) -> dict[str, Any]:
     """What every result file carries beside its numbers."""
     return {
         "date": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
-        "command": " ".join(["rlvr", *sys.argv[1:]]),
+        "command": shlex.join([*sys.argv[0].split(), *sys.argv[1:]]),
+        "plugins": {
+            str(m.__file__): hashlib.sha256(Path(str(m.__file__)).read_bytes()).hexdigest() for m in PLUGINS
+        },
         "seed": config.get("seed"),
         "config_sha256": config_hash(config),
         "git_commit": git_commit(),

@@ -95,6 +95,16 @@ class RolloutGroup:
 
     problem: Problem
     rollouts: tuple[Rollout, ...]
+    baseline: Rollout | None = None
+    """The greedy response, where the algorithm asks for one; it is never trained on."""
+
+    @property
+    def accuracy(self) -> float:
+        """Share of correct answers among the rollouts on which the verifier did not fail."""
+        counted = [
+            rollout.verdict.status is Status.CORRECT for rollout in self.rollouts if rollout.verdict.counts
+        ]
+        return sum(counted) / max(1, len(counted))
 
     @property
     def valid_scores(self) -> list[float]:

@@ -103,7 +103,7 @@ class VLLMEngine:
             pending[request_id] = request
             params = SamplingParams(
                 n=request.num_samples,
-                temperature=settings.temperature,
+                temperature=0.0 if request.greedy else settings.temperature,
                 top_p=settings.top_p,
                 max_tokens=settings.max_tokens,
                 logprobs=0 if settings.logprobs else None,

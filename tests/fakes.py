@@ -14,7 +14,10 @@ from rlvr.protocols import Probe, SampleRequest, SamplingSettings, SyncReport
 from rlvr.records import Completion, Problem, Rollout, RolloutGroup, Status, Verdict
 
 Respond = Callable[[int, int], str]
-"""Problem index (see :class:`FakeRenderer`) and number of the response to it → response text."""
+"""Problem index (see :class:`FakeRenderer`) and number of the response to it → response text.
+A greedy response has the number ``GREEDY``."""
+
+GREEDY = -1
 
 LEARNER_METRICS = (
     "policy/entropy",
@@ -22,12 +25,13 @@ LEARNER_METRICS = (
     "policy/ratio_mean",
     "policy/approximate_kl",
     "mismatch/logprob_abs_mean",
+    "mismatch/kl",
     "policy/loss",
     "policy/ratio_max",
     "policy/grad_norm",
     "policy/learning_rate",
 )
-"""What a learner's ``update`` reports."""
+"""What a learner's ``update`` reports for any algorithm."""
 
 
 def problem(index: int, answer: str | None = None, split: str = "train") -> Problem:
@@ -66,8 +70,13 @@ def group(
     errors: Sequence[int] = (),
     prompt: Sequence[int] = (1, 2),
     index: int = 0,
+    baseline: float | None = None,
+    baseline_error: bool = False,
 ) -> RolloutGroup:
-    """A group with these scores and response lengths; rollouts in ``errors`` were not verified."""
+    """A group with these scores and response lengths; rollouts in ``errors`` were not verified.
+
+    ``baseline`` is the score of a greedy response, which was not verified if ``baseline_error``.
+    """
     rollouts = []
     for i, score in enumerate(scores):
         length = 3 if lengths is None else lengths[i]
@@ -75,7 +84,12 @@ def group(
         status = Status.ERROR if i in errors else status
         response = [10 * (index + 1) + i] * length
         rollouts.append(Rollout(completion(prompt=prompt, response=response), Verdict(float(score), status)))
-    return RolloutGroup(problem(index), tuple(rollouts))
+    greedy = None
+    if baseline is not None:
+        status = Status.CORRECT if baseline == 1 else Status.INCORRECT
+        verdict = Verdict(baseline, Status.ERROR if baseline_error else status)
+        greedy = Rollout(completion(prompt=prompt, response=[99] * 7), verdict)
+    return RolloutGroup(problem(index), tuple(rollouts), greedy)
 
 
 class FakeRenderer:
@@ -134,7 +148,9 @@ class FakeEngine:
 
     def _sample(self, request: SampleRequest) -> Completion:
         index = self.index(request.prompt_tokens)
-        sample = self._counts[index] = self._counts.get(index, -1) + 1
+        sample = GREEDY
+        if not request.greedy:
+            sample = self._counts[index] = self._counts.get(index, -1) + 1
         text = self.respond(index, sample)
         self.sampled_versions.append(self.version)
         response = [3] * (1 + sample % 4)
@@ -156,15 +172,19 @@ class FakeLearner:
         self.calls: list[str] = []
         self.updates: list[list[TrainBatch]] = []
         self.batches: list[RolloutBatch] = []
+        self.asked_old_logprobs: list[bool] = []
         self.probes: list[Sequence[Probe]] = []
 
-    def annotate(self, batch: RolloutBatch) -> Annotations:
+    def annotate(self, batch: RolloutBatch, *, old_logprobs: bool) -> Annotations:
+        """Everything that any algorithm may ask for: −0.25, −0.5 and a value of 0.5 everywhere."""
         self.calls.append("annotate")
         self.batches.append(batch)
-        return Annotations(torch.full_like(batch.response_mask, -0.25))
+        self.asked_old_logprobs.append(old_logprobs)
+        filled = [torch.full_like(batch.response_mask, value) for value in (-0.25, -0.5, 0.5)]
+        return Annotations(filled[0] if old_logprobs else None, ref_logprobs=filled[1], values=filled[2])
 
-    def update(self, minibatches: Sequence[TrainBatch]) -> dict[str, float]:
-        self.calls.append("update")
+    def update(self, minibatches: Sequence[TrainBatch], *, value_only: bool = False) -> dict[str, float]:
+        self.calls.append("update values" if value_only else "update")
         self.updates.append(list(minibatches))
         return dict.fromkeys(LEARNER_METRICS, 0.5)
 

@@ -11,6 +11,7 @@ import pytest
 from rlvr import config
 from rlvr.algorithms.grpo import GRPOConfig
 from rlvr.config import (
+    BenchmarkConfig,
     ChainsConfig,
     EvaluateConfig,
     EvaluationConfig,
@@ -39,6 +40,12 @@ BAD: list[tuple[Callable[..., object], str, str, Any]] = [
     (TrainConfig, "train.", "temperature", -1.0),
     (TrainConfig, "train.", "save_every", -1),
     (TrainConfig, "train.", "max_error_share", 1.5),
+    (TrainConfig, "train.", "num_epochs", 0),
+    (TrainConfig, "train.", "top_p", 0.9),
+    (TrainConfig, "train.", "top_k", 20),
+    (TrainConfig, "train.", "min_p", 0.05),
+    (BenchmarkConfig, "benchmark.", "family", "sums"),
+    (BenchmarkConfig, "benchmark.", "num_problems", 0),
     (RolloutConfig, "rollout.", "num_workers", 0),
     (RolloutConfig, "rollout.", "tensor_parallel_size", 0),
     (RolloutConfig, "rollout.", "threads_per_worker", 0),
@@ -76,9 +83,9 @@ BAD: list[tuple[Callable[..., object], str, str, Any]] = [
     (PretrainConfig, "", "batch_tokens", 0),
     (PretrainConfig, "", "report_every", 0),
     (PretrainConfig, "", "num_heads", 3),  # does not divide the hidden size
-    (PretrainConfig, "", "operations", []),
-    (PretrainConfig, "", "operations", [26]),
-    (PretrainConfig, "", "operations", [0, 3]),
+    (PretrainStage, "stages.", "operations", []),
+    (PretrainStage, "stages.", "operations", [26]),
+    (PretrainStage, "stages.", "operations", [0, 3]),
     (PretrainConfig, "", "modulus", 24),
     (PretrainConfig, "", "modulus", 25),
     (PretrainConfig, "", "modulus", 19),
@@ -95,7 +102,7 @@ def test_a_bad_value_is_refused_by_its_key(build: Callable, section: str, key: s
 
 def test_the_limits_of_the_generated_family_are_the_generators() -> None:
     assert (chains.MIN_MODULUS, len(chains.NAMES) - 1) == (config.MIN_MODULUS, config.MAX_OPERATIONS)
-    PretrainConfig(operations=[1, 25], modulus=29)
+    PretrainConfig(stages=[PretrainStage(operations=[1, 25])], modulus=29)
 
 
 @pytest.mark.parametrize(

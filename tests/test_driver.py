@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -73,7 +74,7 @@ def test_every_update_is_published_under_its_step(tmp_path: Path) -> None:
     run = Run(tmp_path)()
     assert run.learner.calls == [
         "publish 0",
-        *(call for step in (1, 2, 3) for call in ("update", f"publish {step}")),
+        *(call for step in (1, 2, 3) for call in ("annotate", "update", f"publish {step}")),
         "save model",
     ]
 
@@ -109,8 +110,17 @@ def test_several_minibatches_are_annotated_before_the_first_update(tmp_path: Pat
             assert (minibatch.old_logprobs == -0.25).all()
 
 
-def test_a_minibatch_of_the_whole_step_needs_no_annotation(tmp_path: Path) -> None:
-    assert "annotate" not in Run(tmp_path, minibatch_size=8)().learner.calls
+def test_a_minibatch_of_the_whole_step_needs_no_old_logprobs(tmp_path: Path) -> None:
+    run = Run(tmp_path, minibatch_size=8)()
+    assert all(batch.old_logprobs is None for [batch] in run.learner.updates)
+
+
+def test_a_second_epoch_goes_through_the_same_minibatches_again(tmp_path: Path) -> None:
+    run = Run(tmp_path, num_steps=1, minibatch_size=4, num_epochs=2)()
+    [[first, second, third, fourth]] = run.learner.updates
+    assert torch.equal(first.tokens, third.tokens)
+    assert torch.equal(second.tokens, fourth.tokens)
+    assert third.old_logprobs is not None
 
 
 def test_sampling_is_what_the_config_says(tmp_path: Path) -> None:
@@ -143,6 +153,8 @@ def test_one_row_of_metrics_per_step_under_the_documented_names(tmp_path: Path) 
     expected = {
         *LEARNER_METRICS,
         *("reward/mean", "reward/uniform_group_share"),
+        *("filter/kept_groups", "filter/sampling_factor"),
+        *("reward/shaped_mean", "advantage/mean", "advantage/abs_mean"),
         *("response/length_mean", "response/length_max", "response/truncated_share"),
         *(f"verify/{status}" for status in ("correct", "incorrect", "unparsed", "timeout", "error")),
         *("sync/version", "sync/probe_max_abs"),
@@ -158,8 +170,9 @@ def test_one_row_of_metrics_per_step_under_the_documented_names(tmp_path: Path) 
         assert row["time/step"] == pytest.approx(stages)
 
 
-def test_the_report_draws_only_metrics_that_exist(tmp_path: Path) -> None:
-    [(_, row), *_] = Run(tmp_path)().tracker.rows
+def test_the_report_draws_only_metrics_that_exist() -> None:
+    table = (Path(__file__).resolve().parents[1] / "docs" / "metrics.md").read_text()
+    documented = set(re.findall(r"`([a-z]+/[a-z_]+)`", table))
     drawn = {
         key
         for table in vars(dynamics).values()
@@ -168,7 +181,13 @@ def test_the_report_draws_only_metrics_that_exist(tmp_path: Path) -> None:
         if isinstance(key, str) and "/" in key
     }
     assert len(drawn) > 10
-    assert drawn <= set(row)
+    assert drawn <= documented
+
+
+def test_every_metric_is_documented(tmp_path: Path) -> None:
+    table = (Path(__file__).resolve().parents[1] / "docs" / "metrics.md").read_text()
+    [(_, row), *_] = Run(tmp_path)().tracker.rows
+    assert set(row) <= set(re.findall(r"`([a-z]+/[a-z_]+)`", table))
 
 
 def test_verifier_errors_stop_the_run_before_they_are_trained_on(tmp_path: Path) -> None:

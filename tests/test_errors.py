@@ -35,6 +35,7 @@ def test_exit_codes_are_the_documented_ones() -> None:
         "WorkerError": 3,
         "WeightUpdateError": 4,
         "VerifierError": 5,
+        "TrainingError": 6,
     }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rlvr.eval.compare import Comparison
 from rlvr.eval.coverage import HISTOGRAM_LABELS
@@ -30,6 +30,8 @@ class Series:
     dotted: bool = False
     faint: Values = ()
     """The unsmoothed values behind a smoothed line."""
+    quiet: bool = False
+    """Show the band only where the line is singled out: many bands would cover one another."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,8 @@ class LineChart:
     zero_line: bool = False
     high_variance_from: float | None = None
     """Everything right of this x is marked as of high variance."""
+    facets: bool = False
+    """Draw every line in a panel of its own, on common axes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,24 +93,54 @@ class StackChart:
     unit: str
 
 
-MAX_DOUBLE_BANDS = 2
-"""With more models than this, only the simultaneous bands are drawn."""
+FEW_MODELS = 2
+"""With more trained models than this, differences get a panel each and accuracies a bar each."""
+CLEAR_BANDS = 3
+"""With more lines than this most bands are quiet: among curves all but the base's, over steps all."""
 
 Chart = LineChart | DotChart | BarChart | StackChart
 
 
-def comparison_charts(comparison: Comparison) -> dict[str, Chart]:
-    """The charts of the comparison by slug; those without data are left out."""
+def comparison_charts(comparison: Comparison, prefix: str = "") -> dict[str, Chart]:
+    """The charts of the comparison; those without data are left out.
+
+    Args:
+        comparison: one benchmark.
+        prefix: of the charts' own slugs, which name files and anchors; their keys stay without it.
+    """
     charts: list[Chart] = [pass_at_k_chart(comparison)]
     if comparison.against_base:
         charts += [difference_chart(comparison), gap_chart(comparison), coverage_chart(comparison)]
-    charts.append(histogram_chart(comparison))
-    return {chart.slug: chart for chart in charts}
+    few = len(comparison.against_base) <= FEW_MODELS
+    charts.append(histogram_chart(comparison) if few else accuracy_chart(comparison))
+    return {chart.slug: replace(chart, slug=prefix + chart.slug) for chart in charts}
+
+
+def facets(chart: LineChart) -> tuple[LineChart, ...]:
+    """One chart per line, on the axes of the whole."""
+    common = y_limits(chart)
+    return tuple(
+        replace(chart, title=series.name, series=(series,), y_range=common, facets=False)
+        for series in chart.series
+    )
+
+
+def y_limits(chart: LineChart) -> tuple[float, float]:
+    """The y axis: as given, or the data with a small margin, not below zero without need."""
+    if chart.y_range:
+        return chart.y_range
+    values = [v for s in chart.series for column in (s.y, s.low, s.high, s.faint) for v in column]
+    low, high = min(values), max(values)
+    if chart.zero_line:
+        low, high = min(low, 0.0), max(high, 0.0)
+    margin = 0.06 * (high - low) or 0.05 * abs(high) or 1.0
+    return (max(0.0, low - margin) if low >= 0 else low - margin), high + margin
 
 
 def pass_at_k_chart(comparison: Comparison) -> LineChart:
     """pass@k of all models with intervals, and the guess baseline."""
     ks = tuple(float(k) for k in comparison.ks)
+    many = len(comparison.models) > CLEAR_BANDS
     series = [
         Series(
             label(model.name),
@@ -115,16 +149,18 @@ def pass_at_k_chart(comparison: Comparison) -> LineChart:
             _t(model.curve.estimate),
             _t(model.curve.low),
             _t(model.curve.high),
+            quiet=many and i > 0,
         )
         for i, model in enumerate(comparison.models)
     ]
     if comparison.guess[-1] > 0:
         series.append(Series("Blind guessing", GUESS_STYLE, ks, _t(comparison.guess), dotted=True))
+    bands = "Band (the base's; point at another name for its own)" if many else "Bands"
     return LineChart(
         "pass_at_k",
         "pass@k",
         f"Share of the {comparison.num_problems} problems solved by at least one of k samples (unbiased estimate "
-        f"from n = {comparison.num_samples}). Bands: {percent(comparison.level)} at each k, from resampling "
+        f"from n = {comparison.num_samples}). {bands}: {percent(comparison.level)} at each k, from resampling "
         "problems and the samples within them.",
         "k, samples per problem",
         "pass@k",
@@ -138,7 +174,7 @@ def pass_at_k_chart(comparison: Comparison) -> LineChart:
 def difference_chart(comparison: Comparison) -> LineChart:
     """Model minus base per k, with the simultaneous and the pointwise band."""
     ks = tuple(float(k) for k in comparison.ks)
-    few = len(comparison.against_base) <= MAX_DOUBLE_BANDS
+    few = len(comparison.against_base) <= FEW_MODELS
     series = tuple(
         Series(
             f"{label(each.name)} − {label(comparison.base.name)}",
@@ -147,8 +183,8 @@ def difference_chart(comparison: Comparison) -> LineChart:
             _t(each.difference.estimate),
             _t(each.difference.band_low),
             _t(each.difference.band_high),
-            _t(each.difference.low) if few else (),
-            _t(each.difference.high) if few else (),
+            _t(each.difference.low),
+            _t(each.difference.high),
         )
         for i, each in enumerate(comparison.against_base, start=1)
     )
@@ -157,14 +193,15 @@ def difference_chart(comparison: Comparison) -> LineChart:
         "paired_difference",
         "Paired difference to the base",
         "pass@k of the trained model minus that of the base on the same problems. Where the band lies wholly on one "
-        f"side of zero, the data show a difference. {'Pale' if few else 'Bands'}: {level} for all k at once"
-        + (f"; darker: {level} at each k alone." if few else "."),
+        f"side of zero, the data show a difference. Pale: {level} for all k at once; darker: {level} at each k alone."
+        + ("" if few else " All panels have the same axes."),
         "k, samples per problem",
         "difference in pass@k",
         series,
         log2_x=True,
         zero_line=True,
         high_variance_from=_high_variance_from(comparison),
+        facets=not few,
     )
 
 
@@ -225,6 +262,28 @@ def histogram_chart(comparison: Comparison) -> BarChart:
         "problems, %",
         HISTOGRAM_LABELS,
         series,
+    )
+
+
+ACCURACY_COLOURS = (
+    *("#59636b", "#e3e9ef", "#d2deea", "#bfd2e5", "#a9c5df", "#8fb5d8", "#73a4cf", "#5692c5", "#3c7fb6"),
+    *("#286ca3", "#18588c", "#0b3f69"),
+)
+"""One per bin of the histogram: grey for never, then darker the more often a problem is solved."""
+
+
+def accuracy_chart(comparison: Comparison) -> StackChart:
+    """The same as :func:`histogram_chart`, a bar per model: for models too many to stand side by side."""
+    rows = tuple((label(model.name), _t(model.histogram)) for model in comparison.models)
+    return StackChart(
+        "accuracy_histogram",
+        "Accuracy per problem",
+        f"How the {comparison.num_problems} problems divide by the share of samples that solve them, from never "
+        "(grey, left) to always (right).",
+        HISTOGRAM_LABELS,
+        ACCURACY_COLOURS,
+        rows,
+        "problems",
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from rlvr.eval.report.charts import BarChart, Chart, DotChart, LineChart, StackChart
-from rlvr.eval.report.labels import COLOURS, MARKERS, number
+from rlvr.eval.report.charts import BarChart, Chart, DotChart, LineChart, StackChart, facets
+from rlvr.eval.report.labels import COLOURS, MARKERS, is_dashed, number
 
 STYLE: dict[Any, Any] = {
     "font.family": "sans-serif",
@@ -39,28 +40,54 @@ STYLE: dict[Any, Any] = {
 }
 MANY_POINTS = 24
 """Lines with more points than this carry no markers."""
+INSIDE_LEGEND = 4
+"""A legend with more lines than this stands beside the chart."""
+FACET_COLUMNS = 3
 
 
 def write_figure(chart: Chart, folder: Path) -> None:
     """Write ``<slug>.png``, ``<slug>.svg`` and ``<slug>.csv``."""
     folder.mkdir(parents=True, exist_ok=True)
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(6.4, figure_height(chart)), layout="constrained")
-        axes = figure.add_subplot()
-        axes.set_title(chart.title)
-        match chart:
-            case LineChart():
-                draw_lines(axes, chart)
-            case DotChart():
-                draw_dots(axes, chart)
-            case BarChart():
-                draw_bars(axes, chart)
-            case StackChart():
-                draw_stack(axes, chart)
-        figure.savefig(folder / f"{chart.slug}.png")
-        figure.savefig(folder / f"{chart.slug}.svg", metadata={"Date": None, "Creator": None})
+        drawn = draw_facets(chart) if isinstance(chart, LineChart) and chart.facets else draw_single(chart)
+        drawn.savefig(folder / f"{chart.slug}.png")
+        drawn.savefig(folder / f"{chart.slug}.svg", metadata={"Date": None, "Creator": None})
     with (folder / f"{chart.slug}.csv").open("w", newline="", encoding="utf-8") as file:
         csv.writer(file, lineterminator="\n").writerows(table(chart))
+
+
+def draw_single(chart: Chart) -> Figure:
+    """A chart on one pair of axes."""
+    figure = Figure(figsize=(6.4, figure_height(chart)), layout="constrained")
+    axes = figure.add_subplot()
+    axes.set_title(chart.title)
+    match chart:
+        case LineChart():
+            draw_lines(axes, chart)
+        case DotChart():
+            draw_dots(axes, chart)
+        case BarChart():
+            draw_bars(axes, chart)
+        case StackChart():
+            draw_stack(axes, chart)
+    return figure
+
+
+def draw_facets(chart: LineChart) -> Figure:
+    """A chart with a panel per line."""
+    panels = facets(chart)
+    rows = -(-len(panels) // FACET_COLUMNS)
+    figure = Figure(figsize=(7.6, 0.5 + 2.2 * rows), layout="constrained")
+    grid = figure.subplots(rows, FACET_COLUMNS, sharex=True, sharey=True, squeeze=False).flat
+    for axes, panel in zip(grid, panels, strict=False):
+        axes.set_title(panel.title)
+        draw_lines(axes, replace(panel, x_label="", y_label=""), note="")
+        axes.tick_params(labelsize=7)
+    for axes in list(grid)[len(panels) :]:
+        axes.set_visible(False)
+    figure.supxlabel(chart.x_label, fontsize=9)
+    figure.supylabel(chart.y_label, fontsize=9)
+    return figure
 
 
 def figure_height(chart: Chart) -> float:
@@ -76,11 +103,11 @@ def figure_height(chart: Chart) -> float:
             return 3.9
 
 
-def draw_lines(axes: Axes, chart: LineChart) -> None:
-    """Bands below, lines above, legend beside what it names."""
+def draw_lines(axes: Axes, chart: LineChart, note: str = "k > n/2: high variance") -> None:
+    """Bands below, lines above, legend beside what it names; ``note`` stands over the shaded part."""
     for series in chart.series:
         colour = COLOURS[series.style % len(COLOURS)]
-        if series.low:
+        if series.low and not series.quiet:
             axes.fill_between(series.x, series.low, series.high, color=colour, alpha=0.13, linewidth=0)
             for edge in (series.low, series.high):
                 axes.plot(series.x, edge, color=colour, alpha=0.35, linewidth=0.5)
@@ -91,7 +118,7 @@ def draw_lines(axes: Axes, chart: LineChart) -> None:
         if series.faint:
             axes.plot(series.x, series.faint, color=colour, alpha=0.3, linewidth=0.7)
         marker = "" if series.dotted or len(series.x) > MANY_POINTS else MARKERS[series.style % len(MARKERS)]
-        stroke = ":" if series.dotted else "-"
+        stroke = ":" if series.dotted else "--" if is_dashed(series.style) else "-"
         axes.plot(series.x, series.y, stroke, color=colour, marker=marker, markersize=4, label=series.name)
     if chart.zero_line:
         axes.axhline(0, color="#333333", linewidth=0.9)
@@ -106,14 +133,16 @@ def draw_lines(axes: Axes, chart: LineChart) -> None:
         bottom, top = chart.y_range
         axes.set_ylim(bottom, top + 0.03 * (top - bottom))  # room for a marker that sits on the top
     if chart.high_variance_from is not None:
-        shade_high_variance(axes, chart)
+        shade_high_variance(axes, chart, note)
     axes.set_xlabel(chart.x_label)
     axes.set_ylabel(chart.y_label)
-    if len(chart.series) > 1 or chart.log2_x:
+    if len(chart.series) > INSIDE_LEGEND:
+        axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+    elif len(chart.series) > 1:
         axes.legend(loc="best")
 
 
-def shade_high_variance(axes: Axes, chart: LineChart) -> None:
+def shade_high_variance(axes: Axes, chart: LineChart, note: str) -> None:
     """Mark k > n/2."""
     left = chart.high_variance_from or 0.0
     right = max(axes.get_xlim()[1], chart.series[0].x[-1])
@@ -122,7 +151,7 @@ def shade_high_variance(axes: Axes, chart: LineChart) -> None:
     axes.text(
         right,
         1.0,
-        "k > n/2: high variance",
+        note,
         transform=axes.get_xaxis_transform(),
         fontsize=7,
         color="#666666",
@@ -199,7 +228,11 @@ def draw_stack(axes: Axes, chart: StackChart) -> None:
     axes.grid(visible=False)
     axes.set_xlabel(f"% of {chart.unit}" if chart.unit != "s" else "% of the step's time; labels in seconds")
     axes.legend(
-        loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(chart.parts), fontsize=8, handlelength=1
+        loc="lower center",
+        bbox_to_anchor=(0.5, 1.0),
+        ncols=min(6, len(chart.parts)),
+        fontsize=8,
+        handlelength=1,
     )
     axes.set_title("")
 

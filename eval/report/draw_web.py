@@ -6,27 +6,34 @@ reader's light or dark setting.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from html import escape
 from itertools import pairwise
 
 from rlvr.eval.report import svg
-from rlvr.eval.report.charts import BarChart, Chart, DotChart, LineChart, Series, StackChart
+from rlvr.eval.report.charts import BarChart, Chart, DotChart, LineChart, Series, StackChart, facets, y_limits
 from rlvr.eval.report.draw_print import MANY_POINTS, text_colour
-from rlvr.eval.report.labels import number, significant
+from rlvr.eval.report.labels import is_dashed, number, significant
 
-WIDE, NARROW = 760.0, 360.0
-CLEAR_BANDS = 4
-"""With more bands than this they are drawn paler; pointing at a name in the legend singles one out."""
+WIDE, NARROW, FACET = 760.0, 360.0, 280.0
+"""Widths of a drawing: a whole column, a phone or half a column, a third of it."""
+MANY_POWERS = 7
+LETTER = 6.6
+"""Width of a letter, on average."""
 
 
-def draw(chart: Chart, small: bool = False) -> str:
-    """Legend and drawings of a chart; ``small`` charts share a row of the page."""
-    widths = (NARROW,) if small else (WIDE, NARROW)
-    drawings = "".join(
-        _draw(chart, w, "only" if small else "wide" if w == WIDE else "narrow") for w in widths
-    )
-    return legend(chart) + drawings
+def draw(chart: Chart, width: float | None = None) -> str:
+    """Drawings of a chart: for both screens under a legend; or of one width, for panels that share theirs."""
+    if isinstance(chart, LineChart) and chart.facets:
+        panels = (
+            f"<div><h4>{escape(each.title)}</h4>{draw_lines(replace(each, y_label=''), FACET, 'only')}</div>"
+            for each in facets(chart)
+        )
+        return f'<div class="panels three">{"".join(panels)}</div>'
+    if width is not None:
+        return _draw(chart, width, "only")
+    return legend(keys_of(chart)) + _draw(chart, WIDE, "wide") + _draw(chart, NARROW, "narrow")
 
 
 def _draw(chart: Chart, width: float, css: str) -> str:
@@ -41,36 +48,40 @@ def _draw(chart: Chart, width: float, css: str) -> str:
             return draw_stack(chart, width, css)
 
 
-def legend(chart: Chart) -> str:
-    """What the colours mean, where there is more than one."""
+def keys_of(chart: Chart) -> dict[str, str]:
+    """Names of what a chart tells apart, each with the sign that stands for it."""
     match chart:
         case LineChart():
-            keys = [(series.name, _line_key(series)) for series in chart.series]
+            return {series.name: _line_key(series) for series in chart.series}
         case BarChart():
-            keys = [(name, f'<span class="swatch s{style}"></span>') for name, style, _ in chart.series]
+            return {name: f'<span class="swatch s{style}"></span>' for name, style, _ in chart.series}
         case StackChart():
-            keys = [
-                (part, f'<span class="swatch" style="background:{colour}"></span>')
+            return {
+                part: f'<span class="swatch" style="background:{colour}"></span>'
                 for part, colour in zip(chart.parts, chart.colours, strict=True)
-            ]
+            }
         case DotChart():
-            keys = []
+            return {}
+
+
+def legend(keys: Mapping[str, str]) -> str:
+    """What the colours mean, where there is more than one."""
     if len(keys) < 2:
         return ""
-    names = (f'<span data-series="{i}">{key}{escape(name)}</span>' for i, (name, key) in enumerate(keys))
+    names = (f'<span data-series="{escape(name)}">{key}{escape(name)}</span>' for name, key in keys.items())
     return f'<div class="legend">{"".join(names)}</div>'
 
 
 def _line_key(series: Series) -> str:
     dotted = " dotted" if series.dotted else ""
     shape = "" if series.dotted or len(series.x) > MANY_POINTS else svg.marker(13, 6, series.style)
-    stroke = svg.line(0, 6, 26, 6, f"line s{series.style}{dotted}")
+    stroke = svg.line(0, 6, 26, 6, f"line s{series.style}{dotted or dashes(series.style)}")
     return f'<svg class="key" viewBox="0 0 26 12" aria-hidden="true">{stroke}{shape}</svg>'
 
 
 def draw_lines(chart: LineChart, width: float, css: str) -> str:
     """Lines with bands, on a log-2 or a linear axis."""
-    height = 0.54 * width if width == WIDE else 270.0 if chart.log2_x else 210.0
+    height = 0.54 * width if width == WIDE else 270.0 if chart.log2_x and width == NARROW else 210.0
     unit = chart.y_label if chart.log2_x else ""  # training panels carry their unit in the heading
     frame = svg.Frame(
         width, height, 62 if unit else 48, 12, 20 if chart.high_variance_from is not None else 10, 40
@@ -82,31 +93,21 @@ def draw_lines(chart: LineChart, width: float, css: str) -> str:
     scale = svg.log2 if chart.log2_x else svg.linear
     x_at = scale(xs[0], xs[-1], frame.left + pad, frame.x_end - pad)
     y_at = svg.linear(low, high, frame.y_end, frame.top)
-    x_ticks = xs if chart.log2_x else svg.nice_ticks(xs[0], xs[-1], 7 if width == WIDE else 4)
+    # Powers of two stand closely in a small panel: every second one there, the largest among them.
+    powers = xs[(len(xs) + 1) % 2 :: 2] if width == FACET and len(xs) > MANY_POWERS else xs
+    x_ticks = powers if chart.log2_x else svg.nice_ticks(xs[0], xs[-1], 7 if width == WIDE else 4)
     parts = [_shade(chart, frame, x_at)]
     parts += _axes(frame, x_at, y_at, x_ticks, y_ticks, chart.x_label, unit)
     if chart.zero_line:
         parts.append(svg.line(frame.left, y_at(0), frame.x_end, y_at(0), "zero"))
-    crowded = " crowded" if sum(bool(series.low) for series in chart.series) > CLEAR_BANDS else ""
-    for layer, css_layer in ((_bands, f"bands{crowded}"), (_strokes, "strokes")):
+    for layer, css_layer in ((_bands, "bands"), (_strokes, "strokes")):
         parts += [
-            f'<g class="{css_layer}" data-series="{i}">{layer(series, x_at, y_at)}</g>'
-            for i, series in enumerate(chart.series)
+            f'<g class="{css_layer}{" quiet" if series.quiet and layer is _bands else ""}" '
+            f'data-series="{escape(series.name)}">{layer(series, x_at, y_at)}</g>'
+            for series in chart.series
         ]
     parts += _hover_zones(chart, frame, xs, x_at)
     return svg.drawing(width, height, css, f"{chart.title}: {chart.y_label} over {chart.x_label}", parts)
-
-
-def y_limits(chart: LineChart) -> tuple[float, float]:
-    """The axis range: as given, or the data with a small margin, not below zero without need."""
-    if chart.y_range:
-        return chart.y_range
-    values = [v for s in chart.series for column in (s.y, s.low, s.high, s.faint) for v in column]
-    low, high = min(values), max(values)
-    if chart.zero_line:
-        low, high = min(low, 0.0), max(high, 0.0)
-    margin = 0.06 * (high - low) or 0.05 * abs(high) or 1.0
-    return (max(0.0, low - margin) if low >= 0 else low - margin), high + margin
 
 
 def _shade(chart: LineChart, frame: svg.Frame, x_at: svg.Scale) -> str:
@@ -153,10 +154,16 @@ def _bands(series: Series, x_at: svg.Scale, y_at: svg.Scale) -> str:
 
 def _strokes(series: Series, x_at: svg.Scale, y_at: svg.Scale) -> str:
     points = [(x_at(x), y_at(y)) for x, y in zip(series.x, series.y, strict=True)]
-    stroke = svg.path(points, f"line s{series.style}{' dotted' if series.dotted else ''}")
+    pattern = " dotted" if series.dotted else dashes(series.style)
+    stroke = svg.path(points, f"line s{series.style}{pattern}")
     if series.dotted or len(points) > MANY_POINTS:
         return stroke
     return stroke + "".join(svg.marker(x, y, series.style) for x, y in points)
+
+
+def dashes(style: int) -> str:
+    """CSS class of the second style of a colour."""
+    return " dashed" if is_dashed(style) else ""
 
 
 def _hover_zones(chart: LineChart, frame: svg.Frame, xs: Sequence[float], x_at: svg.Scale) -> list[str]:
@@ -181,9 +188,23 @@ def _reading(series: Series, x: float, probability: bool) -> str:
     return f"{series.name}: {show(series.y[i])}{ends}"
 
 
+def name_room(names: Sequence[str], width: float) -> float:
+    """Pixels to the left of rows for their names, at most two fifths of the drawing."""
+    wanted = 20 + LETTER * max(map(len, names))
+    return min(max(wanted, 118.0 if width == WIDE else 82.0), 0.4 * width)
+
+
+def fitted(name: str, room: float) -> str:
+    """A name as far as there is room for it; its end tells runs apart, so the middle is left out."""
+    letters = int((room - 20) / LETTER)
+    if len(name) <= letters:
+        return name
+    return f"{name[: letters // 3]}…{name[len(name) - (letters - letters // 3 - 1) :]}"
+
+
 def draw_dots(chart: DotChart, width: float, css: str) -> str:
     """One interval per row, named on the left."""
-    pitch, left = 38.0, 118.0 if width == WIDE else 92.0
+    pitch, left = 38.0, name_room([name for name, _, _ in chart.rows], width)
     frame = svg.Frame(width, 58 + pitch * len(chart.rows), left, 22, 10, 42)
     low, high = min(v.low for _, _, v in chart.rows), max(v.high for _, _, v in chart.rows)
     margin = 0.05 * (high - low) or 1.0
@@ -199,7 +220,7 @@ def draw_dots(chart: DotChart, width: float, css: str) -> str:
     )
     for i, (name, style, value) in enumerate(chart.rows):
         y = frame.top + pitch * (i + 0.6)
-        parts.append(svg.text(frame.left - 12, y + 4, name, "row end"))
+        parts.append(svg.text(frame.left - 12, y + 4, fitted(name, left), "row end"))
         parts.append(svg.line(x_at(value.low), y, x_at(value.high), y, f"interval s{style}"))
         parts.append(svg.marker(x_at(value.estimate), y, style))
         parts.append(svg.text(x_at(value.estimate), y - 9, number(value.estimate, 1), "value middle"))
@@ -245,12 +266,12 @@ def draw_bars(chart: BarChart, width: float, css: str) -> str:
 
 def draw_stack(chart: StackChart, width: float, css: str) -> str:
     """One divided bar per row."""
-    pitch, left = 46.0, 118.0 if width == WIDE else 82.0
+    pitch, left = 46.0, name_room([name for name, _ in chart.rows], width)
     height = 8 + pitch * len(chart.rows)
     parts = []
     for i, (name, values) in enumerate(chart.rows):
         y, x, total = 6 + pitch * i, left, sum(values) or 1.0
-        parts.append(svg.text(left - 12, y + 20, name, "row end"))
+        parts.append(svg.text(left - 12, y + 20, fitted(name, left), "row end"))
         for part, colour, value in zip(chart.parts, chart.colours, values, strict=True):
             length = (width - left - 4) * value / total
             parts.append(svg.rect(x, y, length, 30, "part", f' fill="{colour}"'))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from rlvr.eval.report.charts import Chart, LineChart, Series, StackChart
 from rlvr.eval.report.labels import label, style_of
@@ -11,12 +12,19 @@ from rlvr.eval.report.results import MetricRow
 
 PANELS = {
     "reward/mean": ("Reward", "mean verifier score"),
+    "reward/shaped_mean": ("Shaped reward", "mean, penalties included"),
+    "baseline/reward_mean": ("Greedy baseline reward", "mean verifier score"),
     "response/length_mean": ("Response length", "tokens, mean"),
     "policy/entropy": ("Policy entropy", "nats per token"),
     "mismatch/logprob_abs_mean": ("Trainer against engine", "mean |Δ log p| per token"),
+    "mismatch/importance_weight_mean": ("Importance weight, engine to trainer", "mean, truncated"),
+    "reference/kl": ("KL to the reference", "nats per token"),
     "policy/approximate_kl": ("KL to the old policy", "nats per token"),
     "policy/clip_share": ("Clipped tokens", "share"),
     "policy/grad_norm": ("Gradient norm", "before clipping"),
+    "critic/explained_variance": ("Critic", "explained variance of the returns"),
+    "critic/value_loss": ("Value loss", "mean over optimizer steps"),
+    "filter/sampling_factor": ("Groups sampled per group kept", "by dynamic sampling"),
     "reward/uniform_group_share": ("Groups without a signal", "share, all right or all wrong"),
     "response/truncated_share": ("Cut-off responses", "share of rollouts"),
     "verify/unparsed": ("Unparsed answers", "share of rollouts"),
@@ -35,25 +43,41 @@ TIME_PARTS = {
 TIME_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#c9c9c9")
 SMOOTHING = 20
 """A smoothed line averages over 1/20 of the run, centred."""
+MAX_FAINT = 3
+"""With more lines than this in a panel the unsmoothed values are left out."""
 MAX_POINTS = 240
 """Points drawn per line; longer runs are thinned evenly, after smoothing."""
 
 
-def dynamics_charts(metrics: Mapping[str, Sequence[MetricRow]]) -> dict[str, Chart]:
-    """One chart per known metric that some run recorded and that left zero, and the split of the time."""
+def dynamics_charts(
+    metrics: Mapping[str, Sequence[MetricRow]], styles: Mapping[str, int]
+) -> dict[str, Chart]:
+    """One chart per known metric that some run recorded and that left zero, and the split of the time.
+
+    Args:
+        metrics: rows by training run.
+        styles: style of each run, that of its model elsewhere in the report.
+    """
     charts: dict[str, Chart] = {}
     for key, (title, unit) in PANELS.items():
         series = [
-            smoothed(label(run), style_of(index), *points)
-            for index, (run, rows) in enumerate(metrics.items(), start=1)
+            smoothed(label(run), styles[run], *points)
+            for run, rows in metrics.items()
             if (points := recorded(rows, key))[0]
         ]
         if any(value != 0 for each in series for value in (*each.y, *each.faint)):
+            if len(series) > MAX_FAINT:
+                series = [replace(each, faint=()) for each in series]
             slug = "training_" + key.replace("/", "_")
             charts[slug] = LineChart(slug, title, key, "step", unit, tuple(series))
     if (split := time_split(metrics)) is not None:
         charts[split.slug] = split
     return charts
+
+
+def run_styles(models: Sequence[str], runs: Iterable[str]) -> dict[str, int]:
+    """The style of each model, the base first, and of runs whose model was not measured."""
+    return {name: style_of(index) for index, name in enumerate(dict.fromkeys([*models, *runs]))}
 
 
 def zero_throughout(metrics: Mapping[str, Sequence[MetricRow]]) -> list[str]:

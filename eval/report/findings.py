@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rlvr.eval.compare import AgainstBase, Comparison
-from rlvr.eval.report.labels import label, number, p_value, percent
+from rlvr.eval.report.labels import label, listed, number, p_value, percent
 from rlvr.eval.statistics import TOLERANCE, Interval, is_high_variance
 from rlvr.eval.store import Evaluation
 from rlvr.records import Status
@@ -43,6 +43,17 @@ def headline_ks(comparison: Comparison) -> tuple[int, ...]:
     """K = 1, the largest k that n supports well (k <= n/2), and the largest k."""
     steady = [k for k in comparison.ks if not is_high_variance(k, comparison.num_samples)]
     return tuple(sorted({1, *steady[-1:], comparison.ks[-1]}))
+
+
+def tally(comparison: Comparison, k: int) -> str:
+    """One sentence that sorts the trained models by what their paired intervals show at one k."""
+    sorted_names: dict[str, list[str]] = {"above": [], "below": [], "not told from": []}
+    for each in comparison.against_base:
+        difference = each.difference.at(k)
+        told = "above" if difference.estimate > 0 else "below"
+        sorted_names[told if difference.excludes_zero else "not told from"].append(label(each.name))
+    parts = [f"{place} the base for {listed(names)}" for place, names in sorted_names.items() if names]
+    return f"pass@{k} is {'; '.join(parts)}."
 
 
 def headline(comparison: Comparison, index: int) -> str:
@@ -128,7 +139,11 @@ def course(each: AgainstBase) -> str:
 def coverage_sentence(comparison: Comparison, each: AgainstBase) -> str:
     """Which problems only one side solves, and whether the imbalance could be chance."""
     counts, name = each.coverage.counts, label(each.name)
-    adjusted = f", {p_value(each.holm_p)} after Holm" if len(comparison.against_base) > 1 else ""
+    adjusted = (
+        f", {p_value(each.holm_p)} after Holm over {comparison.num_tests} tests"
+        if comparison.num_tests > 1
+        else ""
+    )
     return (
         f"Of {comparison.num_problems} problems, {counts['both']} are solved by both (at least once in n samples), "
         f"{counts['base_only']} only by the base, {counts['rl_only']} only by {name} and {counts['neither']} by neither "
@@ -145,6 +160,11 @@ def caveats(comparison: Comparison, evaluations: Sequence[Evaluation]) -> list[s
         "Intervals of single numbers hold for one k chosen beforehand; for reading along the curve use the "
         "simultaneous band.",
     ]
+    if len(comparison.against_base) > 1:
+        lines.append(
+            "Every trained model is compared with the base, not with the other ones: that one interval lies above "
+            "another does not make its model the better one."
+        )
     if is_high_variance(largest, n):
         lines.append(
             f"n is {n}: above k = {n // 2} the estimates have high variance. "

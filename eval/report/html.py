@@ -15,7 +15,7 @@ class Markup(str):
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """A table cell whose order is not that of its text."""
+    """A table cell whose order is not that of its text, which may be Markup."""
 
     text: str
     order: float
@@ -38,12 +38,27 @@ def join(parts: Iterable[object]) -> Markup:
     return Markup("".join(render(part) for part in parts))
 
 
-def table(headers: Sequence[str], rows: Sequence[Sequence[object]], *, sortable: bool = True) -> Markup:
-    """A table with its first column as row heads; columns sort on a click of their head."""
-    head = element("tr", *(element("th", name, scope="col") for name in headers))
+def table(
+    headers: Sequence[str],
+    rows: Sequence[Sequence[object]],
+    *,
+    groups: Sequence[tuple[str, int]] = (),
+    sortable: bool = True,
+) -> Markup:
+    """A table with its first column as row heads; columns sort on a click of their head.
+
+    Args:
+        headers: one per column.
+        rows: cells, the first of each row its head.
+        groups: (title, number of columns) of a line above the headers.
+        sortable: whether it sorts.
+    """
+    above = [element("th", name, scope="colgroup", colspan=str(n)) for name, n in groups]
+    lines = [element("tr", *above, css="groups")] if above else []
+    lines.append(element("tr", *(element("th", name, scope="col") for name in headers)))
     body = [element("tr", *(_cell(value, first=i == 0) for i, value in enumerate(row))) for row in rows]
     css = "sortable" if sortable and len(rows) > 1 else ""
-    inner = element("table", element("thead", head), element("tbody", *body), css=css)
+    inner = element("table", element("thead", *lines), element("tbody", *body), css=css)
     return element("div", inner, css="table")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -19,23 +20,34 @@ DISPLAY_NAMES = {
 }
 """How the algorithms are written in their papers; other names stay as they are."""
 
-COLOURS = ("#4d4d4d", "#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c6d31")
-"""Okabe and Ito's colour-blind-safe palette; the base is grey, the models trained from it coloured."""
-MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+MODEL_COLOURS = ("#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+MODEL_MARKERS = ("s", "^", "D", "v", "P", "X")
+COLOURS = ("#4d4d4d", *MODEL_COLOURS, "#8c6d31", *MODEL_COLOURS)
+"""Okabe and Ito's colour-blind-safe palette by style: the base is grey, the models trained from it are coloured."""
+MARKERS = ("o", *MODEL_MARKERS, "*", *MODEL_MARKERS)
 """Matplotlib markers in the same order, so that colour never carries the meaning alone."""
 
 GUESS_STYLE = 7
-"""The last colour is kept for the guess baseline."""
+"""Kept for the guess baseline; the styles above it have the models' colours again, with dashed lines."""
 
 
 def style_of(index: int) -> int:
-    """Palette index of the model at this position: 0 for the base, then 1 to 6 over and over."""
-    return 0 if index == 0 else 1 + (index - 1) % (GUESS_STYLE - 1)
+    """Style of the model at this position: 0 for the base, then the twelve of trained models over and over."""
+    if index == 0:
+        return 0
+    style = 1 + (index - 1) % (2 * len(MODEL_COLOURS))
+    return style if style < GUESS_STYLE else style + 1
+
+
+def is_dashed(style: int) -> bool:
+    """Whether this style is the second one of its colour."""
+    return style > GUESS_STYLE
 
 
 def label(name: str) -> str:
-    """A model's or algorithm's name for display."""
-    return DISPLAY_NAMES.get(name, name)
+    """A model's or algorithm's name for display; what follows the first word stays as it is."""
+    word, space, rest = name.partition(" ")
+    return DISPLAY_NAMES.get(word, word) + space + rest
 
 
 def number(value: float, digits: int = 3, signed: bool = False) -> str:
@@ -67,6 +79,11 @@ def p_value(value: float) -> str:
     """``p = 0.034``, or ``p < 0.001``."""
     text = "p < 0.001" if value < 0.001 else f"p = {value:.3f}"
     return text.replace(" ", "\N{NO-BREAK SPACE}")
+
+
+def listed(names: Sequence[str]) -> str:
+    """``A``, ``A and B`` or ``A, B and C``."""
+    return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
 
 
 def percent(share: float, digits: int = 0) -> str:

@@ -22,6 +22,7 @@ for (const legend of document.querySelectorAll(".legend")) {
   const single = (chosen) => {
     for (const part of figure.querySelectorAll("[data-series]")) {
       part.classList.toggle("faded", chosen !== null && part.dataset.series !== chosen);
+      part.classList.toggle("chosen", part.dataset.series === chosen);
     }
   };
   for (const name of legend.children) {
@@ -34,7 +35,7 @@ for (const legend of document.querySelectorAll(".legend")) {
 
 // Sortable tables: by data-order where a cell has one, else by its text.
 for (const table of document.querySelectorAll("table.sortable")) {
-  table.querySelectorAll("thead th").forEach((head, column) => {
+  table.querySelectorAll("thead tr:last-child th").forEach((head, column) => {
     const name = head.textContent;
     const button = document.createElement("button");
     button.type = "button";

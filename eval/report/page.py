@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from rlvr.eval.compare import Comparison
-from rlvr.eval.report import reading, sections
-from rlvr.eval.report.charts import Chart
+from rlvr.eval.report import over_time, overview, reading, sections
+from rlvr.eval.report.analysis import BenchmarkAnalysis
 from rlvr.eval.report.dynamics import zero_throughout
-from rlvr.eval.report.findings import Findings
 from rlvr.eval.report.html import Markup, element, join
 from rlvr.eval.report.labels import moment
 from rlvr.eval.report.results import StudyResults
 from rlvr.eval.report.samples import examples
+from rlvr.eval.report.study_charts import StudyCharts
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"
 """Content security policy: even a mistake in escaping could load nothing."""
@@ -21,39 +20,44 @@ NAVIGATION = {
     "summary": "Summary",
     "pass-at-k": "pass@k",
     "difference": "Difference",
-    "gap": "Efficiency gap",
+    "gap": "Gap",
     "coverage": "Coverage",
     "accuracy": "Accuracy",
+    "steps": "Over steps",
     "training": "Training",
     "samples": "Samples",
     "provenance": "Provenance",
 }
 
 
-def page(
-    results: StudyResults,
-    comparison: Comparison,
-    found: Findings,
-    charts: Mapping[str, Chart],
-    training: Mapping[str, Chart],
-) -> str:
+def page(study: StudyResults, analyses: Sequence[BenchmarkAnalysis], charts: StudyCharts) -> str:
     """The whole report as one HTML document."""
+    [first, *others] = analyses
+    part = sections.Part(first, charts.benchmarks[0])
     built: dict[str, Markup | None] = {
-        "summary": sections.summary_section(comparison, found),
-        "pass-at-k": sections.curves_section(comparison, charts),
-        "difference": sections.difference_section(comparison, charts),
-        "gap": sections.gap_section(comparison, charts),
-        "coverage": sections.coverage_section(comparison, charts),
-        "accuracy": sections.histogram_section(comparison, charts, results.evaluations),
-        "training": sections.dynamics_section(training, zero_throughout(results.metrics)),
-        "samples": reading.samples_section(examples(results, comparison)),
-        "provenance": reading.provenance_section(results, comparison),
+        "summary": overview.summary_section(analyses),
+        "pass-at-k": sections.curves_section(part),
+        "difference": sections.difference_section(part),
+        "gap": sections.gap_section(part),
+        "coverage": sections.coverage_section(part),
+        "accuracy": sections.histogram_section(part),
+    }
+    titles = dict(NAVIGATION)
+    for number, (analysis, drawn) in enumerate(zip(others, charts.benchmarks[1:], strict=True), start=2):
+        anchor = f"benchmark-{number}"
+        titles[anchor] = "Out of domain" if analysis.results.out_of_domain else analysis.results.name
+        built[anchor] = overview.further_benchmark(sections.Part(analysis, drawn, within=anchor), first)
+    built |= {
+        "steps": over_time.steps_section(analyses, charts.steps),
+        "training": over_time.dynamics_section(charts.training, zero_throughout(study.metrics)),
+        "samples": reading.samples_section(examples(first)),
+        "provenance": reading.provenance_section(study, analyses),
     }
     present = {anchor: part for anchor, part in built.items() if part is not None}
     body = join(
         [
-            header(results, comparison),
-            navigation(list(present)),
+            header(study, analyses),
+            element("nav", *(element("a", titles[anchor], href=f"#{anchor}") for anchor in present)),
             element("main", *present.values()),
             element("div", id="tip", role="tooltip", hidden=""),
             Markup(f"<script>{asset('page.js')}</script>"),
@@ -63,30 +67,28 @@ def page(
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
-        f"{element('title', results.title)}<style>{asset('page.css')}</style></head><body>{body}</body></html>\n"
+        f"{element('title', study.title)}<style>{asset('page.css')}</style></head><body>{body}</body></html>\n"
     )
 
 
-def header(results: StudyResults, comparison: Comparison) -> Markup:
-    """Title, what was measured, and one table of all models."""
-    spec = results.evaluations[0].spec
+def header(study: StudyResults, analyses: Sequence[BenchmarkAnalysis]) -> Markup:
+    """Title, what was measured, and one table of all models on all benchmarks."""
+    spec = analyses[0].evaluations[0].spec
+    seed = study.provenance.get("seed")
     facts = [
-        spec.benchmark,
-        f"{comparison.num_problems} problems",
-        f"{comparison.num_samples} samples each",
+        *(measured(analysis) for analysis in analyses),
         f"temperature {spec.sampling['temperature']:g}" if "temperature" in spec.sampling else "",
-        f"seed {results.provenance['seed']}" if "seed" in results.provenance else "",
-        moment(results.provenance.get("date", "")),
+        f"seed {seed}" if seed is not None else "",
+        moment(study.provenance.get("date", "")),
     ]
     line = element("p", " · ".join(fact for fact in facts if fact), css="facts")
-    return element(
-        "header", element("h1", results.title), line, sections.model_table(comparison, results.evaluations)
-    )
+    return element("header", element("h1", study.title), line, overview.overview_table(analyses))
 
 
-def navigation(anchors: Sequence[str]) -> Markup:
-    """Links to the sections that exist."""
-    return element("nav", *(element("a", NAVIGATION[anchor], href=f"#{anchor}") for anchor in anchors))
+def measured(analysis: BenchmarkAnalysis) -> str:
+    """A benchmark and its size."""
+    comparison = analysis.comparison
+    return f"{comparison.benchmark}: {comparison.num_problems} problems × {comparison.num_samples} samples"
 
 
 def asset(name: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from rlvr.eval.compare import Comparison
+from rlvr.eval.report.analysis import BenchmarkAnalysis
 from rlvr.eval.report.html import Markup, element, section, table
 from rlvr.eval.report.labels import duration, label, plain, style_of
 from rlvr.eval.report.results import StudyResults
@@ -91,10 +91,28 @@ def response(sample: Sample) -> Markup:
     return element("div", head, element("pre", body), css="response")
 
 
-def provenance_section(results: StudyResults, comparison: Comparison) -> Markup:
+def provenance_section(study: StudyResults, analyses: Sequence[BenchmarkAnalysis]) -> Markup:
     """Everything needed to make the numbers again."""
-    spec = results.evaluations[0].spec
-    measured = {
+    models = {
+        label(e.name): f"{e.spec.model_path}, sha256 {e.spec.model_sha256}"
+        for e in analyses[0].results.evaluations
+    }
+    several = len(analyses) > 1
+    groups: dict[str, Mapping[str, Any]] = {"Run": study.provenance}
+    for analysis in analyses:
+        groups[f"Measurement, {analysis.results.name}" if several else "Measurement"] = measurement(analysis)
+    groups["Models"] = models
+    parts: list[Markup] = []
+    for title, values in groups.items():
+        if rows := list(flat(values)):
+            parts += [element("h3", title), table(["", "value"], rows, sortable=False)]
+    return section("provenance", "Provenance", *parts)
+
+
+def measurement(analysis: BenchmarkAnalysis) -> dict[str, Any]:
+    """How one benchmark was measured."""
+    spec, comparison = analysis.evaluations[0].spec, analysis.comparison
+    return {
         "benchmark": spec.benchmark,
         "problems": f"{comparison.num_problems}, sha256 {spec.problems_sha256}",
         "samples per problem": spec.num_samples,
@@ -105,14 +123,6 @@ def provenance_section(results: StudyResults, comparison: Comparison) -> Markup:
         "chance level": spec.chance_level,
         "bootstrap": f"{comparison.num_resamples:,} resamples of problems, samples redrawn within, seed {comparison.seed}",
     }
-    models = {
-        label(e.name): f"{e.spec.model_path}, sha256 {e.spec.model_sha256}" for e in results.evaluations
-    }
-    groups: list[Markup] = []
-    for title, values in (("Run", results.provenance), ("Measurement", measured), ("Models", models)):
-        if rows := list(flat(values)):
-            groups += [element("h3", title), table(["", "value"], rows, sortable=False)]
-    return section("provenance", "Provenance", *groups)
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[list[str]]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+MODEL = "Qwen2.5-7B"
 SOURCE = "arXiv 2504.13837 (v5), Table 3: Qwen2.5-7B trained on Omni-MATH-Rule"
 BENCHMARKS = ("Omni-MATH train", "Omni-MATH test", "MATH500")
 NOTE = (
@@ -30,6 +31,9 @@ class ReferenceRow:
         return TABLE[0].cells[benchmark][1] - self.cells[benchmark][0]
 
 
+IN_DOMAIN, OUT_OF_DOMAIN = 1, 2
+"""The columns that stand beside a run's own: held-out problems of the training set's kind, and of another."""
+
 TABLE = (
     ReferenceRow("base", ((9.9, 67.2), (10.2, 69.1), (34.5, 96.2))),
     ReferenceRow("grpo", ((26.1, 66.3), (25.1, 68.3), (74.4, 97.2))),
@@ -39,3 +43,17 @@ TABLE = (
     ReferenceRow("reinforce_pp", ((28.2, 67.7), (28.0, 69.7), (75.4, 96.8))),
     ReferenceRow("dapo", ((31.4, 66.1), (26.5, 67.0), (75.6, 96.4))),
 )
+
+STEPS_SOURCE = "arXiv 2504.13837 (v5), Table 4: GRPO over training, Qwen2.5-7B on Omni-MATH-Rule"
+STEPS = (
+    (0, TABLE[0]),
+    (150, TABLE[1]),
+    (300, ReferenceRow("grpo", ((33.6, 65.3), (27.1, 66.6), (75.4, 96.0)))),
+    (450, ReferenceRow("grpo", ((42.5, 64.3), (28.3, 63.9), (76.3, 95.4)))),
+)
+"""(training step, row); step 150 is the row of Table 3, step 0 its base model."""
+
+
+def row_of(name: str) -> ReferenceRow | None:
+    """The paper's row for a model, by the first word of its name; None if it reports none."""
+    return next((row for row in TABLE if row.name == name.partition(" ")[0]), None)

@@ -2,26 +2,53 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from rlvr.eval.store import Evaluation
 from rlvr.records import Problem
 
 MetricRow = Mapping[str, Any]
+CHECKPOINT = re.compile(r"(?P<run>.+)-step(?P<step>\d+)")
+
+
+@dataclass(frozen=True, slots=True)
+class BenchmarkResults:
+    """All models on one benchmark."""
+
+    evaluations: Sequence[Evaluation]
+    """The base model first, then the models trained from it and their checkpoints."""
+    problems: Sequence[Problem] = ()
+    """The benchmark, for the samples to read."""
+    out_of_domain: bool = False
+    """Whether its problems are of another kind than those trained on."""
+
+    @property
+    def name(self) -> str:
+        """The benchmark's name."""
+        return self.evaluations[0].spec.benchmark
 
 
 @dataclass(frozen=True, slots=True)
 class StudyResults:
     """A finished study. Whatever is empty leaves its section out of the report."""
 
-    evaluations: Sequence[Evaluation]
-    """The base model first, then the models trained from it."""
-    problems: Sequence[Problem] = ()
-    """The benchmark, for the samples to read."""
+    benchmarks: Sequence[BenchmarkResults]
+    """The in-domain one first; every one holds the same models in the same order."""
     metrics: Mapping[str, Sequence[MetricRow]] = field(default_factory=dict)
     """Rows of ``metrics.jsonl`` by training run; keys such as ``reward/mean``."""
     provenance: Mapping[str, Any] = field(default_factory=dict)
     """seed, date, versions, git_commit, config_sha256, wall_seconds, command, hardware, …"""
     title: str = "What reinforcement learning did to pass@k"
+
+    def with_provenance(self, more: Mapping[str, Any]) -> StudyResults:
+        """The same results; what is known about them comes after ``more``."""
+        return replace(self, provenance={**more, **self.provenance})
+
+
+def checkpoint_of(name: str) -> tuple[str, int] | None:
+    """Run and step of a model that is a saved checkpoint, ``<run>-step<N>``; None for any other."""
+    match = CHECKPOINT.fullmatch(name)
+    return (match["run"], int(match["step"])) if match else None

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from rlvr.eval.compare import Comparison
+from rlvr.eval.report.analysis import BenchmarkAnalysis
 from rlvr.eval.report.labels import label
-from rlvr.eval.report.results import StudyResults
 from rlvr.eval.store import Evaluation, Sample
 from rlvr.records import Problem, Status
 
@@ -41,12 +41,13 @@ class Example:
     responses: list[Responses] = field(default_factory=list)
 
 
-def examples(results: StudyResults, comparison: Comparison) -> list[Example]:
+def examples(analysis: BenchmarkAnalysis) -> list[Example]:
     """Pick problems and read their responses from disk; empty without problems or samples."""
-    by_id = {problem.id: problem for problem in results.problems}
-    picked = [(why, by_id[i]) for i, why in picks(results.evaluations[0], comparison).items() if i in by_id]
+    by_id = {problem.id: problem for problem in analysis.results.problems}
+    chosen = picks(analysis.evaluations[0], analysis.comparison)
+    picked = [(why, by_id[i]) for i, why in chosen.items() if i in by_id]
     shown = [Example(reason, problem) for reason, problem in picked]
-    for evaluation in results.evaluations if shown else ():
+    for evaluation in analysis.evaluations if shown else ():
         for example, responses in zip(
             shown, responses_of(evaluation, [p.id for _, p in picked]), strict=True
         ):

@@ -2,39 +2,49 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from rlvr.eval.compare import AgainstBase, Comparison
+from rlvr.eval.compare import AgainstBase, ModelResult
 from rlvr.eval.coverage import HISTOGRAM_LABELS
 from rlvr.eval.pass_at_k import FloatArray
-from rlvr.eval.report.findings import Findings
+from rlvr.eval.report.analysis import BenchmarkAnalysis, StepPoint
 from rlvr.eval.report.results import StudyResults
 from rlvr.eval.statistics import Interval
+from rlvr.eval.store import Evaluation
 
 DIGITS = 9
 """Decimal places kept: far below any sampling error, and free of rounding noise."""
 
 
-def summary(results: StudyResults, comparison: Comparison, found: Findings) -> dict[str, Any]:
-    """The summary as plain data. Probabilities are in [0, 1], the gap is in percentage points."""
-    provenance = dict(results.provenance)
-    against = {each.name: each for each in comparison.against_base}
+def summary(study: StudyResults, analyses: Sequence[BenchmarkAnalysis]) -> dict[str, Any]:
+    """The summary as plain data: the first benchmark's numbers on top, all of them below ``benchmarks``.
+
+    Probabilities are in [0, 1], gaps in percentage points.
+    """
+    provenance = dict(study.provenance)
     return {
+        **benchmark_summary(analyses[0]),
+        "benchmarks": {analysis.results.name: benchmark_summary(analysis) for analysis in analyses},
+        "wall_seconds": provenance.pop("wall_seconds", {}),
+        "seed": provenance.pop("seed", None),
+        "versions": provenance.pop("versions", {}),
+        "date": provenance.pop("date", None),
+        "provenance": provenance,
+    }
+
+
+def benchmark_summary(analysis: BenchmarkAnalysis) -> dict[str, Any]:
+    """Every number of one benchmark; ``steps`` only where there are checkpoints."""
+    comparison, found = analysis.comparison, analysis.findings
+    against = {each.name: each for each in comparison.against_base}
+    numbers = {
         "k": list(comparison.ks),
         "models": {
-            model.name: {
-                "pass_at_k": _list(model.curve.estimate),
-                "ci_low": _list(model.curve.low),
-                "ci_high": _list(model.curve.high),
-                "accuracy_histogram": dict(zip(HISTOGRAM_LABELS, model.histogram.tolist(), strict=True)),
-                "rarely_solved": list(model.rarely_solved),
-                "mean_num_tokens": round(evaluation.mean_num_tokens, 3),
-                "status_counts": evaluation.status_counts,
-                "model_sha256": evaluation.spec.model_sha256,
-            }
-            for model, evaluation in zip(comparison.models, results.evaluations, strict=True)
+            model.name: _model(model, evaluation)
+            for model, evaluation in zip(comparison.models, analysis.evaluations, strict=True)
         },
         "paired_difference": {name: _difference(each) for name, each in against.items()},
         "sampling_efficiency_gap": {name: round(each.gap.estimate, DIGITS) for name, each in against.items()},
@@ -52,6 +62,7 @@ def summary(results: StudyResults, comparison: Comparison, found: Findings) -> d
         },
         "mcnemar_p": {name: each.mcnemar_p for name, each in against.items()},
         "mcnemar_p_holm": {name: each.holm_p for name, each in against.items()},
+        "mcnemar_tests": comparison.num_tests,
         "guess_pass_at_k": _list(comparison.guess),
         "num_problems": comparison.num_problems,
         "num_samples": comparison.num_samples,
@@ -63,25 +74,57 @@ def summary(results: StudyResults, comparison: Comparison, found: Findings) -> d
         },
         "findings": found.models,
         "caveats": found.caveats,
-        "evaluation": _evaluation(results),
-        "wall_seconds": provenance.pop("wall_seconds", {}),
-        "seed": provenance.pop("seed", None),
-        "versions": provenance.pop("versions", {}),
-        "date": provenance.pop("date", None),
-        "provenance": provenance,
+        "evaluation": _evaluation(analysis),
+    }
+    return numbers | ({"steps": _steps(analysis)} if analysis.steps else {})
+
+
+def _model(model: ModelResult, evaluation: Evaluation) -> dict[str, Any]:
+    return {
+        "pass_at_k": _list(model.curve.estimate),
+        "ci_low": _list(model.curve.low),
+        "ci_high": _list(model.curve.high),
+        "accuracy_histogram": dict(zip(HISTOGRAM_LABELS, model.histogram.tolist(), strict=True)),
+        "rarely_solved": list(model.rarely_solved),
+        "mean_num_tokens": round(evaluation.mean_num_tokens, 3),
+        "status_counts": evaluation.status_counts,
+        "model_sha256": evaluation.spec.model_sha256,
     }
 
 
-def _evaluation(results: StudyResults) -> dict[str, Any]:
-    spec = results.evaluations[0].spec
+def _evaluation(analysis: BenchmarkAnalysis) -> dict[str, Any]:
+    spec = analysis.evaluations[0].spec
     return {
         "benchmark": spec.benchmark,
+        "out_of_domain": analysis.results.out_of_domain,
         "problems_sha256": spec.problems_sha256,
         "prompt_template": spec.prompt_template,
         "sampling": spec.sampling,
         "verifier": spec.verifier,
         "seed": spec.seed,
         "chance_level": spec.chance_level,
+    }
+
+
+def _steps(analysis: BenchmarkAnalysis) -> dict[str, Any]:
+    values: dict[str, Callable[[StepPoint], Interval]] = {
+        "pass_at_1": lambda point: point.pass_at_1,
+        f"pass_at_{analysis.comparison.gap_k}": lambda point: point.pass_at_large,
+        "sampling_efficiency_gap": lambda point: point.gap,
+    }
+    return {
+        run.run: {
+            "step": [point.step for point in run.points],
+            **{
+                name: {
+                    "estimate": [round(value(point).estimate, DIGITS) for point in run.points],
+                    "ci_low": [round(value(point).low, DIGITS) for point in run.points],
+                    "ci_high": [round(value(point).high, DIGITS) for point in run.points],
+                }
+                for name, value in values.items()
+            },
+        }
+        for run in analysis.steps
     }
 
 

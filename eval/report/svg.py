@@ -61,7 +61,10 @@ def tick_text(value: float, ticks: Sequence[float]) -> str:
     """A tick's number with the decimals that its neighbours need."""
     step = min((b - a for a, b in pairwise(ticks)), default=abs(value) or 1.0)
     if abs(value) >= 1e5 or (0 < abs(step) < 1e-4):
-        return f"{value:.0e}".replace("-", "−")
+        digits = next(
+            d for d in (0, 1, 2) if d == 2 or len({f"{tick:.{d}e}" for tick in ticks}) == len(ticks)
+        )
+        return f"{value:.{digits}e}".replace("-", "−")
     scaled, digits = step, 0
     while digits < 5 and abs(scaled - round(scaled)) > 1e-6 * max(1.0, abs(scaled)):
         scaled, digits = scaled * 10, digits + 1

@@ -6,20 +6,19 @@ from pathlib import Path
 from typing import Any
 
 from rlvr.cli import hydra_app
-from rlvr.cli.experiment import MODEL_FOLDER, run_evaluation
+from rlvr.cli.experiment import MODEL_FOLDER, Benchmark, run_evaluations
 from rlvr.config import EvaluateConfig
 from rlvr.data.loaders import benchmark_problems
-from rlvr.eval.compare import compare, table_lines
-from rlvr.eval.report.results import StudyResults
-from rlvr.eval.report.write import write_report
+from rlvr.eval.report import BenchmarkResults, StudyResults, write_report
+from rlvr.eval.tables import table_lines
 from rlvr.provenance import provenance
 
 EXAMPLES = """\
 rlvr evaluate: sample n responses to every problem, verify them, report unbiased pass@k.
 
 Examples:
-  rlvr evaluate model=runs/tiny/model benchmark=chains num_samples=256
-  rlvr evaluate model=runs/tiny num_samples=16 data.chains.num_test=20 run.dir=runs/quick-look
+  rlvr evaluate model=runs/tiny/grpo/model benchmark=chains num_samples=256
+  rlvr evaluate model=runs/tiny/grpo num_samples=16 data.chains.num_test=20 run.dir=runs/quick-look
   rlvr evaluate model=Qwen/Qwen2.5-7B benchmark=file benchmark.path=test.jsonl
 
 Writes report.html, summary.json and samples/ into run.dir, runs/evaluate/MODEL by default.
@@ -37,29 +36,25 @@ def app(config: EvaluateConfig, resolved: dict[str, Any]) -> None:
     inner = Path(config.model) / MODEL_FOLDER
     model = str(inner) if inner.exists() else config.model  # a training run's folder names its model
     name = config.name or default_name(config.model)
-    problems = benchmark_problems(config.benchmark, config.data)
+    benchmark = Benchmark(config.benchmark.name, benchmark_problems(config.benchmark, config.data))
     folder = Path(config.run.dir)
-    evaluation = run_evaluation(
+    [evaluation] = run_evaluations(
         model=model,
         name=name,
-        benchmark=config.benchmark.name,
-        problems=problems,
+        benchmarks={folder / "samples": benchmark},
         settings=config.evaluation,
         rollout=config.rollout,
         cluster=config.cluster,
         seed=config.seed,
-        folder=folder / "samples",
     )
-    comparison = compare([evaluation], seed=config.seed)
     results = StudyResults(
-        evaluations=[evaluation],
-        problems=problems,
+        [BenchmarkResults([evaluation], benchmark.problems)],
         provenance=provenance(resolved),
         title=f"pass@k of {name}",
     )
-    report = write_report(folder, results, comparison)
-    print("\n".join(table_lines(comparison)))
-    print(f"\nreport: {report}")
+    report = write_report(folder, results, seed=config.seed)
+    print("\n".join(table_lines(report.comparisons)))
+    print(f"\nreport: {report.path}")
 
 
 def default_name(model: str) -> str:

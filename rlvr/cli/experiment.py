@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import json
+import re
 import time
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from rlvr.cluster import check_plan, rollout_pool, training_pools
-from rlvr.config import ClusterConfig, EvaluationConfig, ExperimentConfig, RolloutConfig
-from rlvr.data.loaders import problems_hash, training_problems
+from rlvr.config import (
+    BenchmarkConfig,
+    ClusterConfig,
+    DataConfig,
+    EvaluationConfig,
+    ExperimentConfig,
+    RolloutConfig,
+)
+from rlvr.data.loaders import benchmark_problems, problems_hash, training_problems
 from rlvr.data.prompts import ChatRenderer, check_context, check_prompt_lengths, load_renderer, model_hash
 from rlvr.driver import train
 from rlvr.errors import ConfigError
 from rlvr.eval.evaluate import EvaluationProgress, evaluate
 from rlvr.eval.store import Evaluation, EvaluationSpec, SampleStore, load_evaluation, write_json
-from rlvr.protocols import Verifier
+from rlvr.protocols import RolloutEngine, Verifier
 from rlvr.provenance import provenance
 from rlvr.records import Problem
 from rlvr.rewards.registry import chance_level, verifier_for
@@ -71,8 +80,9 @@ def check_training(config: ExperimentConfig) -> tuple[list[Problem], ChatRendere
     return problems, renderer, verifier
 
 
-def run_training(config: ExperimentConfig, resolved: dict[str, Any], name: str) -> Path:
+def run_training(config: ExperimentConfig, resolved: dict[str, Any]) -> Path:
     """Train unless the run's folder already holds the trained model; return the model's folder."""
+    name = config.algorithm.name
     folder = Path(config.run.dir)
     model = folder / MODEL_FOLDER
     if (folder / TRAINED_FILE).exists():
@@ -94,7 +104,7 @@ def run_training(config: ExperimentConfig, resolved: dict[str, Any], name: str) 
             config.rollout,
             config.learner,
             config.cluster,
-            algorithm.policy_loss,
+            algorithm,
             config.train.temperature,
             config.seed,
         ) as (engine, learner):
@@ -128,31 +138,95 @@ def run_training(config: ExperimentConfig, resolved: dict[str, Any], name: str) 
     return model
 
 
-def run_evaluation(
+def saved_checkpoints(folder: Path, name: str) -> dict[str, str]:
+    """Intermediate models of a run by the names that tables give them, in the order of their steps."""
+    found = {
+        int(match.group(1)): path
+        for path in folder.glob(f"{MODEL_FOLDER}-step*")
+        if (match := re.fullmatch(rf"{MODEL_FOLDER}-step(\d+)", path.name))
+    }
+    return {f"{name}-step{step}": str(found[step]) for step in sorted(found)}
+
+
+@dataclass(frozen=True, slots=True)
+class Benchmark:
+    """A benchmark with its problems loaded."""
+
+    name: str
+    problems: list[Problem]
+    out_of_domain: bool = False
+
+
+def load_benchmarks(configs: Mapping[str, BenchmarkConfig], data: DataConfig) -> list[Benchmark]:
+    """Load every benchmark, the in-domain ones first.
+
+    Raises:
+        ConfigError: there is none, or none that is in-domain.
+    """
+    if not any(not config.out_of_domain for config in configs.values()):
+        raise ConfigError(
+            "there is no in-domain benchmark to measure on",
+            where="benchmarks",
+            fix="for example '+benchmarks.chains={family: chains}', or {path: FILE.jsonl}",
+        )
+    loaded = [
+        Benchmark(config.name, benchmark_problems(config, data), config.out_of_domain)
+        for config in configs.values()
+    ]
+    return sorted(loaded, key=lambda benchmark: benchmark.out_of_domain)
+
+
+def run_evaluations(
     *,
     model: str,
     name: str,
-    benchmark: str,
-    problems: list[Problem],
+    benchmarks: Mapping[Path, Benchmark],
     settings: EvaluationConfig,
     rollout: RolloutConfig,
     cluster: ClusterConfig,
     seed: int,
-    folder: Path,
-) -> Evaluation:
-    """Measure one model; goes on where an earlier call stopped, and does nothing when it is done."""
+) -> list[Evaluation]:
+    """Measure one model on benchmarks, each in its folder, with one start of the engines.
+
+    Goes on where an earlier call stopped, and starts nothing when all is done.
+    """
     check_plan(rollout, None, cluster)
     renderer = load_renderer(model)
-    verifier = verifier_for(problems)
-    check_prompt_lengths(renderer, problems, rollout.max_prompt_tokens)
     check_context(model, rollout.max_prompt_tokens + settings.max_tokens)
-    spec = EvaluationSpec(
+    specs, missing = {}, {}
+    for folder, benchmark in benchmarks.items():
+        check_prompt_lengths(renderer, benchmark.problems, rollout.max_prompt_tokens)
+        specs[folder] = _spec(model, name, benchmark, settings, renderer, seed)
+        store = SampleStore(folder, specs[folder])
+        missing[folder] = specs[folder].num_problems * settings.num_samples - len(store.done)
+        store.close()
+    if any(missing.values()):
+        say(f"evaluate {name}: {sum(missing.values()):,} samples to draw; starting vLLM")
+        # The engine must hold a prompt and a whole response of this evaluation.
+        sized = replace(rollout, max_response_tokens=settings.max_tokens)
+        # A resumed session must not draw the samples of the first one again.
+        wanted = sum(spec.num_problems * spec.num_samples for spec in specs.values())
+        engine_seed = seed * 1_000_003 + wanted - sum(missing.values())
+        with rollout_pool(model, sized, cluster, engine_seed) as engine:
+            for folder, benchmark in benchmarks.items():
+                if missing[folder]:
+                    _sample(engine, renderer, benchmark, settings, specs[folder], folder)
+    return [
+        load_evaluation(folder, [problem.id for problem in benchmark.problems])
+        for folder, benchmark in benchmarks.items()
+    ]
+
+
+def _spec(
+    model: str, name: str, benchmark: Benchmark, settings: EvaluationConfig, renderer: ChatRenderer, seed: int
+) -> EvaluationSpec:
+    return EvaluationSpec(
         model_name=name,
         model_path=model,
         model_sha256=model_hash(model),
-        benchmark=benchmark,
-        problems_sha256=problems_hash(problems),
-        num_problems=len(problems),
+        benchmark=benchmark.name,
+        problems_sha256=problems_hash(benchmark.problems),
+        num_problems=len(benchmark.problems),
         num_samples=settings.num_samples,
         prompt_template=renderer.identity,
         sampling={
@@ -160,47 +234,45 @@ def run_evaluation(
             "top_p": settings.top_p,
             "max_tokens": settings.max_tokens,
         },
-        verifier=verifier.identity,
+        verifier=verifier_for(benchmark.problems).identity,
         seed=seed,
-        chance_level=chance_level(problems),
+        chance_level=chance_level(benchmark.problems),
     )
-    total = len(problems) * settings.num_samples
+
+
+def _sample(
+    engine: RolloutEngine,
+    renderer: ChatRenderer,
+    benchmark: Benchmark,
+    settings: EvaluationConfig,
+    spec: EvaluationSpec,
+    folder: Path,
+) -> None:
+    """Draw what is missing of one evaluation, with a line or a bar of progress."""
+    total = spec.num_problems * spec.num_samples
+    title = f"evaluate {spec.model_name} on {benchmark.name}"
+    started = time.monotonic()
+
+    def show(now: EvaluationProgress) -> None:
+        rate = now.num_tokens / (time.monotonic() - started)
+        correct = now.num_correct / max(1, now.num_sampled)
+        progress.update(now.num_done, f"correct {correct:.3f}  {rate:,.0f} tok/s")
+
     store = SampleStore(folder, spec)
     num_done = len(store.done)
     store.close()
-    if num_done < total:
-        say(
-            f"evaluate {name}: {len(problems)} problems × {settings.num_samples} samples"
-            + (f", {num_done} already there" if num_done else "")
-            + "; starting vLLM"
+    with StageProgress(title, total, num_done) as progress:
+        evaluate(
+            engine=engine,
+            renderer=renderer,
+            verifier=verifier_for(benchmark.problems),
+            problems=benchmark.problems,
+            settings=settings,
+            spec=spec,
+            folder=folder,
+            on_progress=show,
         )
-        started = time.monotonic()
-        # The engine must hold a prompt and a whole response of this evaluation.
-        sized = replace(rollout, max_response_tokens=settings.max_tokens)
-        with (
-            # A resumed session must not draw the samples of the first one again.
-            rollout_pool(model, sized, cluster, seed * 1_000_003 + num_done) as engine,
-            StageProgress(f"evaluate {name}", total, num_done) as progress,
-        ):
-            sampling_since = time.monotonic()
-
-            def show(now: EvaluationProgress) -> None:
-                rate = now.num_tokens / (time.monotonic() - sampling_since)
-                correct = now.num_correct / max(1, now.num_sampled)
-                progress.update(now.num_done, f"correct {correct:.3f}  {rate:,.0f} tok/s")
-
-            evaluate(
-                engine=engine,
-                renderer=renderer,
-                verifier=verifier,
-                problems=problems,
-                settings=settings,
-                spec=spec,
-                folder=folder,
-                on_progress=show,
-            )
-        _add_seconds(folder, time.monotonic() - started)
-    return load_evaluation(folder, [problem.id for problem in problems])
+    _add_seconds(folder, time.monotonic() - started)
 
 
 def _add_seconds(folder: Path, seconds: float) -> None:

@@ -18,7 +18,8 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from rlvr.algorithms.registry import ALGORITHMS
+from rlvr.algorithms.registry import ALGORITHMS, load_plugin
+from rlvr.algorithms.settings import keys
 from rlvr.errors import ConfigError, RlvrError, did_you_mean
 
 RECIPES = Path(__file__).resolve().parent.parent / "recipes"
@@ -48,6 +49,9 @@ def run(
     Raises:
         ConfigError: an override is unknown, malformed or fails its check.
     """
+    plugins, arguments = split_plugins(arguments)
+    for file in plugins:
+        load_plugin(file)
     store = ConfigStore.instance()
     store.store(name="schema", node=schema)
     for name, algorithm in ALGORITHMS.items():
@@ -90,11 +94,62 @@ def run(
         raise failures[0]
 
 
+def variant(
+    schema: type[ConfigT], overrides: list[str], changes: dict[str, Any]
+) -> tuple[ConfigT, dict[str, Any]]:
+    """The config of the running job with some overrides more and some values replaced.
+
+    Returns:
+        The config, checked, and as plain data.
+
+    Raises:
+        ConfigError: the overrides do not fit.
+    """
+    task = HydraConfig.get().overrides.task
+    replaced = {override.partition("=")[0] for override in overrides}
+    kept = [override for override in task if override.partition("=")[0].lstrip("+") not in replaced]
+    try:
+        config = hydra.compose("config", [*kept, *overrides])
+    except (HydraException, OmegaConfBaseException) as error:
+        explained = explain(error, schema, RECIPES / "experiment")
+        raise ConfigError(
+            f"{explained.what} (with {', '.join(overrides)})", where=explained.where, fix=explained.fix
+        ) from error
+    for key, value in changes.items():
+        OmegaConf.update(config, key, value, merge=False)
+    refuse_unknown(config, schema)
+    checked = OmegaConf.to_object(config)
+    assert isinstance(checked, schema)
+    resolved = OmegaConf.to_container(config, resolve=True)
+    assert isinstance(resolved, dict)
+    return checked, {str(key): value for key, value in resolved.items()}
+
+
 def _separate_folder(config: DictConfig) -> None:
     """Give every job of a multirun a folder of its own, named by its overrides."""
     name = slug(HydraConfig.get().job.override_dirname)
     key = "output" if "output" in config else "run.dir"
     OmegaConf.update(config, key, str(Path(OmegaConf.select(config, key)) / name))
+
+
+def split_plugins(arguments: list[str]) -> tuple[list[str], list[str]]:
+    """Take ``--plugin FILE`` or ``--plugin=FILE`` out of the arguments: (files, the rest).
+
+    Raises:
+        ConfigError: the flag stands without a file.
+    """
+    files, rest = [], []
+    words = iter(arguments)
+    for word in words:
+        flag, equals, value = word.partition("=")
+        if flag != "--plugin":
+            rest.append(word)
+            continue
+        file = value if equals else next(words, "")
+        if not file:
+            raise ConfigError("--plugin needs a file", where="command line", fix="--plugin FILE.py")
+        files.append(file)
+    return files, rest
 
 
 def refuse_unknown_flags(arguments: list[str]) -> None:
@@ -111,7 +166,7 @@ def refuse_unknown_flags(arguments: list[str]) -> None:
         "--config-dir",
         "-cd",
     }
-    known |= {"--resolve", "--package", "-p", "--shell-completion", "-sc"}
+    known |= {"--plugin", "--resolve", "--package", "-p", "--shell-completion", "-sc"}
     for argument in arguments:
         if argument.startswith("-") and argument.partition("=")[0] not in known:
             raise ConfigError(
@@ -125,8 +180,13 @@ def refuse_unknown(config: DictConfig, schema: type) -> None:
     assert isinstance(plain, dict)
     known = set(_keys(schema))
     for key in _flat(plain):
-        if key not in known:
+        if key not in known and not key.startswith(dictionaries(schema)):
             raise ConfigError(f"unknown key {key!r}", where="command line", fix=did_you_mean(key, known))
+
+
+def dictionaries(schema: type) -> tuple[str, ...]:
+    """Prefixes below which the names are the user's own; the config checks what they hold."""
+    return tuple(f"{spec.name}." for spec in fields(schema) if str(spec.type).startswith("dict["))
 
 
 def _flat(config: dict[Any, Any], prefix: str = "") -> Iterator[str]:
@@ -155,8 +215,16 @@ def explain(error: Exception, schema: type, folder: Path) -> ConfigError:
     if match:
         key = match.group(1).partition("=")[0].lstrip("+~")
         known = set(_keys(schema))
+        if key.startswith(dictionaries(schema)):
+            return ConfigError(f"there is no key {key!r} yet", where="command line", fix=f"+{key}=… adds it")
         if key not in known:
             return ConfigError(f"unknown key {key!r}", where="command line", fix=did_you_mean(key, known))
+        if key.startswith("algorithm."):
+            return ConfigError(
+                "this algorithm has no such setting",
+                where=key,
+                fix="`rlvr train algorithm=NAME --cfg job` shows those that it has",
+            )
     lines = [line.strip() for line in text.splitlines() if line.strip()] or [type(error).__name__]
     match = re.search(r"Key '([^']+)' not in '(\w+)'", text)
     if match:
@@ -187,7 +255,7 @@ def _keys(schema: Any, prefix: str = "") -> Iterator[str]:
         yield key
         if spec.name == "algorithm":
             for algorithm in ALGORITHMS.values():
-                yield from (f"algorithm.{inner.name}" for inner in fields(algorithm))
+                yield from keys(type(algorithm), "algorithm.")
         factory: Any = spec.default_factory
         if is_dataclass(factory):
             yield from _keys(factory, key + ".")

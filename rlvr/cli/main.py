@@ -15,6 +15,7 @@ COMMANDS = {
     "study": "train, evaluate base and trained model, write the report",
     "train": "train a model with verifiable rewards",
     "evaluate": "measure pass@k of a model",
+    "compare": "collect runs and their evaluations into one report",
     "pretrain": "make a tiny base model from scratch",
     "doctor": "say what works on this machine and what is missing",
 }
@@ -23,12 +24,14 @@ Examples:
   rlvr study recipe=tiny                           the whole study on a laptop, about ten minutes
   rlvr train recipe=tiny learner.learning_rate=5e-5 seed=1
   rlvr train -m recipe=tiny seed=0,1,2             three runs, one after another
-  rlvr evaluate model=runs/tiny/model benchmark=chains num_samples=256
+  rlvr evaluate model=runs/tiny/grpo/model benchmark=chains num_samples=256
+  rlvr compare runs/tiny runs/tiny-seed1           several runs in one report
   rlvr doctor
 """
 EXIT_CODES = """\
 Exit codes: 0 done, 1 other failure, 2 wrong configuration or data (nothing was started),
-3 a worker failed, 4 a weight update could not be proved, 5 the verifier failed, 130 interrupted.
+3 a worker failed, 4 a weight update could not be proved, 5 the verifier failed, 6 there is nothing to learn from,
+130 interrupted.
 Set RLVR_DEBUG=1 (or give --debug) for the full trace of an error.
 """
 

@@ -1,4 +1,4 @@
-"""``rlvr study``: train, measure the base and the trained model, write the report."""
+"""``rlvr study``: train, measure the base and the trained models, write the report."""
 
 from __future__ import annotations
 
@@ -6,23 +6,26 @@ import json
 from pathlib import Path
 from typing import Any
 
-from rlvr.algorithms.registry import name_of
+from rlvr.algorithms.registry import ALGORITHMS
 from rlvr.cli import hydra_app
 from rlvr.cli.experiment import (
     TRAINED_FILE,
+    Benchmark,
     check_training,
     claim_run,
     evaluation_seconds,
+    load_benchmarks,
     read_metrics,
-    run_evaluation,
+    run_evaluations,
     run_training,
+    saved_checkpoints,
 )
 from rlvr.config import ExperimentConfig
-from rlvr.data.loaders import benchmark_problems
 from rlvr.data.prompts import check_prompt_lengths, load_renderer
-from rlvr.eval.compare import compare, table_lines
-from rlvr.eval.report.results import StudyResults
-from rlvr.eval.report.write import write_report
+from rlvr.errors import ConfigError, did_you_mean
+from rlvr.eval.report import BenchmarkResults, StudyResults, write_report
+from rlvr.eval.store import Evaluation
+from rlvr.eval.tables import table_lines
 from rlvr.provenance import provenance
 from rlvr.tracking.progress import say
 
@@ -31,13 +34,21 @@ rlvr study: does RL teach the model anything that its base could not already do?
 
 Examples:
   rlvr study recipe=tiny                                 about ten minutes on two cores
-  rlvr study recipe=tiny seed=1 run.dir=runs/tiny-seed1
+  rlvr study recipe=tiny run.dir=runs/six 'algorithms=[ppo,grpo,reinforce_pp,rloo,remax,dapo]'
   rlvr study recipe=tiny run.dir=runs/quick train.num_steps=20 evaluation.num_samples=64
-  rlvr study -m recipe=tiny seed=0,1,2                   three studies, one after another
+  rlvr study recipe=tiny_kl                              the same for several KL coefficients
+  rlvr study recipe=tiny_rollouts                        8 or 32 responses per prompt
+  rlvr study recipe=tiny_steps                           checkpoints over training
+  rlvr study -m recipe=tiny seed=0,1,2                   three studies; then: rlvr compare runs/tiny
 
 Stages that are done are not done again: after an interruption, the same command goes on.
-Writes report.html, summary.json and figures/ into run.dir.
+Writes report.html, summary.json and figures/ into run.dir, a folder per algorithm, and the samples
+into evaluation/.
 """
+EVALUATION_FOLDER, BASE = "evaluation", "base"
+
+Run = tuple[ExperimentConfig, dict[str, Any]]
+"""A training run: its config, and the same as plain data."""
 
 
 def run(arguments: list[str]) -> None:
@@ -47,44 +58,110 @@ def run(arguments: list[str]) -> None:
 
 def app(config: ExperimentConfig, resolved: dict[str, Any]) -> None:
     """One study."""
-    check_training(config)
-    problems = benchmark_problems(config.benchmark, config.data)
-    check_prompt_lengths(load_renderer(config.model), problems, config.rollout.max_prompt_tokens)
     folder = Path(config.run.dir)
+    runs = training_runs(config)
+    for run_config, _ in runs.values():
+        check_training(run_config)
+    benchmarks = load_benchmarks(config.benchmarks, config.data)
+    renderer = load_renderer(config.model)
+    for benchmark in benchmarks:
+        check_prompt_lengths(renderer, benchmark.problems, config.rollout.max_prompt_tokens)
     claim_run(folder, resolved)
-    name = name_of(config.algorithm)
 
-    trained = run_training(config, resolved, name)
-    evaluations = [
-        run_evaluation(
-            model=model,
-            name=model_name,
-            benchmark=config.benchmark.name,
-            problems=problems,
-            settings=config.evaluation,
-            rollout=config.rollout,
-            cluster=config.cluster,
-            seed=config.seed,
-            folder=folder / "evaluation" / model_name,
-        )
-        for model_name, model in (("base", config.model), (name, str(trained)))
-    ]
-
+    models = {BASE: config.model}
+    for name, (run_config, run_resolved) in runs.items():
+        claim_run(Path(run_config.run.dir), run_resolved)
+        models[name] = str(run_training(run_config, run_resolved))
+        if config.evaluation.checkpoints:
+            models |= saved_checkpoints(Path(run_config.run.dir), name)
+    evaluations = {
+        name: measure(config, name, model, benchmarks, folder / EVALUATION_FOLDER)
+        for name, model in models.items()
+    }
     say("report: intervals by bootstrap, figures, HTML")
-    training = json.loads((folder / TRAINED_FILE).read_text())
-    seconds = sum(evaluation_seconds(evaluation.folder) for evaluation in evaluations)
     results = StudyResults(
-        evaluations=evaluations,
-        problems=problems,
-        metrics={name: read_metrics(folder)},
-        provenance={
-            **provenance(resolved),
-            "wall_seconds": {"train": training["wall_seconds"], "evaluate": round(seconds, 1)},
-            "models": {evaluation.name: evaluation.spec.model_sha256 for evaluation in evaluations},
-            "problems_sha256": evaluations[0].spec.problems_sha256,
-        },
+        benchmarks=[
+            BenchmarkResults(
+                evaluations=[found[index] for found in evaluations.values()],
+                problems=benchmark.problems,
+                out_of_domain=benchmark.out_of_domain,
+            )
+            for index, benchmark in enumerate(benchmarks)
+        ],
+        metrics={name: read_metrics(folder / name) for name in runs},
+        provenance=study_provenance(resolved, folder, list(runs), evaluations),
     )
-    comparison = compare(evaluations, seed=config.seed)
-    report = write_report(folder, results, comparison)
-    print("\n".join(table_lines(comparison)))
-    print(f"\nreport: {report}")
+    report = write_report(folder, results, seed=config.seed)
+    print("\n".join(table_lines(report.comparisons)))
+    print(f"\nreport: {report.path}")
+
+
+def training_runs(config: ExperimentConfig) -> dict[str, Run]:
+    """The runs of a study by name, each in a folder of its own.
+
+    Raises:
+        ConfigError: an unknown algorithm, a name twice, or an override that does not fit.
+    """
+    if config.algorithms and config.variants:
+        raise ConfigError(
+            "both algorithms and variants are given", where="variants", fix="algorithms=[] or variants={}"
+        )
+    for name in config.algorithms:
+        if name not in ALGORITHMS:
+            raise ConfigError(
+                f"there is no algorithm {name!r}", where="algorithms", fix=did_you_mean(name, ALGORITHMS)
+            )
+    wanted = (
+        list(config.variants.items())
+        or [(name, [f"algorithm={name}"]) for name in config.algorithms]
+        or [(config.algorithm.name, [])]
+    )
+    names = [name for name, _ in wanted]
+    for name in names:
+        if names.count(name) > 1 or name in (BASE, EVALUATION_FOLDER) or name != hydra_app.slug(name):
+            raise ConfigError(
+                f"two models would be called {name!r}"
+                if names.count(name) > 1
+                else f"no run can be called {name!r}",
+                where="variants" if config.variants else "algorithms",
+                fix="a name of its own for each, of letters, digits, dots and dashes",
+            )
+    return {
+        name: hydra_app.variant(
+            ExperimentConfig,
+            overrides,
+            {"algorithms": [], "variants": {}, "run.dir": str(Path(config.run.dir) / name)},
+        )
+        for name, overrides in wanted
+    }
+
+
+def measure(
+    config: ExperimentConfig, name: str, model: str, benchmarks: list[Benchmark], folder: Path
+) -> list[Evaluation]:
+    """One model on every benchmark."""
+    return run_evaluations(
+        model=model,
+        name=name,
+        benchmarks={folder / benchmark.name / name: benchmark for benchmark in benchmarks},
+        settings=config.evaluation,
+        rollout=config.rollout,
+        cluster=config.cluster,
+        seed=config.seed,
+    )
+
+
+def study_provenance(
+    resolved: dict[str, Any], folder: Path, runs: list[str], evaluations: dict[str, list[Evaluation]]
+) -> dict[str, Any]:
+    """Where the numbers come from: versions, hashes, wall times."""
+    training = {name: json.loads((folder / name / TRAINED_FILE).read_text())["wall_seconds"] for name in runs}
+    measured = [evaluation for found in evaluations.values() for evaluation in found]
+    seconds = sum(evaluation_seconds(evaluation.folder) for evaluation in measured)
+    return {
+        **provenance(resolved),
+        "wall_seconds": {"train": round(sum(training.values()), 1), "evaluate": round(seconds, 1)},
+        "train_seconds": training,
+        "models": {name: found[0].spec.model_sha256 for name, found in evaluations.items()},
+        "problems_sha256": {each.spec.benchmark: each.spec.problems_sha256 for each in measured},
+    }

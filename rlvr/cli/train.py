@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
-from rlvr.algorithms.registry import name_of
 from rlvr.cli import hydra_app
 from rlvr.cli.experiment import check_training, claim_run, run_training
 from rlvr.config import ExperimentConfig
+from rlvr.errors import ConfigError
 from rlvr.tracking.progress import say
 
 EXAMPLES = """\
@@ -16,6 +17,8 @@ rlvr train: train a model with verifiable rewards.
 Examples:
   rlvr train recipe=tiny
   rlvr train recipe=tiny run.dir=runs/slow learner.learning_rate=5e-5
+  rlvr train recipe=tiny algorithm=ppo run.dir=runs/ppo       also: reinforce_pp, rloo, remax, dapo, …
+  rlvr train recipe=tiny algorithm=grpo_verl                  as verl computes it
   rlvr train -m recipe=tiny algorithm.group_size=4,8,16       one run each
   rlvr train model=Qwen/Qwen2.5-7B data.path=train.parquet run.dir=runs/qwen
 
@@ -30,9 +33,12 @@ def run(arguments: list[str]) -> None:
 
 def app(config: ExperimentConfig, resolved: dict[str, Any]) -> None:
     """One training run."""
+    if config.algorithms or config.variants:
+        raise ConfigError(
+            "`rlvr train` trains one algorithm, once",
+            where="algorithms" if config.algorithms else "variants",
+            fix="algorithm=NAME and overrides here, or `rlvr study` for several from one start",
+        )
     check_training(config)
-    from pathlib import Path
-
     claim_run(Path(config.run.dir), resolved)
-    model = run_training(config, resolved, name_of(config.algorithm))
-    say(f"trained model: {model}")
+    say(f"trained model: {run_training(config, resolved)}")

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from rlvr.config import BenchmarkConfig, ChainsConfig, DataConfig
-from rlvr.data.chains import DATA_SOURCE, make_splits
+from rlvr.data.chains import DATA_SOURCE, generate, make_splits
 from rlvr.errors import ConfigError, DataError
 from rlvr.records import Problem
 
@@ -35,8 +35,15 @@ def benchmark_problems(benchmark: BenchmarkConfig, data: DataConfig) -> list[Pro
     """
     if benchmark.path:
         return load_problems(benchmark.path)
-    if benchmark.name == DATA_SOURCE:
-        return generated(data.chains)[1]
+    if benchmark.family:
+        chains = data.chains
+        return generate(
+            benchmark.num_problems or chains.num_test,
+            benchmark.operations or chains.operations,
+            chains.seed,
+            "test",
+            modulus=chains.modulus,
+        )
     raise ConfigError(
         f"benchmark {benchmark.name!r} has no file",
         where="benchmark.path",

@@ -1,28 +1,28 @@
-"""One data-parallel rank of the learner, on DeepSpeed. The only file that imports deepspeed."""
+"""One data-parallel rank of the learner: the policy, and where the algorithm has them a critic and a reference."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer
 
-from rlvr.algorithms.algorithm import PolicyLoss
-from rlvr.batch import TrainBatch
+from rlvr.algorithms.algorithm import Algorithm, importance_weight
+from rlvr.algorithms.kl import k3
+from rlvr.batch import Annotations, RolloutBatch, TrainBatch
 from rlvr.config import LearnerConfig
 from rlvr.learner.forward import Policy
 from rlvr.learner.micro_batches import plan_micro_batches
+from rlvr.learner.trained_model import FrozenModel, TrainedModel, full_tensors, join_process_group
+from rlvr.learner.value_model import ValueModel
 
-SHARED_MEMORY_OP = "deepspeed_shm_comm"
-GATHER_BYTES = 1 << 28
-"""ZeRO-3 shards are gathered in groups of about this size: few collectives, bounded memory."""
+CRITIC_RATE = 10.0
+"""The critic's learning rate as a multiple of the policy's, where none is given."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,207 +42,185 @@ class LearnerOptions:
 
 
 class DeepSpeedLearner:
-    """The policy on one rank; all methods are called on every rank in the same order."""
+    """The models on one rank; all methods are called on every rank in the same order."""
 
-    def __init__(self, options: LearnerOptions, policy_loss: PolicyLoss) -> None:
-        """Join the process group, load the model, build the DeepSpeed engine."""
-        os.environ.update(
-            RANK=str(options.rank),
-            LOCAL_RANK="0",
-            WORLD_SIZE=str(options.num_ranks),
-            MASTER_ADDR=options.master_address,
-            MASTER_PORT=str(options.master_port),
-        )
-        if options.device == "cpu":
-            os.environ["DS_ACCELERATOR"] = "cpu"
-            torch.set_num_threads(options.settings.threads_per_learner)
-        import deepspeed
-
-        # DeepSpeed would compile a C++ all-reduce on first use: half a minute, a compiler needed,
-        # and a process killed meanwhile leaves a lock on which every later one waits for ever.
-        deepspeed.ops.__compatible_ops__[SHARED_MEMORY_OP] = False
-
-        self._deepspeed = deepspeed
-        self._options = options
-        self._policy_loss = policy_loss
-        self._num_updates = 0
-        self._device = torch.device(options.device)
-        torch.manual_seed(options.seed)
-        deepspeed.init_distributed(
-            dist_backend="gloo" if options.device == "cpu" else "nccl", verbose=False, init_method="env://"
-        )
+    def __init__(self, options: LearnerOptions, algorithm: Algorithm) -> None:
+        """Join the process group, load the models that the algorithm needs, build their engines."""
         settings = options.settings
-        model = AutoModelForCausalLM.from_pretrained(options.model, dtype=getattr(torch, options.dtype))
-        if settings.gradient_checkpointing:
-            model.gradient_checkpointing_enable()
-        policy = Policy(model)
-        optimizer = torch.optim.AdamW(
-            policy.parameters(),
-            lr=settings.learning_rate,
-            betas=(settings.adam_beta1, settings.adam_beta2),
-            weight_decay=settings.weight_decay,
+        join_process_group(
+            options.device,
+            options.rank,
+            options.num_ranks,
+            options.master_address,
+            options.master_port,
+            settings.threads_per_learner,
         )
-        self._engine, self._optimizer, _, _ = deepspeed.initialize(
-            model=policy, optimizer=optimizer, config=deepspeed_config(options)
-        )
-        self._plain_norm = 0.0
-        if settings.zero_stage == 0 and options.dtype == "float32":
-            # Here DeepSpeed clips with a plain torch call and forgets the norm.
-            self._engine.clip_fp32_gradients = self._clip_and_keep_norm
-        self._hf_model = model
+        torch.manual_seed(options.seed)
+        self._options, self._algorithm = options, algorithm
+        self._device = torch.device(options.device)
+        dtype = getattr(torch, options.dtype)
+
+        self._hf_model = AutoModelForCausalLM.from_pretrained(options.model, dtype=dtype)
         self._tokenizer = AutoTokenizer.from_pretrained(options.model)
-
-    def update(self, minibatches: Sequence[TrainBatch]) -> dict[str, float]:
-        """One optimizer step per minibatch.
-
-        Returns:
-            Metrics, the same on every rank: means over tokens of the step, except the loss and
-            the gradient norm, which are means over optimizer steps.
-        """
-        self._engine.train()
-        sums = torch.zeros(len(TOKEN_METRICS) + 1, dtype=torch.float64)
-        ratio_max, loss_sum, norm_sum = 0.0, 0.0, 0.0
-        for minibatch in minibatches:
-            self._set_learning_rate()
-            token_sums, loss, largest = self._accumulate(minibatch)
-            self._engine.step()
-            self._num_updates += 1
-            sums += token_sums
-            ratio_max = max(ratio_max, largest)
-            loss_sum += loss
-            norm_sum += float(self._engine.get_global_grad_norm() or self._plain_norm)
-        totals = torch.cat([sums, torch.tensor([loss_sum])]).to(self._device)
-        dist.all_reduce(totals)
-        largest_ratio = torch.tensor(ratio_max, device=self._device)
-        dist.all_reduce(largest_ratio, op=dist.ReduceOp.MAX)
-        num_tokens = max(1.0, totals[len(TOKEN_METRICS)].item())
-        return {
-            **{name: totals[i].item() / num_tokens for i, name in enumerate(TOKEN_METRICS)},
-            "policy/loss": totals[-1].item() / len(minibatches),
-            "policy/ratio_max": largest_ratio.item(),
-            "policy/grad_norm": norm_sum / len(minibatches),
-            "policy/learning_rate": self._optimizer.param_groups[0]["lr"],
-        }
-
-    def _clip_and_keep_norm(self) -> None:
-        """Clip the reduced gradients as DeepSpeed would."""
-        parameters = self._hf_model.parameters()
-        norm = torch.nn.utils.clip_grad_norm_(parameters, self._options.settings.max_grad_norm)
-        self._plain_norm = norm.item()
-
-    def _accumulate(self, minibatch: TrainBatch) -> tuple[Tensor, float, float]:
-        """Forward and backward over this rank's micro-batches; gradients stay local until step()."""
-        sums = torch.zeros(len(TOKEN_METRICS) + 1, dtype=torch.float64)
-        loss_sum, ratio_max = 0.0, 0.0
-        lengths = (minibatch.prompt_lengths + minibatch.response_mask.sum(1).long()).tolist()
-        plan = plan_micro_batches(lengths, self._options.settings.micro_batch_tokens, self._options.num_ranks)
-        for micro_batches in plan:
-            rows = micro_batches[self._options.rank]
-            # A rank without rows still joins the collectives, with a row that weighs nothing.
-            micro = minibatch.rows(rows or [0])
-            weights = (micro.loss_weights if rows else micro.loss_weights * 0).to(self._device)
-            logprobs, entropies = self._forward(micro)
-            old_logprobs = (
-                logprobs.detach() if micro.old_logprobs is None else micro.old_logprobs.to(self._device)
+        if settings.gradient_checkpointing:
+            self._hf_model.gradient_checkpointing_enable()
+        self._policy = TrainedModel(Policy(self._hf_model), settings, options.dtype, settings.learning_rate)
+        self._critic: TrainedModel | None = None
+        if algorithm.critic is not None:
+            backbone = AutoModel.from_pretrained(options.model, dtype=dtype)
+            if settings.gradient_checkpointing:
+                backbone.gradient_checkpointing_enable()
+            rate = algorithm.critic.learning_rate
+            self._critic = TrainedModel(
+                ValueModel(backbone),
+                settings,
+                options.dtype,
+                CRITIC_RATE * settings.learning_rate if rate is None else rate,
             )
-            output = self._policy_loss(logprobs, old_logprobs, micro.advantages.to(self._device))
-            loss = (output.loss * weights).sum()
-            # DeepSpeed averages gradients over ranks; the objective is a sum over all rows.
-            self._engine.backward(loss * self._options.num_ranks, scale_wrt_gas=False)
-            loss_sum += loss.item()
-            counted = (weights > 0).double()
-            mismatch = (old_logprobs - micro.rollout_logprobs.to(self._device)).abs()
-            approximate_kl = old_logprobs - logprobs.detach()
-            values = (
-                entropies,
-                output.clipped,
-                output.ratio,
-                approximate_kl,
-                mismatch,
-                torch.ones_like(counted),
-            )
-            sums += torch.stack([(value * counted).sum() for value in values]).cpu()
-            ratio_max = max(ratio_max, (output.ratio * counted).max().item())
-        return sums, loss_sum, ratio_max
+        self._reference: FrozenModel | None = None
+        if algorithm.needs_reference:
+            reference = Policy(AutoModelForCausalLM.from_pretrained(options.model, dtype=dtype))
+            self._reference = FrozenModel(reference, settings, options.dtype, self._device)
 
-    def _forward(self, batch: TrainBatch) -> tuple[Tensor, Tensor]:
-        logprobs, entropies = self._engine(
-            batch.tokens.to(self._device),
-            batch.prompt_lengths.to(self._device),
-            batch.response_mask.to(self._device),
-            self._options.temperature,
+    # What the models say about a batch.
+
+    def annotate(self, batch: RolloutBatch, old_logprobs: bool) -> Annotations:
+        """Log-probabilities and values (B, T) under the weights as they are; None for what is not there."""
+        where = (batch.tokens, batch.prompt_lengths, batch.response_mask)
+        return Annotations(
+            old_logprobs=self.logprobs(*where, self._options.temperature) if old_logprobs else None,
+            ref_logprobs=None
+            if self._reference is None
+            else self._over_rows(self._scored_by(self._reference), *where),
+            values=None if self._critic is None else self._over_rows(self._critic.ready(train=False), *where),
         )
-        return logprobs, entropies
 
-    @torch.no_grad()
+    def _scored_by(
+        self, policy: Callable[..., tuple[Tensor, Tensor]], temperature: float | None = None
+    ) -> Callable[..., Tensor]:
+        """A policy as a function from (tokens, prompt lengths, mask) to log-probabilities."""
+        chosen = self._options.temperature if temperature is None else temperature
+        return lambda tokens, prompt_lengths, mask: policy(tokens, prompt_lengths, mask, chosen)[0]
+
     def logprobs(
         self, tokens: Tensor, prompt_lengths: Tensor, response_mask: Tensor, temperature: float
     ) -> Tensor:
-        """Log-probabilities (B, T) of all rows, in nats; each rank computes its share, all get the whole."""
-        self._engine.eval()
-        lengths = (prompt_lengths + response_mask.sum(1).long()).tolist()
-        plan = plan_micro_batches(lengths, self._options.settings.micro_batch_tokens, self._options.num_ranks)
+        """Log-probabilities (B, T) of the policy, in nats."""
+        scored = self._scored_by(self._policy.ready(train=False), temperature)
+        return self._over_rows(scored, tokens, prompt_lengths, response_mask)
+
+    @torch.no_grad()
+    def _over_rows(
+        self, model: Callable[..., Tensor], tokens: Tensor, prompt_lengths: Tensor, response_mask: Tensor
+    ) -> Tensor:
+        """A forward pass over all rows: each rank computes its share, all get the whole."""
+        batch = TrainBatch.of_tokens(tokens, prompt_lengths, response_mask)
         result = torch.zeros_like(response_mask, dtype=torch.float32)
-        for micro_batches in plan:
-            rows = micro_batches[self._options.rank]
-            chosen = rows or [0]
-            values, _ = self._engine(
-                tokens[chosen].to(self._device),
-                prompt_lengths[chosen].to(self._device),
-                response_mask[chosen].to(self._device),
-                temperature,
-            )
+        for rows, micro in self._micro_batches(batch):
+            found = model(micro.tokens, micro.prompt_lengths, micro.response_mask)
             if rows:
-                result[rows] = values.cpu()
+                result[rows, : found.shape[1]] = found.cpu()
         if self._options.num_ranks > 1:
             result = result.to(self._device)
             dist.all_reduce(result)
         return result.cpu()
 
-    def _set_learning_rate(self) -> None:
-        """Linear warm-up to a constant rate."""
-        settings = self._options.settings
-        share = min(1.0, (self._num_updates + 1) / (settings.warmup_steps + 1))
-        for group in self._optimizer.param_groups:
-            group["lr"] = settings.learning_rate * share
+    def _micro_batches(self, batch: TrainBatch) -> Iterator[tuple[list[int], TrainBatch]]:
+        """This rank's rows, and those rows on the device.
+
+        A rank without rows still joins the collectives: it gets the first row, which nobody counts.
+        """
+        settings, num_ranks = self._options.settings, self._options.num_ranks
+        plan = plan_micro_batches(batch.lengths.tolist(), settings.micro_batch_tokens, num_ranks)
+        for micro_batches in plan:
+            rows = micro_batches[self._options.rank]
+            yield rows, batch.rows(rows or [0]).to(self._device)
+
+    # Learning.
+
+    def update(self, minibatches: Sequence[TrainBatch], value_only: bool) -> dict[str, float]:
+        """One optimizer step per minibatch, of the policy (unless ``value_only``) and of the critic.
+
+        Returns:
+            Metrics, the same on every rank: means over tokens of the step, except losses and
+            gradient norms, which are means over optimizer steps.
+        """
+        means = StepMeans(self._device)
+        trained = [model for model in (None if value_only else self._policy, self._critic) if model]
+        for model in trained:
+            model.ready(train=True)
+        for minibatch in minibatches:
+            for rows, micro in self._micro_batches(minibatch):
+                if not value_only:
+                    self._policy_backward(micro, bool(rows), means)
+                if self._critic is not None:
+                    self._value_backward(self._critic, micro, bool(rows), means)
+            if not value_only:
+                means.per_update["policy/grad_norm"].append(self._policy.step())
+            if self._critic is not None:
+                means.per_update["critic/grad_norm"].append(self._critic.step())
+        metrics = means.reduced(len(minibatches))
+        if not value_only:
+            metrics["policy/learning_rate"] = self._policy.learning_rate
+        return metrics
+
+    def _policy_backward(self, micro: TrainBatch, counts: bool, means: StepMeans) -> None:
+        weights = micro.loss_weights * counts
+        logprobs, entropies = self._policy.engine(
+            micro.tokens, micro.prompt_lengths, micro.response_mask, self._options.temperature
+        )
+        output = self._algorithm.token_loss(logprobs, micro)
+        loss = (output.loss * weights).sum()
+        self._policy.backward(loss)
+
+        means.add_loss("policy/loss", loss)
+        now = logprobs.detach()
+        old = now if micro.old_logprobs is None else micro.old_logprobs
+        tokens = {
+            "policy/entropy": entropies,
+            "policy/clip_share": output.clipped,
+            "policy/ratio_mean": output.ratio,
+            "policy/approximate_kl": old - now,
+            "mismatch/logprob_abs_mean": (old - micro.rollout_logprobs).abs(),
+            "mismatch/kl": k3(micro.rollout_logprobs - old),
+        }
+        if self._algorithm.importance_cap is not None:
+            cap = self._algorithm.importance_cap
+            tokens["mismatch/importance_weight_mean"] = importance_weight(old, micro.rollout_logprobs, cap)
+        if micro.ref_logprobs is not None:
+            tokens["reference/kl"] = k3(now - micro.ref_logprobs)
+        means.add_tokens(tokens, weights > 0)
+        means.add_max("policy/ratio_max", output.ratio, weights > 0)
+
+    def _value_backward(
+        self, critic: TrainedModel, micro: TrainBatch, counts: bool, means: StepMeans
+    ) -> None:
+        assert self._algorithm.critic is not None
+        assert micro.values is not None
+        assert micro.returns is not None
+        assert micro.value_weights is not None
+        weights = micro.value_weights * counts
+        values = critic.engine(micro.tokens, micro.prompt_lengths, micro.response_mask)
+        loss = (self._algorithm.critic.value_loss(values, micro.values, micro.returns) * weights).sum()
+        critic.backward(loss)
+        means.add_loss("critic/value_loss", loss)
 
     # Weights, under their checkpoint names.
 
     def weight_metadata(self) -> list[tuple[str, torch.dtype, tuple[int, ...]]]:
-        """Name, dtype and full shape of every parameter, without gathering anything."""
+        """Name, dtype and full shape of every policy parameter, without gathering anything."""
         return [
             (name, parameter.dtype, tuple(getattr(parameter, "ds_shape", parameter.shape)))
             for name, parameter in self._hf_model.named_parameters()
         ]
 
     def weights(self) -> Iterator[tuple[str, Tensor]]:
-        """Full parameters in the order of :meth:`weight_metadata`; gathering is collective.
+        """Full policy parameters in the order of :meth:`weight_metadata`; gathering is collective.
 
         Raises:
             FloatingPointError: a parameter holds NaN or infinity, and must not reach an engine.
         """
-        group: list[tuple[str, torch.nn.Parameter]] = []
-        size = 0
-        for name, parameter in self._hf_model.named_parameters():
-            group.append((name, parameter))
-            size += getattr(parameter, "ds_numel", parameter.numel()) * parameter.element_size()
-            if size >= GATHER_BYTES:
-                yield from self._gathered(group)
-                group, size = [], 0
-        yield from self._gathered(group)
-
-    def _gathered(self, group: list[tuple[str, torch.nn.Parameter]]) -> Iterator[tuple[str, Tensor]]:
-        sharded = self._options.settings.zero_stage == 3
-        gather: Any = (
-            self._deepspeed.zero.GatheredParameters([parameter for _, parameter in group])
-            if sharded
-            else nullcontext()
-        )
-        with gather:
-            for name, parameter in group:
-                if not torch.isfinite(parameter.data).all():
-                    raise FloatingPointError(f"parameter {name} holds NaN or infinity")
-                yield name, parameter.data.detach().clone() if sharded else parameter.data.detach()
+        return full_tensors(self._hf_model.named_parameters(), self._options.settings.zero_stage == 3)
 
     def save(self, folder: Path) -> None:
         """Write a Hugging Face folder; called on every rank, rank 0 writes."""
@@ -257,28 +235,47 @@ class DeepSpeedLearner:
             dist.destroy_process_group()
 
 
-TOKEN_METRICS = (
-    "policy/entropy",
-    "policy/clip_share",
-    "policy/ratio_mean",
-    "policy/approximate_kl",
-    "mismatch/logprob_abs_mean",
-)
-"""Means over response tokens, in the order in which _accumulate sums them."""
+class StepMeans:
+    """Metrics of one driver step, summed up on each rank and reduced over the ranks once."""
 
+    def __init__(self, device: torch.device) -> None:
+        """Nothing yet."""
+        self._device = device
+        self._token_sums: dict[str, Tensor] = {}
+        self._losses: dict[str, Tensor] = {}
+        self._largest: dict[str, Tensor] = {}
+        self._num_tokens = torch.zeros((), dtype=torch.float64, device=device)
+        self.per_update: dict[str, list[float]] = defaultdict(list)
+        """Values that are the same on every rank, one per optimizer step."""
 
-def deepspeed_config(options: LearnerOptions) -> dict[str, Any]:
-    """DeepSpeed's own configuration.
+    def add_tokens(self, values: dict[str, Tensor], counted: Tensor) -> None:
+        """Per-token values (b, T) of a micro-batch, and which tokens count."""
+        for name, value in values.items():
+            total = (value.detach() * counted).sum(dtype=torch.float64)
+            self._token_sums[name] = self._token_sums.get(name, 0) + total
+        self._num_tokens += counted.sum()
 
-    Micro-batches are ours: with managed_gradient_accumulation off, backward() accumulates
-    and step() reduces, whatever their number.
-    """
-    return {
-        "train_micro_batch_size_per_gpu": 1,
-        "gradient_accumulation_steps": 1,
-        "managed_gradient_accumulation": False,
-        "gradient_clipping": options.settings.max_grad_norm,
-        "zero_allow_untested_optimizer": True,
-        "zero_optimization": {"stage": options.settings.zero_stage},
-        "bf16": {"enabled": options.dtype == "bfloat16"},
-    }
+    def add_loss(self, name: str, part: Tensor) -> None:
+        """A micro-batch's part of the objective."""
+        self._losses[name] = self._losses.get(name, 0) + part.detach().double()
+
+    def add_max(self, name: str, values: Tensor, counted: Tensor) -> None:
+        """The largest value over the tokens that count."""
+        largest = (values * counted).max().double()
+        self._largest[name] = torch.maximum(self._largest.get(name, largest), largest)
+
+    def reduced(self, num_updates: int) -> dict[str, float]:
+        """Every metric over all ranks; the names are the same on each, in the same order."""
+        sums = torch.stack([*self._token_sums.values(), *self._losses.values(), self._num_tokens])
+        dist.all_reduce(sums)
+        *values, num_tokens = sums.tolist()
+        metrics = dict(zip([*self._token_sums, *self._losses], values, strict=True))
+        for name in self._token_sums:
+            metrics[name] /= max(1.0, num_tokens)
+        for name in self._losses:
+            metrics[name] /= num_updates
+        if self._largest:
+            largest = torch.stack(list(self._largest.values()))
+            dist.all_reduce(largest, op=dist.ReduceOp.MAX)
+            metrics |= dict(zip(self._largest, largest.tolist(), strict=True))
+        return metrics | {name: sum(found) / len(found) for name, found in self.per_update.items()}

@@ -86,10 +86,12 @@ class TrainingProgress:
             for stage in ("rollout", "learn", "sync")
             if f"time/{stage}" in metrics
         )
+        # A step that trains the critic alone has no entropy.
+        entropy = f"entropy {metrics['policy/entropy']:.3f}  " if "policy/entropy" in metrics else ""
         self._stage.update(
             step,
             f"reward {metrics['reward/mean']:.3f}  length {metrics['response/length_mean']:.0f}  "
-            f"entropy {metrics['policy/entropy']:.3f}  {metrics['throughput/tokens_per_second']:,.0f} tok/s  "
+            f"{entropy}{metrics['throughput/tokens_per_second']:,.0f} tok/s  "
             f"[{split} s, verify {metrics['time/verify']:.2f}]",
         )
 

@@ -14,8 +14,11 @@ import pytest
 from rlvr.cli import evaluate as evaluate_command
 from rlvr.cli import experiment
 from rlvr.config import ChainsConfig
+from rlvr.data.chains import generate
 from rlvr.data.loaders import generated
 from rlvr.data.prompts import load_renderer
+from rlvr.eval.report import Report, StudyResults
+from rlvr.eval.report.analysis import analyse
 from rlvr.eval.store import read_samples
 from tests.fakes import FakeEngine, FakeLearner
 
@@ -34,21 +37,30 @@ SMALL = (
 TRAIN = ("train.num_steps=2", "train.prompts_per_step=2", "algorithm.group_size=4")
 
 
+def without_files(folder: Path, study: StudyResults, *, seed: int) -> Report:
+    """Stands in for ``write_report``: the statistics alone."""
+    analyses = analyse(study, seed=seed, num_resamples=20)
+    return Report(folder / "report.html", tuple(each.comparison for each in analyses))
+
+
 class Pools:
     """Stands in for both pools; answers every second sample right."""
 
     def __init__(self, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         renderer = load_renderer(str(model))
         train, test = generated(CHAINS)
-        self.truths = {tuple(renderer.render(p)): int(p.ground_truth) for p in [*train, *test]}
+        longer = generate(4, [5], CHAINS.seed, "test")
+        self.truths = {tuple(renderer.render(p)): int(p.ground_truth) for p in [*train, *test, *longer]}
         self.model = model
         self.trained: list[str] = []
         self.evaluated: list[tuple[str, int]] = []
         self.die_after: int | None = None
+        self.die_in_training: int | None = None
+        """Number of the training run, from 1, that dies in its first step."""
         monkeypatch.setattr(experiment, "training_pools", self.training_pools)
         monkeypatch.setattr(experiment, "rollout_pool", self.rollout_pool)
         # The report has tests of its own, and the study below writes a real one.
-        monkeypatch.setattr(evaluate_command, "write_report", lambda folder, *_: folder / "report.html")
+        monkeypatch.setattr(evaluate_command, "write_report", without_files)
 
     def engine(self) -> FakeEngine:
         return FakeEngine(
@@ -61,6 +73,8 @@ class Pools:
     def training_pools(self, model: str, *_: Any) -> Iterator[tuple[FakeEngine, FakeLearner]]:
         self.trained.append(model)
         engine, source = self.engine(), self.model
+        if len(self.trained) == self.die_in_training:
+            engine.die_after = 1
 
         class Learner(FakeLearner):
             def save(self, folder: Path) -> None:
@@ -179,20 +193,90 @@ def test_an_interrupted_evaluation_goes_on_with_other_random_numbers(
     assert first != second
 
 
-def test_a_study_trains_measures_both_and_reports_once(rlvr, pools: Pools, tmp_path: Path, cwd: Path) -> None:
-    words = ("study", f"model={pools.model}", f"run.dir={tmp_path}/study", *SMALL, *TRAIN)
-    result = rlvr(*words)
+CHAINS_BENCHMARKS = (
+    "+benchmarks.longer={family: chains, operations: [5], num_problems: 4, out_of_domain: true}",
+    "+benchmarks.chains={family: chains}",
+)
+
+
+@pytest.fixture
+def study(rlvr, pools: Pools, tmp_path: Path):
+    return lambda *words: rlvr(
+        "study",
+        f"model={pools.model}",
+        f"run.dir={tmp_path}/study",
+        *SMALL,
+        *TRAIN,
+        *CHAINS_BENCHMARKS,
+        *words,
+    )
+
+
+def test_a_study_trains_measures_both_and_reports_once(
+    study, pools: Pools, tmp_path: Path, cwd: Path
+) -> None:
+    result = study()
     assert result.code == 0, result.err
     folder = tmp_path / "study"
-    assert {"config.json", "trained.json", "report.html", "summary.json"} <= {
-        p.name for p in folder.iterdir()
+    assert {path.name for path in folder.iterdir()} == {
+        *("config.json", "report.html", "summary.json", "figures"),
+        *("grpo", "evaluation"),
     }
+    assert (folder / "grpo" / "trained.json").exists()
     assert "base" in result.out
     assert "grpo" in result.out
+    # One start of the engines per model, for both benchmarks.
     assert [Path(model).name for model, _ in pools.evaluated] == ["tiny", "model"]
+    for benchmark, size in (("chains", 6), ("longer", 4)):
+        for model in ("base", "grpo"):
+            rows = list(read_samples(folder / "evaluation" / benchmark / model / "samples.jsonl"))
+            assert len(rows) == size * 4
+    summary = json.loads((folder / "summary.json").read_text())
+    assert summary["evaluation"]["benchmark"] == "chains"  # the in-domain one leads, whatever the order
     assert list(cwd.iterdir()) == []
 
-    again = rlvr(*words)
+    again = study()
     assert again.code == 0
     assert again.out == result.out
     assert (len(pools.trained), len(pools.evaluated)) == (1, 2)
+
+
+def test_several_algorithms_start_from_the_same_base(study, pools: Pools, tmp_path: Path) -> None:
+    result = study("algorithms=[grpo,rloo,remax,grpo_verl]")
+    assert result.code == 0, result.err
+    assert pools.trained == [str(pools.model)] * 4
+    assert len(pools.evaluated) == 5  # the base once
+    configs = {
+        name: json.loads((tmp_path / "study" / name / "config.json").read_text())
+        for name in ("grpo", "rloo", "remax", "grpo_verl")
+    }
+    for name, config in configs.items():
+        assert config["algorithm"]["name"] == name
+        assert config["algorithm"]["group_size"] == 4  # overrides hold for each
+        # What `rlvr train` would write for the same run.
+        assert config["algorithms"] == []
+        assert config["run"]["dir"] == str(tmp_path / "study" / name)
+    assert configs["grpo_verl"]["algorithm"]["dual_clip"] == 3
+    summary = json.loads((tmp_path / "study" / "summary.json").read_text())
+    assert list(summary["models"]) == ["base", "grpo", "rloo", "remax", "grpo_verl"]
+
+
+def test_a_study_goes_on_with_the_algorithm_at_which_it_stopped(study, pools: Pools, tmp_path: Path) -> None:
+    assert study("algorithms=[grpo]").code == 0
+    again = study("algorithms=[grpo,rloo]")
+    assert again.code == 2  # another study
+    assert "algorithms" in again.err
+
+    words = (f"run.dir={tmp_path}/other", "algorithms=[grpo,rloo]")
+    pools.trained, pools.die_in_training = [], 2
+    assert study(*words).code == 130
+    pools.trained, pools.die_in_training = [], None
+    assert study(*words).code == 0
+    assert len(pools.trained) == 1  # GRPO was there
+
+
+def test_checkpoints_are_measured_on_demand(study, pools: Pools, tmp_path: Path) -> None:
+    result = study("train.save_every=1", "evaluation.checkpoints=true")
+    assert result.code == 0, result.err
+    assert [Path(model).name for model, _ in pools.evaluated] == ["tiny", "model", "model-step1"]
+    assert (tmp_path / "study" / "evaluation" / "chains" / "grpo-step1").is_dir()

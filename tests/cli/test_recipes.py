@@ -6,6 +6,7 @@ import importlib
 import random
 from collections.abc import Iterator
 from dataclasses import asdict
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -42,11 +43,21 @@ def leaves(data: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def recipe(path: str) -> dict[str, Any]:
-    """Leaves of a recipe file, its interpolations resolved."""
-    found = dict(leaves(yaml.safe_load((RECIPES / path).read_text())))
+    """Leaves of a recipe file and of those that it builds on, its interpolations resolved."""
+    data = yaml.safe_load((RECIPES / path).read_text())
+    found: dict[str, Any] = {}
+    for base in data.pop("defaults", []):
+        if base != "_self_":
+            found |= recipe(str(Path(path).with_name(f"{base}.yaml")))
+    found |= leaves(data)
     return {
         key: str(MODELS / "tiny") if value == "${rlvr_model:tiny}" else value for key, value in found.items()
     }
+
+
+def without_benchmarks(data: dict[str, Any]) -> dict[str, Any]:
+    """They are completed by their defaults when they are checked."""
+    return {key: value for key, value in data.items() if not key.startswith("benchmarks.")}
 
 
 EXPERIMENT = asdict(ExperimentConfig(GRPOConfig(), model="m"))
@@ -76,7 +87,7 @@ def test_a_recipe_changes_what_it_says_and_nothing_else(composed, command, word,
     [(checked, resolved)] = composed(command, word, *model)
     expected = dict(leaves(defaults)) | recipe(path) | ({"model": "m"} if model else {})
     assert dict(leaves(resolved)) == expected
-    assert dict(leaves(asdict(checked))) == expected
+    assert without_benchmarks(dict(leaves(asdict(checked)))) == without_benchmarks(expected)
 
 
 @pytest.mark.parametrize("command", ["train", "study"])
@@ -92,21 +103,28 @@ def test_tiny_problems_fit_the_tiny_model(composed) -> None:
     [(study, _)] = composed("study", "recipe=tiny")
     [(pretraining, _)] = composed("pretrain", "recipe=tiny")
     # The hardest problems are one operation longer than any in the corpus.
-    known = set(pretraining.operations)
+    known = {number for stage in pretraining.stages for number in stage.operations}
     assert set(study.data.chains.operations) - known == {max(known) + 1}
+    longer = study.benchmarks["chains_long"]
+    assert longer.out_of_domain
+    assert min(longer.operations) > max(study.data.chains.operations)
     assert study.data.chains.modulus == pretraining.modulus
-    for graph in (sample_graph(random.Random(seed), max(study.data.chains.operations)) for seed in range(20)):
+    hardest = (
+        (max(study.data.chains.operations), study.rollout.max_response_tokens),
+        (max(longer.operations), study.evaluation.max_tokens),
+    )
+    for (operations, limit), seed in product(hardest, range(20)):
+        graph = sample_graph(random.Random(seed), operations)
         # The tiny tokenizer makes a token of every word; the role tokens and the end are extra.
         prompt = problem_text(graph, random.Random(0)).split()
         assert len(prompt) + 2 <= study.rollout.max_prompt_tokens
-        assert len(solution_text(graph).split()) + 1 <= study.rollout.max_response_tokens
+        assert len(solution_text(graph).split()) + 1 <= limit
     longest = study.rollout.max_prompt_tokens + max(
         study.rollout.max_response_tokens, study.evaluation.max_tokens
     )
     assert longest <= pretraining.max_position_embeddings
     # The model is measured as it was sampled from, under the sampling that it was trained under.
     assert study.evaluation.temperature == study.train.temperature
-    assert study.evaluation.max_tokens == study.rollout.max_response_tokens
 
 
 def test_the_evaluate_benchmark_is_the_studys(composed) -> None:

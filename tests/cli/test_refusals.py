@@ -62,6 +62,31 @@ TINY = ("train", "recipe=tiny")
         ((*TINY, "train.num_steps=null"), ["train.num_steps"]),
         ((*TINY, "train=4"), ["where: train"]),
         ((*TINY, "algorithm.group_size=1"), ["where: algorithm.group_size"]),
+        (
+            (*TINY, "algorithm=rloo", "algorithm.group_size=1"),
+            ["RLOO compares", "where: algorithm.group_size"],
+        ),
+        ((*TINY, "algorithm=ppo", "algorithm.critic.warmup=3"), ["'algorithm.critic.warmup_steps'?"]),
+        ((*TINY, "algorithm.kl.estimator=k4"), ["'k4'", "where: algorithm.kl.estimator"]),
+        ((*TINY, "algorithm.reduction=token"), ["'token'", "'token_mean'?"]),
+        ((*TINY, "train.top_p=0.9"), ["truncated distribution", "where: train.top_p"]),
+        ((*TINY, "algorithms=[grpo,ppo]"), ["trains one algorithm", "`rlvr study`"]),
+        (("study", "recipe=tiny", "algorithms=[grpo,poo]"), ["no algorithm 'poo'", "'ppo'?"]),
+        (("study", "recipe=tiny", "algorithms=[grpo,grpo]"), ["two models", "'grpo'"]),
+        (
+            ("study", "recipe=tiny", "algorithms=[grpo,rloo]", "algorithm.std_epsilon=1e-4"),
+            ["no such setting (with algorithm=rloo)", "where: algorithm.std_epsilon"],
+        ),
+        (
+            ("study", "recipe=tiny", "benchmarks.chains.famly=chains"),
+            ["no key 'benchmarks.chains.famly' yet", "+bench"],
+        ),
+        (("study", "recipe=tiny", "+benchmarks.chains.famly=chains"), ["'famly'", "'family'?"]),
+        (("study", "recipe=tiny", "+benchmarks.chains.out_of_domain=true"), ["no in-domain benchmark"]),
+        (("study", "recipe=tiny", "+variants.base=['seed=1']"), ["no run can be called 'base'"]),
+        (("study", "recipe=tiny", "+variants.a=['sed=1']"), ["unknown key 'sed'", "'seed'?"]),
+        (("study", "recipe=tiny_kl", "algorithms=[grpo]"), ["both algorithms and variants"]),
+        ((*TINY, "--plugin"), ["--plugin needs a file"]),
         ((*TINY, "train.minibatch_size=12"), ["where: train.minibatch_size", "a multiple of 8"]),
         ((*TINY, "just-words"), ["just-words"]),
         ((*TINY, "seed=1,2"), ["seed"]),
@@ -118,7 +143,10 @@ def test_a_benchmark_without_its_file(rlvr, model: Path) -> None:
 
 
 def test_a_benchmark_that_does_not_exist(rlvr, model: Path) -> None:
-    refused(rlvr("evaluate", f"model={model}", "benchmark.name=chian"), "chian", "where: benchmark.path")
+    refused(rlvr("evaluate", f"model={model}", "benchmark.family=chian"), "chian", "where: benchmark.family")
+    refused(
+        rlvr("evaluate", f"model={model}", "benchmark=file"), "'file' has no file", "where: benchmark.path"
+    )
 
 
 @pytest.mark.parametrize("words", [["data.chains.modulus=24"], ["data.chains.operations=[0]"]])

@@ -159,9 +159,12 @@ def test_a_file_that_is_no_such_file_is_refused(tmp_path: Path, name: str) -> No
 
 def test_training_and_benchmark_problems_come_from_the_config(tmp_path: Path) -> None:
     data = DataConfig(chains=ChainsConfig(num_train=8, num_test=4, operations=[3]))
-    train, test = training_problems(data), benchmark_problems(BenchmarkConfig(), data)
+    train, test = training_problems(data), benchmark_problems(BenchmarkConfig(family="chains"), data)
     assert [p.extra_info["split"] for p in train] == ["train"] * 8
     assert [p.extra_info["split"] for p in test] == ["test"] * 4
+
+    longer = benchmark_problems(BenchmarkConfig(family="chains", operations=[5], num_problems=2), data)
+    assert [p.extra_info["num_operations"] for p in longer] == [5, 5]
 
     path = write_lines(tmp_path / "own.jsonl", row(0), row(1))
     assert training_problems(DataConfig(path=path)) == problems(2)

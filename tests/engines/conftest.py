@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from rlvr.algorithms.grpo import GRPOConfig
+from rlvr.algorithms.algorithm import Algorithm
 from rlvr.cluster import LearnerPool, RolloutPool, training_pools
 from rlvr.config import ChainsConfig, ClusterConfig, LearnerConfig, RolloutConfig
 from rlvr.data.chains import make_splits
@@ -40,6 +40,7 @@ def renderer() -> ChatRenderer:
 
 @contextmanager
 def tiny_pools(
+    algorithm: Algorithm,
     *,
     num_workers: int,
     num_learners: int,
@@ -56,6 +57,5 @@ def tiny_pools(
         learning_rate=learning_rate,
         micro_batch_tokens=micro_batch_tokens,
     )
-    policy_loss = GRPOConfig().build().policy_loss
-    with training_pools(str(TINY), rollout, learner, ClusterConfig(), policy_loss, 1.0, seed=0) as pools:
+    with training_pools(str(TINY), rollout, learner, ClusterConfig(), algorithm, 1.0, seed=0) as pools:
         yield pools

@@ -11,8 +11,10 @@ import ray
 import torch
 from safetensors.torch import load_file
 
-from rlvr.algorithms.grpo import GRPOConfig
-from rlvr.batch import RolloutBatch, collate
+from rlvr.algorithms.algorithm import Sampling
+from rlvr.algorithms.ppo import PPOConfig
+from rlvr.algorithms.settings import KLConfig
+from rlvr.batch import Annotations, RolloutBatch, TrainBatch, collate
 from rlvr.cluster import LearnerPool, RolloutPool
 from rlvr.collect import collect
 from rlvr.config import TrainConfig
@@ -20,11 +22,14 @@ from rlvr.data.prompts import ChatRenderer
 from rlvr.driver import probes_from, train
 from rlvr.errors import WeightUpdateError
 from rlvr.protocols import Probe, SampleRequest, SamplingSettings
-from rlvr.records import Problem
+from rlvr.records import Problem, RolloutGroup
 from rlvr.rewards.final_answer import FinalAnswerVerifier
 from tests.engines.conftest import tiny_pools
 
-ALGORITHM = GRPOConfig(group_size=4).build()
+ALGORITHM = PPOConfig(
+    group_size=4, kl=KLConfig(coef=0.01, placement="loss", estimator="k3"), importance_cap=2.0
+).build()
+"""With every part that an algorithm can have: a critic, a reference model, a corrected loss."""
 SAMPLED = SamplingSettings(temperature=1.0, max_tokens=128, logprobs=True)
 GREEDY = SamplingSettings(temperature=0.0, max_tokens=128)
 
@@ -56,8 +61,10 @@ class OneLearner:
     weights: list[dict[str, torch.Tensor]]
     """The same of the saved weights."""
     batch: RolloutBatch
-    logprobs: torch.Tensor
+    annotations: list[Annotations]
+    """What the models say about the batch, before and after the update, which is made at rate 0."""
     metrics: dict[str, float]
+    """Of the first of the two optimizer steps."""
     probe_max_abs: float
 
 
@@ -69,7 +76,10 @@ def one_learner(
     folder = tmp_path_factory.mktemp("one_learner")
     tracker = ListTracker()
     requests = [SampleRequest(i, renderer.render(problem), 1) for i, problem in enumerate(problems[:16])]
-    with tiny_pools(num_workers=1, num_learners=1, zero_stage=0, learning_rate=0.0) as (engine, learner):
+    with tiny_pools(ALGORITHM, num_workers=1, num_learners=1, zero_stage=0, learning_rate=0.0) as (
+        engine,
+        learner,
+    ):
         greedy = [_greedy(engine, requests)]
         learner.save(folder / "before")
         train(
@@ -88,10 +98,10 @@ def one_learner(
         )
         versions = [engine.version]
         greedy.append(_greedy(engine, requests))
-        collected = collect(engine, renderer, FinalAnswerVerifier(), problems[:8], 4, SAMPLED)
-        batch = _with_mixed_rewards(collate(collected.groups))
-        logprobs = learner.annotate(batch).old_logprobs
-        metrics = learner.update(ALGORITHM.assign_credit(batch, len(batch), None))
+        batch = _with_mixed_rewards(collate(_sampled(engine, renderer, problems[:8]), 128))
+        before = learner.annotate(batch, old_logprobs=True)
+        metrics = learner.update(_minibatches(batch, before)[:1])
+        after = learner.annotate(batch, old_logprobs=True)
         report = learner.publish(9, [Probe(request.prompt_tokens, 1) for request in requests[:2]])
         versions.append(engine.version)
     return OneLearner(
@@ -100,10 +110,22 @@ def one_learner(
         greedy=greedy,
         weights=[load_file(folder / name / "model.safetensors") for name in ("before", "after")],
         batch=batch,
-        logprobs=logprobs,
+        annotations=[before, after],
         metrics=metrics,
         probe_max_abs=report.probe_max_abs,
     )
+
+
+def _sampled(engine: RolloutPool, renderer: ChatRenderer, problems: Sequence[Problem]) -> list[RolloutGroup]:
+    collected = collect(
+        engine, renderer, FinalAnswerVerifier(), iter(problems), len(problems), Sampling(4), SAMPLED
+    )
+    return collected.groups
+
+
+def _minibatches(batch: RolloutBatch, annotations: Annotations) -> Sequence[TrainBatch]:
+    """Two optimizer steps of unequal length."""
+    return ALGORITHM.assign_credit(batch, annotations, 20).minibatches
 
 
 def _greedy(engine: RolloutPool, requests: Sequence[SampleRequest]) -> dict[int, list[int]]:
@@ -130,37 +152,70 @@ def test_nothing_drifts_at_learning_rate_zero(one_learner: OneLearner) -> None:
 
 def test_engine_and_learner_agree(one_learner: OneLearner) -> None:
     """On every sampled token, and on whole prompts published as probes."""
-    batch = one_learner.batch
-    assert ((one_learner.logprobs - batch.rollout_logprobs) * batch.response_mask).abs().max() < 5e-4
+    batch, logprobs = one_learner.batch, one_learner.annotations[0].old_logprobs
+    assert ((logprobs - batch.rollout_logprobs) * batch.response_mask).abs().max() < 5e-4
     assert one_learner.metrics["mismatch/logprob_abs_mean"] < 1e-5
     assert one_learner.probe_max_abs < 5e-4
 
 
-def test_two_workers_and_two_zero3_learners_give_the_one_learner_loss(
-    one_learner: OneLearner, problems: list[Problem], renderer: ChatRenderer
+def test_every_model_stands_still_at_learning_rate_zero(one_learner: OneLearner) -> None:
+    before, after = one_learner.annotations
+    assert torch.equal(before.old_logprobs, after.old_logprobs)
+    assert torch.equal(before.values, after.values)
+    assert torch.equal(before.ref_logprobs, after.ref_logprobs)
+    # The reference is the start model, and so still is the policy.
+    assert torch.allclose(before.ref_logprobs, before.old_logprobs, atol=1e-6)
+    assert one_learner.metrics["reference/kl"] < 1e-9
+
+
+@pytest.mark.parametrize("zero_stage", [2, 3])
+def test_two_workers_and_two_learners_give_the_one_learner_loss(
+    one_learner: OneLearner, problems: list[Problem], renderer: ChatRenderer, zero_stage: int
 ) -> None:
-    batch, expected_logprobs = one_learner.batch, one_learner.logprobs
+    batch, [expected, _] = one_learner.batch, one_learner.annotations
     # Smaller micro-batches as well: neither may matter.
     with tiny_pools(
-        num_workers=2, num_learners=2, zero_stage=3, learning_rate=1e-3, micro_batch_tokens=700
+        ALGORITHM,
+        num_workers=2,
+        num_learners=2,
+        zero_stage=zero_stage,
+        learning_rate=1e-3,
+        micro_batch_tokens=700,
     ) as (engine, learner):
-        assert torch.allclose(learner.annotate(batch).old_logprobs, expected_logprobs, atol=1e-5)
-        metrics = learner.update(ALGORITHM.assign_credit(batch, len(batch), None))
-        for name in ("policy/loss", "policy/grad_norm", "policy/entropy"):
+        before = learner.annotate(batch, old_logprobs=True)
+        for name in ("old_logprobs", "ref_logprobs", "values"):
+            assert torch.allclose(getattr(before, name), getattr(expected, name), atol=1e-5), name
+        first, _ = _minibatches(batch, before)
+        metrics = learner.update([first])
+        for name in (
+            "policy/loss",
+            "policy/grad_norm",
+            "policy/entropy",
+            "critic/value_loss",
+            "critic/grad_norm",
+        ):
             assert metrics[name] == pytest.approx(one_learner.metrics[name], rel=1e-4, abs=1e-6), name
 
-        # The update moved the weights: both engines must follow, and are proved to.
-        assert not torch.allclose(learner.annotate(batch).old_logprobs, expected_logprobs, atol=1e-3)
-        probes = probes_from(
-            collect(engine, renderer, FinalAnswerVerifier(), problems[:4], 4, SAMPLED).groups
-        )
+        # The update moved policy and critic, not the reference; both engines must follow the policy.
+        after = learner.annotate(batch, old_logprobs=True)
+        assert not torch.allclose(after.old_logprobs, before.old_logprobs, atol=1e-3)
+        assert not torch.allclose(after.values, before.values, atol=1e-3)
+        assert torch.equal(after.ref_logprobs, before.ref_logprobs)
+        probes = probes_from(_sampled(engine, renderer, problems[:4]))
         report = learner.publish(1, probes)
         assert report.version == engine.version == 1
         assert report.probe_max_abs < 5e-4
         assert report.num_bytes > 2_000_000
 
+        # A step that trains the critic alone leaves the policy as it is.
+        metrics = learner.update([first], value_only=True)
+        assert "policy/loss" not in metrics
+        alone = learner.annotate(batch, old_logprobs=True)
+        assert torch.equal(alone.old_logprobs, after.old_logprobs)
+        assert not torch.equal(alone.values, after.values)
+
         _leave_one_tensor_stale(learner, "model.layers.1.mlp.down_proj.weight")
-        learner.update(ALGORITHM.assign_credit(batch, len(batch), None))
+        learner.update(_minibatches(batch, before))
         with pytest.raises(WeightUpdateError, match=r"update 2 .* does not hold the learner's weights"):
             learner.publish(2, probes)
         assert engine.version == 1  # nothing is labelled with an update that was not proved

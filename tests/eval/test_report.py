@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import re
-from dataclasses import asdict, replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -14,58 +13,30 @@ import numpy as np
 import pytest
 
 from rlvr.errors import ConfigError
-from rlvr.eval.compare import Comparison, compare, table_lines
-from rlvr.eval.report import StudyResults, write_report
+from rlvr.eval.compare import Comparison, compare
+from rlvr.eval.report import BenchmarkResults, StudyResults, write_report
 from rlvr.eval.report.findings import findings
 from rlvr.eval.report.html import Markup, element
 from rlvr.eval.report.labels import number, percent
 from rlvr.eval.report.reference import TABLE
-from rlvr.eval.store import (
-    SAMPLES_FILE,
-    SPEC_FILE,
-    Evaluation,
-    EvaluationSpec,
-    Sample,
-    load_evaluation,
-    write_json,
-)
-from rlvr.records import Problem, Status
+from rlvr.eval.store import Evaluation
+from tests.fabricate import COUNTS, evaluation, toy_problems
 
-N = 8
 ATTACK = "</pre><script>alert('x')</script><img src=http://evil.example/x.png>"
-PROBLEMS = [
-    Problem(f"toy/test/{i}", ({"role": "user", "content": f"What is {i} + 1 <b>?</b>"},), "toy", str(i + 1))
-    for i in range(12)
-]
+PROBLEMS = toy_problems()
 
 
-def evaluation(folder: Path, name: str, correct: list[int], **changes: Any) -> Evaluation:
-    spec = EvaluationSpec(
-        model_name=name, model_path=f"runs/{name}", model_sha256="0" * 64, benchmark="toy", problems_sha256="1" * 64,
-        num_problems=len(PROBLEMS), num_samples=N, prompt_template="boxed", sampling={"temperature": 0.6, "top_p": 0.95},
-        verifier="math-1", seed=3, chance_level=0.05,
-    )  # fmt: skip
-    folder = folder / name
-    folder.mkdir(parents=True)
-    write_json(folder / SPEC_FILE, asdict(replace(spec, **changes)))
-    rows = [
-        Sample(
-            problem.id, s, float(s < c), Status.CORRECT if s < c else Status.INCORRECT, "1", ATTACK, 5, "stop"
-        )
-        for problem, c in zip(PROBLEMS, correct, strict=True)
-        for s in range(N)
-    ]
-    (folder / SAMPLES_FILE).write_text("".join(json.dumps(asdict(row)) + "\n" for row in rows))
-    return load_evaluation(folder, [problem.id for problem in PROBLEMS])
+def toy_evaluation(folder: Path, name: str, correct: list[int], **changes: Any) -> Evaluation:
+    return evaluation(folder / name, name, correct, text=ATTACK, **changes)
 
 
 @pytest.fixture(scope="module")
 def evaluations(tmp_path_factory: pytest.TempPathFactory) -> list[Evaluation]:
     folder = tmp_path_factory.mktemp("evaluations")
     return [
-        evaluation(folder, "base", [0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 8, 1]),
-        evaluation(folder, "grpo", [1, 0, 0, 5, 6, 7, 7, 8, 8, 8, 8, 0]),
-        evaluation(folder, "my_<model>", [0, 1, 2, 3, 3, 4, 4, 5, 5, 6, 8, 1]),
+        toy_evaluation(folder, "base", COUNTS["base"]),
+        toy_evaluation(folder, "grpo", COUNTS["grpo"]),
+        toy_evaluation(folder, "my_<model>", COUNTS["ppo"]),
     ]
 
 
@@ -97,12 +68,11 @@ PROVENANCE = {
 
 
 @pytest.fixture(scope="module")
-def written(
-    evaluations: list[Evaluation], comparison: Comparison, tmp_path_factory: pytest.TempPathFactory
-) -> Path:
+def written(evaluations: list[Evaluation], tmp_path_factory: pytest.TempPathFactory) -> Path:
     output = tmp_path_factory.mktemp("report")
-    study = StudyResults(evaluations, PROBLEMS, METRICS, PROVENANCE)
-    assert write_report(output, study, comparison) == output / "report.html"
+    study = StudyResults([BenchmarkResults(evaluations, PROBLEMS)], METRICS, PROVENANCE)
+    report = write_report(output, study, num_resamples=300)
+    assert report.path == output / "report.html"
     return output
 
 
@@ -213,22 +183,23 @@ def test_metrics_that_never_leave_zero_are_said_and_not_drawn(written: Path) -> 
 
 
 def test_sections_without_data_are_absent(evaluations: list[Evaluation], tmp_path: Path) -> None:
-    alone = write_report(
-        tmp_path / "alone", StudyResults(evaluations[:1]), compare(evaluations[:1], num_resamples=50)
-    )
-    page = Page(alone.read_text())
+    alone = StudyResults([BenchmarkResults(evaluations[:1])])
+    report = write_report(tmp_path / "alone", alone, num_resamples=50)
+    page = Page(report.path.read_text())
     assert page.sections == ["summary", "pass-at-k", "accuracy", "provenance"]
     assert {path.stem for path in (tmp_path / "alone" / "figures").iterdir()} == {
         "pass_at_k",
         "accuracy_histogram",
     }
-    assert json.loads((tmp_path / "alone" / "summary.json").read_text())["coverage"] == {}
+    summary = json.loads((tmp_path / "alone" / "summary.json").read_text())
+    assert summary["coverage"] == {}
+    assert "steps" not in summary
 
 
 def test_unlike_evaluations_are_refused(evaluations: list[Evaluation], tmp_path: Path) -> None:
-    other = evaluation(tmp_path, "ppo", [1] * 12, prompt_template="plain")
+    other = toy_evaluation(tmp_path, "ppo", [1] * 12, prompt_template="plain")
     with pytest.raises(ConfigError, match="prompt_template"):
-        write_report(tmp_path / "report", StudyResults([evaluations[0], other]))
+        write_report(tmp_path / "report", StudyResults([BenchmarkResults([evaluations[0], other])]))
     assert not (tmp_path / "report").exists()
 
 
@@ -259,16 +230,6 @@ def test_words_claim_only_what_the_intervals_show(
     caveats = " ".join(found.caveats)
     for phrase in ("one training run", "draw at least 16 samples", "Blind guessing would reach 0.337"):
         assert phrase in caveats
-
-
-def test_terminal_table_is_aligned(comparison: Comparison) -> None:
-    lines = table_lines(comparison)
-    assert lines[0].split() == ["pass@1", "pass@2", "pass@4", "pass@8"]
-    assert lines[2].startswith("base")
-    assert "0.354 [" in lines[2]
-    assert any(line.startswith("grpo − base") and "+0.250 [" in line for line in lines)
-    assert len({len(line) for line in lines[:-1]}) == 1
-    assert lines[-1].startswith("12 problems × 8 samples")
 
 
 def test_reference_table_matches_its_own_gaps() -> None:

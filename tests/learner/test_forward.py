@@ -49,7 +49,7 @@ def batch() -> RolloutBatch:
         group([1, 0], lengths=LENGTHS[:2], prompt=[5, 6], index=0),
         group([1, 0], lengths=LENGTHS[2:], prompt=[7, 8, 9, 5], index=1),
     ]
-    batch = collate(groups)
+    batch = collate(groups, max_response_tokens=16)
     generator = torch.Generator().manual_seed(1)
     for row, (start, length) in enumerate(zip(batch.prompt_lengths.tolist(), LENGTHS, strict=True)):
         batch.tokens[row, start : start + length] = torch.randint(VOCABULARY, (length,), generator=generator)

@@ -1,0 +1,213 @@
+"""Evaluations from any number of folders, made the results of one report."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from rlvr.errors import ConfigError, DataError, did_you_mean
+from rlvr.eval.homes import (
+    Store,
+    evaluation_command,
+    evaluation_seconds,
+    in_domain_benchmark,
+    read_metrics,
+    read_provenance,
+    refuse_unfinished,
+    run_folder,
+    stores_in,
+)
+from rlvr.eval.report.results import BenchmarkResults, StudyResults, checkpoint_of
+from rlvr.eval.store import (
+    SAMPLES_FILE,
+    Evaluation,
+    load_evaluation,
+    read_problems,
+    read_samples,
+    refuse_unlike,
+)
+from rlvr.records import Problem
+
+BASE = "base"
+"""Name of a study's start model."""
+Run = tuple[Path, str]
+"""A training run, or a model that was only evaluated: its home and its name there."""
+
+
+def collect(folders: Sequence[Path], benchmarks: Sequence[str] = ()) -> StudyResults:
+    """Gather all evaluations, metrics and provenance under some folders.
+
+    Args:
+        folders: studies, multiruns, evaluations, or folders that hold such.
+        benchmarks: names of those to keep; all by default.
+
+    Raises:
+        ConfigError: no evaluation, an unknown benchmark, different base models, or base
+            models measured differently.
+        DataError: something is unfinished; the command that finishes it is named.
+    """
+    stores = [store for folder in folders for store in stores_in(folder)]
+    stores = list({store.folder.resolve(): store for store in stores}.values())
+    refuse_unfinished(folders, stores)
+    base, others = one_base(chosen(stores, benchmarks))
+    names = run_names(others, taken=base[0].name)
+    provenance = {run: read_provenance(run_folder(*run)) for run in names}
+    # As they were trained, which is the order in which their study lists them.
+    order = sorted(names, key=lambda run: str(provenance[run].get("date", "")))
+    others = [
+        replace(store, name=new_name(store, names))
+        for run in order
+        for store in others
+        if run_of(store) == run
+    ]
+    return StudyResults(
+        by_benchmark(base, others, in_domain_benchmark(dict.fromkeys(store.home for store in stores))),
+        metrics={names[run]: rows for run in order if (rows := read_metrics(run_folder(*run)))},
+        provenance={
+            "wall_seconds": {
+                "train": sum(float(each.get("wall_seconds", 0)) for each in provenance.values()),
+                "evaluate": sum(evaluation_seconds(store.folder) for store in (*base, *others)),
+            },
+            "runs": {names[run]: provenance[run] for run in order if provenance[run]},
+        },
+    )
+
+
+def chosen(stores: Sequence[Store], wanted: Sequence[str]) -> list[Store]:
+    """The evaluations on the benchmarks asked for."""
+    there = {store.spec.benchmark for store in stores}
+    for name in wanted:
+        if name not in there:
+            raise ConfigError(
+                f"no evaluation on {name!r} was found", where="benchmarks", fix=did_you_mean(name, there)
+            )
+    return [store for store in stores if not wanted or store.spec.benchmark in wanted]
+
+
+def one_base(stores: Sequence[Store]) -> tuple[list[Store], list[Store]]:
+    """The base on each benchmark, once, and all other evaluations.
+
+    The base is the model called ``base``, or else the first one. The same weights under
+    another name, or measured again by another run, are dropped.
+    """
+    first = next((store for store in stores if store.name == BASE), stores[0])
+    base: dict[str, Store] = {}
+    others = []
+    for store in stores:
+        same = store.spec.model_sha256 == first.spec.model_sha256
+        if store.name == BASE and not same:
+            raise ConfigError(
+                f"the runs start from different base models: {first.spec.model_path} and {store.spec.model_path}",
+                where=f"{first.folder} and {store.folder}",
+                fix="compare runs of one base model with one another",
+            )
+        if not same:
+            others.append(store)
+        elif (kept := base.setdefault(store.spec.benchmark, store)) is not store:
+            refuse_unlike(kept.spec, store.spec, f"{kept.folder} and {store.folder}")
+    return [replace(store, name=first.name) for store in base.values()], others
+
+
+def run_of(store: Store) -> Run:
+    """The run that a model belongs to: a checkpoint to that of its final model."""
+    found = checkpoint_of(store.name)
+    return store.home, found[0] if found else store.name
+
+
+def run_names(stores: Sequence[Store], taken: str) -> dict[Run, str]:
+    """The runs' names in the report: their own, followed by their home's where it would not be the only one.
+
+    Args:
+        stores: all models but the base.
+        taken: the base's name.
+    """
+    runs = list(dict.fromkeys(run_of(store) for store in stores))
+    homes = shortest_endings({home for home, _ in runs})
+    names = [taken, *(name for _, name in runs)]
+    return {(home, name): f"{name} ({homes[home]})" if names.count(name) > 1 else name for home, name in runs}
+
+
+def new_name(store: Store, names: Mapping[Run, str]) -> str:
+    """A model's name in the report."""
+    run, found = names[run_of(store)], checkpoint_of(store.name)
+    return f"{run}-step{found[1]}" if found else run
+
+
+def shortest_endings(paths: Iterable[Path]) -> dict[Path, str]:
+    """As many of the paths' last parts as tell all of them apart."""
+    parts = {path: path.resolve().parts for path in paths}
+    count = 1
+    while len({each[-count:] for each in parts.values()}) < len(parts):
+        count += 1
+    return {path: "/".join(each[-count:]) for path, each in parts.items()}
+
+
+def by_benchmark(
+    base: Sequence[Store], others: Sequence[Store], in_domain: str | None
+) -> list[BenchmarkResults]:
+    """All models on every benchmark, the in-domain one first.
+
+    Raises:
+        DataError: a model lacks a benchmark that another one has, or samples of it.
+    """
+    found = {(store.name, store.spec.benchmark): store for store in (*base, *others)}
+    models = list(dict.fromkeys(name for name, _ in found))
+    benchmarks = list(dict.fromkeys(benchmark for _, benchmark in found))
+    benchmarks.sort(key=lambda benchmark: benchmark != in_domain)
+    for benchmark in benchmarks:
+        for model in models:
+            if (model, benchmark) not in found:
+                raise not_measured(
+                    model, benchmark, next(s for (name, _), s in found.items() if name == model)
+                )
+    outside = set(benchmarks) - {in_domain} if in_domain in benchmarks else set()
+    return [
+        results([found[model, benchmark] for model in models], out_of_domain=benchmark in outside)
+        for benchmark in benchmarks
+    ]
+
+
+def not_measured(model: str, benchmark: str, store: Store) -> DataError:
+    """The error for a model that lacks a benchmark; ``store`` is its evaluation on another one."""
+    return DataError(
+        f"{model!r} has not been evaluated on {benchmark!r}",
+        where=str(store.home),
+        fix=f"evaluate it there too, or leave that benchmark out: benchmarks={store.spec.benchmark}",
+    )
+
+
+def results(stores: Sequence[Store], out_of_domain: bool) -> BenchmarkResults:
+    """All models on one benchmark, read from disk."""
+    problems = problems_of(stores)
+    ids = [problem.id for problem in problems]
+    return BenchmarkResults(
+        [load(store, ids) for store in stores], [each for each in problems if each.prompt], out_of_domain
+    )
+
+
+def problems_of(stores: Sequence[Store]) -> list[Problem]:
+    """The problems of a benchmark in its order.
+
+    Evaluations of earlier versions do not hold them: then ids are sorted, and prompts are empty.
+    """
+    for store in stores:
+        if problems := read_problems(store.folder):
+            return problems
+    ids = {row.problem for store in stores for row in read_samples(store.folder / SAMPLES_FILE)}
+    return [Problem(problem_id, (), "", "") for problem_id in sorted(ids, key=numbers_in_order)]
+
+
+def numbers_in_order(problem_id: str) -> list[tuple[bool, int, str]]:
+    """Sort key under which ``chains/test/9`` comes before ``chains/test/10``."""
+    parts = problem_id.split("/")
+    return [(part.isdecimal(), int(part) if part.isdecimal() else 0, part) for part in parts]
+
+
+def load(store: Store, problem_ids: Sequence[str]) -> Evaluation:
+    """A finished evaluation under its name in the report."""
+    try:
+        evaluation = load_evaluation(store.folder, problem_ids)
+    except DataError as error:
+        raise DataError(error.what, where=str(store.folder), fix=evaluation_command(store)) from error
+    return replace(evaluation, spec=replace(evaluation.spec, model_name=store.name))

@@ -1,0 +1,161 @@
+"""From results to statistics: one analysis per benchmark, and the models over training steps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from rlvr.errors import ConfigError
+from rlvr.eval.compare import Comparison, compare, holm_across
+from rlvr.eval.pass_at_k import default_ks
+from rlvr.eval.report.findings import Findings, findings
+from rlvr.eval.report.results import BenchmarkResults, MetricRow, StudyResults, checkpoint_of
+from rlvr.eval.statistics import NUM_RESAMPLES, Interval
+from rlvr.eval.store import Evaluation
+
+
+@dataclass(frozen=True, slots=True)
+class StepPoint:
+    """One model of a run, by the step at which it was saved; K is that of the gap."""
+
+    step: int
+    pass_at_1: Interval
+    pass_at_large: Interval
+    """pass@K."""
+    gap: Interval
+    """pass@K(base) − pass@1, percentage points."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunOverSteps:
+    """A training run by its saved models: the base as step 0, checkpoints, the final model."""
+
+    run: str
+    points: tuple[StepPoint, ...]
+    """Steps ascend."""
+
+
+@dataclass(frozen=True, slots=True)
+class BenchmarkAnalysis:
+    """One benchmark: what came in, and every statistic of it."""
+
+    results: BenchmarkResults
+    evaluations: tuple[Evaluation, ...]
+    """The base and the trained models, checkpoints left out."""
+    comparison: Comparison
+    """Of these."""
+    findings: Findings
+    steps: tuple[RunOverSteps, ...]
+    """The runs that have checkpoints."""
+
+
+def analyse(
+    study: StudyResults, *, seed: int = 0, num_resamples: int = NUM_RESAMPLES
+) -> tuple[BenchmarkAnalysis, ...]:
+    """Compare the models of every benchmark; tests are adjusted over all of them.
+
+    Raises:
+        ConfigError: evaluations of one benchmark were made differently, or the benchmarks
+            hold different models.
+    """
+    refuse_different_models(study.benchmarks)
+    finals = [final_models(benchmark.evaluations) for benchmark in study.benchmarks]
+    grids = [common_ks(benchmark.evaluations) for benchmark in study.benchmarks]
+    comparisons = holm_across(
+        [
+            compare(models, ks=ks, seed=seed, num_resamples=num_resamples)
+            for models, ks in zip(finals, grids, strict=True)
+        ]
+    )
+    return tuple(
+        BenchmarkAnalysis(
+            benchmark,
+            models,
+            comparison,
+            findings(comparison, models),
+            over_steps(benchmark.evaluations, comparison, study.metrics),
+        )
+        for benchmark, models, comparison in zip(study.benchmarks, finals, comparisons, strict=True)
+    )
+
+
+def final_models(evaluations: Sequence[Evaluation]) -> tuple[Evaluation, ...]:
+    """The base, whatever its name, and all models that are not checkpoints."""
+    base, *others = evaluations
+    return (base, *(each for each in others if checkpoint_of(each.name) is None))
+
+
+def common_ks(evaluations: Sequence[Evaluation]) -> tuple[int, ...]:
+    """The grid of k that all models support, checkpoints included."""
+    return default_ks(min(int(each.num_samples.min()) for each in evaluations))
+
+
+def refuse_different_models(benchmarks: Sequence[BenchmarkResults]) -> None:
+    """Raise a ConfigError unless all benchmarks hold the same models in the same order."""
+    first, *others = benchmarks
+    names = [each.name for each in first.evaluations]
+    for other in others:
+        theirs = [each.name for each in other.evaluations]
+        if theirs != names:
+            raise ConfigError(
+                f"{first.name!r} holds the models {', '.join(names)}, but {other.name!r} holds {', '.join(theirs)}",
+                fix="evaluate the same models on every benchmark",
+            )
+
+
+def over_steps(
+    evaluations: Sequence[Evaluation], final: Comparison, metrics: Mapping[str, Sequence[MetricRow]]
+) -> tuple[RunOverSteps, ...]:
+    """The runs that have checkpoints, each from the base to its final model.
+
+    The final model is placed at the last step of the run's metrics; without metrics it is left out.
+    """
+    checkpoints: dict[str, list[tuple[int, Evaluation]]] = {}
+    for evaluation in evaluations[1:]:
+        if (found := checkpoint_of(evaluation.name)) is not None:
+            run, step = found
+            checkpoints.setdefault(run, []).append((step, evaluation))
+    order = [model.name for model in final.models if model.name in checkpoints]
+    return tuple(
+        RunOverSteps(
+            run, run_points(evaluations[0], checkpoints[run], final, run, last_step(metrics.get(run, ())))
+        )
+        for run in dict.fromkeys([*order, *checkpoints])
+    )
+
+
+def run_points(
+    base: Evaluation,
+    saved: Sequence[tuple[int, Evaluation]],
+    final: Comparison,
+    run: str,
+    final_step: int | None,
+) -> tuple[StepPoint, ...]:
+    """The points of one run. A checkpoint at or after the final model's step is the final model."""
+    kept = sorted(
+        (pair for pair in saved if final_step is None or pair[0] < final_step), key=lambda pair: pair[0]
+    )
+    between = compare(
+        [base, *(evaluation for _, evaluation in kept)],
+        ks=final.ks,
+        seed=final.seed,
+        num_resamples=final.num_resamples,
+    )
+    points = [point(final, 0, 0)]
+    points += [point(between, i, step) for i, (step, _) in enumerate(kept, start=1)]
+    names = [model.name for model in final.models]
+    if final_step is not None and run in names:
+        points.append(point(final, names.index(run), final_step))
+    return tuple(points)
+
+
+def point(comparison: Comparison, index: int, step: int) -> StepPoint:
+    """A model of a comparison as a point over the steps."""
+    curve = comparison.models[index].curve
+    gap = comparison.against_base[index - 1].gap if index else comparison.base_gap
+    return StepPoint(step, curve.at(1), curve.at(comparison.gap_k), gap)
+
+
+def last_step(rows: Sequence[MetricRow]) -> int | None:
+    """The last step that a run recorded; None without any."""
+    return max((int(row["step"]) for row in rows if "step" in row), default=None)

@@ -1,0 +1,211 @@
+"""What stands at the top of the page: all models on all benchmarks, and what the data show in words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rlvr.eval.compare import AgainstBase, Comparison
+from rlvr.eval.report import reference
+from rlvr.eval.report.analysis import BenchmarkAnalysis
+from rlvr.eval.report.charts import FEW_MODELS
+from rlvr.eval.report.findings import Findings, headline, headline_ks, tally
+from rlvr.eval.report.html import Cell, Markup, details, element, join, section, table
+from rlvr.eval.report.labels import bracket, label, number, percent, style_of
+from rlvr.eval.report.sections import Part, coverage_section, curves_section, difference_section
+from rlvr.eval.statistics import Interval
+
+ARROWS = {True: "▲", False: "▼"}
+
+
+def overview_table(analyses: Sequence[BenchmarkAnalysis]) -> Markup:
+    """One row per model: pass@1, pass@K and the gap on every benchmark, and the paper's own numbers."""
+    comparisons = [analysis.comparison for analysis in analyses]
+    columns = reference_columns(analyses)
+    groups, headers = [("", 1)], [""]
+    for analysis in analyses:
+        large = analysis.comparison.gap_k
+        headers += ["pass@1", f"pass@{large}", "ΔSE"] if large > 1 else ["pass@1"]
+        groups.append((domain(analysis, analyses) if len(analyses) > 1 else "", 3 if large > 1 else 1))
+    if columns:
+        groups.append((f"paper, {reference.MODEL}", len(columns)))
+        headers += [reference.BENCHMARKS[column] for column in columns]
+    rows = [
+        [
+            join([element("span", css=f"swatch s{style_of(i)}"), label(model.name)]),
+            *(cell for comparison in comparisons for cell in model_cells(comparison, i)),
+            *(paper_cell(model.name, column) for column in columns),
+        ]
+        for i, model in enumerate(comparisons[0].models)
+    ]
+    level = percent(comparisons[0].level)
+    lines = [f"In brackets: {level} intervals."]
+    if comparisons[0].against_base:
+        lines.append("▲ ▼: above or below the base, the paired interval excludes zero.")
+        lines.append("ΔSE = pass@K of the base − pass@1, in points; lower is better.")
+    if columns:
+        lines.append(
+            f"The paper's numbers, pass@1 / pass@256 and ΔSE, are of another model and other problems, for orientation "
+            f"only ({reference.SOURCE})."
+        )
+    head = any(name for name, _ in groups)
+    return element(
+        "div",
+        table(headers, rows, groups=groups if head else ()),
+        element("p", " ".join(lines), css="small"),
+        css="overview",
+    )
+
+
+def domain(analysis: BenchmarkAnalysis, analyses: Sequence[BenchmarkAnalysis]) -> str:
+    """A benchmark's name, and its part in a study that has several."""
+    if not any(each.results.out_of_domain for each in analyses):
+        return analysis.results.name
+    return f"{analysis.results.name}, {'out of' if analysis.results.out_of_domain else 'in'} domain"
+
+
+def model_cells(comparison: Comparison, index: int) -> list[Cell]:
+    """pass@1, pass@K and the gap of one model on one benchmark."""
+    model, large = comparison.models[index], comparison.gap_k
+    against = comparison.against_base[index - 1] if index else None
+    cells = [
+        two_lines(model.curve.at(k), 3, against.difference.at(k) if against else None)
+        for k in sorted({1, large})
+    ]
+    if large > 1:
+        cells.append(two_lines(against.gap if against else comparison.base_gap, 1))
+    return cells
+
+
+def two_lines(value: Interval, digits: int, difference: Interval | None = None) -> Cell:
+    """An estimate, its sign against the base, and below it the interval."""
+    mark: list[Markup] = []
+    if difference is not None and difference.excludes_zero:
+        up = difference.estimate > 0
+        mark = [element("span", ARROWS[up], css="right" if up else "wrong")]
+    ends = f"[{number(value.low, digits)}, {number(value.high, digits)}]"
+    text = join([element("strong", number(value.estimate, digits)), *mark, element("small", ends)])
+    return Cell(text, value.estimate)
+
+
+def reference_columns(analyses: Sequence[BenchmarkAnalysis]) -> tuple[int, ...]:
+    """The paper's benchmarks worth showing: none where it reports none of the trained models."""
+    if not any(reference.row_of(each.name) for each in analyses[0].comparison.against_base):
+        return ()
+    outside = any(analysis.results.out_of_domain for analysis in analyses)
+    return (reference.IN_DOMAIN, reference.OUT_OF_DOMAIN) if outside else (reference.IN_DOMAIN,)
+
+
+def paper_cell(name: str, column: int) -> Cell:
+    """The paper's numbers for a model of this name, as shares like the run's own."""
+    row = reference.row_of(name)
+    if row is None:
+        return Cell("–", -1.0)
+    one, many = row.cells[column]
+    rest = element("small", f"/ {many / 100:.3f}, ΔSE {row.gap(column):.1f}")
+    return Cell(join([f"{one / 100:.3f}", rest]), one)
+
+
+def summary_section(analyses: Sequence[BenchmarkAnalysis]) -> Markup:
+    """What the data show and do not show, in words, with the key numbers of each model."""
+    first = analyses[0]
+    parts = tallies(analyses) if len(analyses) > 1 or len(first.comparison.against_base) > FEW_MODELS else []
+    cards = model_cards(first.comparison, first.findings)
+    if not cards:
+        cards = [element("p", " ".join(base_only(first.comparison)), css="lead")]
+    return section("summary", "Summary", *parts, *cards, caveats_list(first.findings.caveats))
+
+
+def tallies(analyses: Sequence[BenchmarkAnalysis]) -> list[Markup]:
+    """Per benchmark, which models stand above or below the base at 1 and at K samples."""
+    lines = []
+    for analysis in analyses:
+        comparison = analysis.comparison
+        if comparison.against_base:
+            told = " ".join(tally(comparison, k) for k in sorted({1, comparison.gap_k}))
+            lines.append(element("li", element("strong", f"{domain(analysis, analyses)}: "), told))
+    return [element("ul", *lines)] if lines else []
+
+
+def caveats_list(lines: Sequence[str]) -> Markup:
+    """What a reader must know before quoting a number."""
+    notes = element("ul", *(element("li", line) for line in lines))
+    return element("div", element("h3", "How far this goes"), notes, css="caveats")
+
+
+def model_cards(comparison: Comparison, found: Findings) -> list[Markup]:
+    """One card per trained model, in a fold where there are many."""
+    cards = [model_card(comparison, index, found) for index in range(1, len(comparison.models))]
+    return cards if len(cards) <= FEW_MODELS else [details("Model by model, in words", *cards)]
+
+
+def base_only(comparison: Comparison) -> list[str]:
+    """Sentences for an evaluation of a single model."""
+    name = label(comparison.base.name)
+    return [
+        f"{name} reaches pass@{k} of {bracket(comparison.base.curve.at(k))}." for k in headline_ks(comparison)
+    ]
+
+
+def model_card(comparison: Comparison, index: int, found: Findings) -> Markup:
+    """One trained model: four numbers and the sentences that qualify them."""
+    each, largest = comparison.against_base[index - 1], comparison.ks[-1]
+    tiles = [
+        change_tile(comparison, index, 1),
+        change_tile(comparison, index, largest),
+        tile("curves cross at", crossing_value(each), crossing_note(each, largest)),
+        tile(
+            "ΔSE",
+            number(each.gap.estimate, 1),
+            f"points [{number(each.gap.low, 1)}, {number(each.gap.high, 1)}]",
+        ),
+    ]
+    title = element("h3", element("span", css=f"swatch s{style_of(index)}"), headline(comparison, index))
+    sentences = element("ul", *(element("li", line) for line in found.models[each.name]))
+    return element("article", title, element("div", *tiles, css="tiles"), sentences, css="card")
+
+
+def tile(name: str, value: object, note: str, css: str = "") -> Markup:
+    """A number worth a glance."""
+    return element(
+        "div",
+        element("span", name, css="tile-name"),
+        element("span", value, css="tile-value"),
+        element("span", note, css="tile-note"),
+        css=f"tile {css}".strip(),
+    )
+
+
+def change_tile(comparison: Comparison, index: int, k: int) -> Markup:
+    """From the base's pass@k to the model's, and whether the difference is told from zero."""
+    base, model = (comparison.models[i].curve.at(k).estimate for i in (0, index))
+    difference = comparison.against_base[index - 1].difference.at(k)
+    direction = "" if not difference.excludes_zero else "up" if difference.estimate > 0 else "down"
+    value = join([element("span", number(base), css="from"), " → ", number(model)])
+    return tile(f"pass@{k}", value, bracket(difference, signed=True), css=direction)
+
+
+def crossing_value(each: AgainstBase) -> str:
+    """The crossing k, or "none"."""
+    return "none" if each.crossing.k is None else f"k = {each.crossing.k}"
+
+
+def crossing_note(each: AgainstBase, largest: int) -> str:
+    """The crossing's interval, or how often resamples cross at all."""
+    if each.crossing.k is None:
+        return f"up to k = {largest}; {percent(each.crossing.probability)} of resamples cross"
+    return f"interval {each.crossing.low or f'> {largest}'} to {each.crossing.high or 'none'}"
+
+
+def further_benchmark(part: Part, first: BenchmarkAnalysis) -> Markup:
+    """A benchmark after the first: its cards, curves, differences and coverage in one section."""
+    comparison, found, name = part.analysis.comparison, part.analysis.findings, part.analysis.results.name
+    title = f"Out of domain: {name}" if part.analysis.results.out_of_domain else name
+    blocks = [curves_section(part), difference_section(part), coverage_section(part)]
+    own = [line for line in found.caveats if line not in first.findings.caveats]
+    return section(
+        part.within,
+        title,
+        element("div", *model_cards(comparison, found)),
+        *(block for block in blocks if block is not None),
+        *([caveats_list(own)] if own else []),
+    )

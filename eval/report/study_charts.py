@@ -1,0 +1,41 @@
+"""All charts of a study: of each benchmark, over saved models, and of the training runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from rlvr.eval.report.analysis import BenchmarkAnalysis
+from rlvr.eval.report.charts import Chart, LineChart, comparison_charts
+from rlvr.eval.report.dynamics import dynamics_charts, run_styles
+from rlvr.eval.report.results import StudyResults
+from rlvr.eval.report.step_charts import step_charts
+
+
+@dataclass(frozen=True, slots=True)
+class StudyCharts:
+    """Charts by what they show; a run has the same style in all of them."""
+
+    benchmarks: Sequence[Mapping[str, Chart]]
+    """Of each benchmark, in their order."""
+    steps: Sequence[Mapping[str, LineChart]]
+    """Of each benchmark, empty without checkpoints."""
+    training: Mapping[str, Chart]
+
+    def __iter__(self) -> Iterator[Chart]:
+        """All of them."""
+        for charts in (*self.benchmarks, *self.steps, self.training):
+            yield from charts.values()
+
+
+def study_charts(study: StudyResults, analyses: Sequence[BenchmarkAnalysis]) -> StudyCharts:
+    """Describe every chart of a report."""
+    models = [model.name for model in analyses[0].comparison.models]
+    runs = [run.run for run in analyses[0].steps]
+    styles = run_styles(models, [*runs, *study.metrics])
+    prefixes = ["", *(f"benchmark_{number}_" for number in range(2, len(analyses) + 1))]
+    return StudyCharts(
+        [comparison_charts(each.comparison, prefix) for each, prefix in zip(analyses, prefixes, strict=True)],
+        [step_charts(each, styles, prefix) for each, prefix in zip(analyses, prefixes, strict=True)],
+        dynamics_charts(study.metrics, styles),
+    )

@@ -1,0 +1,170 @@
+"""One model with its DeepSpeed engine, optimizer and learning rate. The only file that imports deepspeed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import nullcontext
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from rlvr.config import LearnerConfig
+
+SHARED_MEMORY_OP = "deepspeed_shm_comm"
+GATHER_BYTES = 1 << 28
+"""ZeRO-3 shards are gathered in groups of about this size: few collectives, bounded memory."""
+
+
+def join_process_group(device: str, rank: int, num_ranks: int, address: str, port: int, threads: int) -> None:
+    """Make this process rank ``rank`` of the learner pool."""
+    os.environ.update(
+        RANK=str(rank),
+        LOCAL_RANK="0",
+        WORLD_SIZE=str(num_ranks),
+        MASTER_ADDR=address,
+        MASTER_PORT=str(port),
+    )
+    if device == "cpu":
+        os.environ["DS_ACCELERATOR"] = "cpu"
+        torch.set_num_threads(threads)
+    import deepspeed
+
+    # DeepSpeed would compile a C++ all-reduce on first use: half a minute, a compiler needed,
+    # and a process killed meanwhile leaves a lock on which every later one waits for ever.
+    deepspeed.ops.__compatible_ops__[SHARED_MEMORY_OP] = False
+    deepspeed.init_distributed(
+        dist_backend="gloo" if device == "cpu" else "nccl", verbose=False, init_method="env://"
+    )
+
+
+class TrainedModel:
+    """A module that DeepSpeed trains; all methods are called on every rank in the same order."""
+
+    def __init__(self, module: nn.Module, settings: LearnerConfig, dtype: str, learning_rate: float) -> None:
+        """Build optimizer and engine around a module of which every rank holds the whole.
+
+        Args:
+            module: what is called and trained.
+            settings: optimizer and ZeRO settings.
+            dtype: ``float32`` or ``bfloat16``.
+            learning_rate: its peak, reached after ``settings.warmup_steps``.
+        """
+        import deepspeed
+
+        optimizer = torch.optim.AdamW(
+            module.parameters(),
+            lr=learning_rate,
+            betas=(settings.adam_beta1, settings.adam_beta2),
+            weight_decay=settings.weight_decay,
+        )
+        self._settings = settings
+        self._learning_rate = learning_rate
+        self._num_ranks = dist.get_world_size()
+        self._num_updates = 0
+        self.module = module
+        self.engine, self.optimizer, _, _ = deepspeed.initialize(
+            model=module, optimizer=optimizer, config=deepspeed_config(settings, dtype)
+        )
+        self._plain_norm = 0.0
+        if settings.zero_stage == 0 and dtype == "float32":
+            # Here DeepSpeed clips with a plain torch call and forgets the norm.
+            self.engine.clip_fp32_gradients = self._clip_and_keep_norm
+
+    def ready(self, *, train: bool) -> Any:
+        """The engine, to be called like its module, in training or in evaluation mode."""
+        self.engine.train(train)
+        return self.engine
+
+    @property
+    def learning_rate(self) -> float:
+        """Of the last step."""
+        rate: float = self.optimizer.param_groups[0]["lr"]
+        return rate
+
+    def backward(self, loss: Tensor) -> None:
+        """Accumulate the gradient of this rank's part of the objective, a sum over all ranks' parts."""
+        # DeepSpeed averages gradients over ranks.
+        self.engine.backward(loss * self._num_ranks, scale_wrt_gas=False)
+
+    def step(self) -> float:
+        """One optimizer step with what was accumulated; returns the gradient norm before clipping."""
+        share = min(1.0, (self._num_updates + 1) / (self._settings.warmup_steps + 1))
+        for group in self.optimizer.param_groups:
+            group["lr"] = self._learning_rate * share
+        self.engine.step()
+        self._num_updates += 1
+        return float(self.engine.get_global_grad_norm() or self._plain_norm)
+
+    def _clip_and_keep_norm(self) -> None:
+        """Clip the reduced gradients as DeepSpeed would."""
+        norm = torch.nn.utils.clip_grad_norm_(self.module.parameters(), self._settings.max_grad_norm)
+        self._plain_norm = norm.item()
+
+
+class FrozenModel:
+    """A module that is never trained; under ZeRO 3 its weights are sharded like those of the others."""
+
+    def __init__(self, module: nn.Module, settings: LearnerConfig, dtype: str, device: torch.device) -> None:
+        """Take over a module of which every rank holds the whole."""
+        module.eval().requires_grad_(False)
+        self._call: Any = module.to(device)
+        if settings.zero_stage == 3:
+            import deepspeed
+
+            self._call, *_ = deepspeed.initialize(model=module, config=deepspeed_config(settings, dtype))
+
+    def __call__(self, *args: Any) -> Any:
+        """Forward."""
+        return self._call(*args)
+
+
+def full_tensors(
+    parameters: Iterator[tuple[str, nn.Parameter]], sharded: bool
+) -> Iterator[tuple[str, Tensor]]:
+    """Whole parameters by name; gathering shards is collective.
+
+    Raises:
+        FloatingPointError: a parameter holds NaN or infinity, and must not reach an engine.
+    """
+    group: list[tuple[str, nn.Parameter]] = []
+    size = 0
+    for name, parameter in parameters:
+        group.append((name, parameter))
+        size += getattr(parameter, "ds_numel", parameter.numel()) * parameter.element_size()
+        if size >= GATHER_BYTES:
+            yield from _gathered(group, sharded)
+            group, size = [], 0
+    yield from _gathered(group, sharded)
+
+
+def _gathered(group: list[tuple[str, nn.Parameter]], sharded: bool) -> Iterator[tuple[str, Tensor]]:
+    import deepspeed
+
+    gather: Any = (
+        deepspeed.zero.GatheredParameters([parameter for _, parameter in group]) if sharded else nullcontext()
+    )
+    with gather:
+        for name, parameter in group:
+            if not torch.isfinite(parameter.data).all():
+                raise FloatingPointError(f"parameter {name} holds NaN or infinity")
+            yield name, parameter.data.detach().clone() if sharded else parameter.data.detach()
+
+
+def deepspeed_config(settings: LearnerConfig, dtype: str) -> dict[str, Any]:
+    """DeepSpeed's own configuration.
+
+    Micro-batches are ours: with managed_gradient_accumulation off, backward() accumulates
+    and step() reduces, whatever their number.
+    """
+    return {
+        "train_micro_batch_size_per_gpu": 1,
+        "gradient_accumulation_steps": 1,
+        "managed_gradient_accumulation": False,
+        "gradient_clipping": settings.max_grad_norm,
+        "zero_allow_untested_optimizer": True,
+        "zero_optimization": {"stage": settings.zero_stage},
+        "bf16": {"enabled": dtype == "bfloat16"},
+    }

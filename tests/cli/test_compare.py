@@ -1,0 +1,77 @@
+"""``rlvr compare`` on made-up studies."""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from rlvr.eval import report
+from rlvr.eval.report import write
+from tests.cli.test_refusals import refused
+from tests.fabricate import study_folder
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Few resamples, and no figures: they have tests of their own."""
+    monkeypatch.setattr(write, "write_figure", lambda *_: None)
+    monkeypatch.setattr(report, "write_report", partial(report.write_report, num_resamples=50))
+
+
+def test_two_studies_become_one_report(rlvr, cwd: Path) -> None:
+    study_folder(cwd / "runs" / "a", ("base", "grpo", "grpo-step2"), ("toy", "toy_long"))
+    study_folder(cwd / "runs" / "b", ("base", "grpo", "ppo"), ("toy", "toy_long"), tag="b")
+    study_folder(cwd / "elsewhere", ("base", "ppo"))
+    result = rlvr("compare", "runs/a", "runs/b")
+    assert result.code == 0, result.err
+    assert result.err == ""
+    assert "report: runs/compare/report.html" in result.out
+    assert "grpo (a)" in result.out
+    assert max(map(len, result.out.splitlines())) <= 100
+    summary = json.loads((cwd / "runs/compare/summary.json").read_text())
+    assert list(summary["models"]) == ["base", "grpo (a)", "ppo", "grpo (b)"]
+    assert list(summary["benchmarks"]) == ["toy", "toy_long"]
+    assert list(summary["steps"]) == ["grpo (a)"]
+    assert summary["provenance"]["runs"]["ppo"]["command"] == f"rlvr study run.dir={cwd}/runs/b"
+    assert summary["versions"]
+    assert "GRPO (a)" in (cwd / "runs/compare/report.html").read_text()
+
+
+def test_the_output_and_the_benchmarks_are_keys(rlvr, cwd: Path) -> None:
+    study_folder(cwd / "one", ("base", "grpo"), ("toy", "toy_long"))
+    result = rlvr("compare", "one", "output=here", "benchmarks=toy_long")
+    assert result.code == 0, result.err
+    assert list(json.loads((cwd / "here/summary.json").read_text())["benchmarks"]) == ["toy_long"]
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        ([], ["nothing to compare", "rlvr compare runs/tiny"]),
+        (["nowhere"], ["no such folder", "where: nowhere"]),
+        (["one", "outptu=x"], ["unknown key 'outptu'", "'output'?"]),
+        (["one", "--outptu"], ["unknown flag '--outptu'"]),
+        (["one", "output="], ["where: output"]),
+        (["one", "benchmarks=toi"], ["no evaluation on 'toi'", "'toy'?"]),
+        (["empty"], ["no evaluation was found here", "where: empty"]),
+        (["one", "other"], ["verifier is 'math-1' against 'math-2'", "one/evaluation/toy/base"]),
+    ],
+)
+def test_a_mistake(rlvr, cwd: Path, words: list[str], found: list[str]) -> None:
+    study_folder(cwd / "one", ("base", "grpo"))
+    study_folder(cwd / "other", ("base", "ppo"), changes={"verifier": "math-2"})
+    (cwd / "empty").mkdir()
+    refused(rlvr("compare", *words), "rlvr compare: ", *found)
+    assert not (cwd / "runs").exists()
+
+
+def test_models_measured_differently_are_refused(rlvr, cwd: Path) -> None:
+    study_folder(cwd / "one", ("base", "grpo"))
+    spec = cwd / "one/evaluation/toy/grpo/spec.json"
+    spec.write_text(spec.read_text().replace('"temperature": 0.6', '"temperature": 1.0'))
+    refused(
+        rlvr("compare", "one"), "'base' and 'grpo' cannot be compared: sampling", "one/evaluation/toy/grpo"
+    )
