@@ -41,7 +41,7 @@ def last_tagged(text: str) -> str | None:
 
 def after_hashes(text: str) -> str | None:
     """The rest of the line after the last ``####``, or None."""
-    before, marker, rest = text.rpartition("####")
+    _, marker, rest = text.rpartition("####")
     return rest.partition("\n")[0] if marker else None
 
 

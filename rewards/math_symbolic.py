@@ -27,19 +27,18 @@ from rlvr.rewards.math_numbers import plain_number
 
 DIGITS = 60
 MAX_DIGITS = 20_000
-"""A larger number is not evaluated: :class:`TooLarge`."""
+"""A larger number is not evaluated: :class:`TooLargeError`."""
 NUM_POINTS = 5
 HUGE = 1e12
 DECIMAL = re.compile(r"(?<![\w.])([0-9]*)\.([0-9]+)")
 THOUSANDS = re.compile(r"(?<![0-9.,])[0-9]{1,3}(?:,[0-9]{3})+(?![0-9,])")
-IMAGINARY = sympy.I
 
 
-class TooLarge(Exception):
+class TooLargeError(Exception):
     """A number that does not fit into memory."""
 
 
-class Unreadable(Exception):
+class UnreadableError(Exception):
     """The text is no expression."""
 
 
@@ -48,7 +47,7 @@ def expression(latex: str) -> Any:
     """Parse one expression; decimals become exact ratios.
 
     Raises:
-        Unreadable: the parser finds no meaning in it.
+        UnreadableError: the parser finds no meaning in it.
     """
     text = THOUSANDS.sub(lambda match: match.group().replace(",", ""), latex)
     text = DECIMAL.sub(
@@ -60,9 +59,9 @@ def expression(latex: str) -> Any:
     except (MemoryError, RecursionError):
         raise
     except Exception as error:  # the parser raises bare Exception and many others
-        raise Unreadable(str(error).splitlines()[0] if str(error) else type(error).__name__) from error
+        raise UnreadableError(str(error).splitlines()[0] if str(error) else type(error).__name__) from error
     if not isinstance(parsed, sympy.Basic) or isinstance(parsed, sympy.logic.boolalg.Boolean):
-        raise Unreadable("not an expression")
+        raise UnreadableError("not an expression")
     return parsed
 
 
@@ -70,8 +69,8 @@ def equal(left: str, right: str, tolerance: float = 0.0) -> bool:
     """Whether two LaTeX expressions are equal.
 
     Raises:
-        Unreadable: one of them is no expression.
-        TooLarge: a number in them cannot be written down.
+        UnreadableError: one of them is no expression.
+        TooLargeError: a number in them cannot be written down.
     """
     a, b = expression(left), expression(right)
     if a == b:
@@ -83,8 +82,8 @@ def equal(left: str, right: str, tolerance: float = 0.0) -> bool:
     if same(a, b, tolerance):
         return True
     # The letter i is the imaginary unit only where taking it as a variable does not lead to equality.
-    i = [symbol for symbol in a.free_symbols | b.free_symbols if symbol.name == "i"]
-    return bool(i) and same(a.subs({s: IMAGINARY for s in i}), b.subs({s: IMAGINARY for s in i}), tolerance)
+    imaginary = {symbol: sympy.I for symbol in a.free_symbols | b.free_symbols if symbol.name == "i"}
+    return bool(imaginary) and same(a.subs(imaginary), b.subs(imaginary), tolerance)
 
 
 def same(a: Any, b: Any, tolerance: float) -> bool:
@@ -160,10 +159,10 @@ def magnitude(node: Any) -> float:
 
 
 def refuse_large(node: Any) -> None:
-    """Raise :class:`TooLarge` where evaluating a tree of integers would fill the memory."""
+    """Raise :class:`TooLargeError` where evaluating a tree of integers would fill the memory."""
     for part in sympy.preorder_traversal(node):
         if not part.free_symbols and log10_size(part) > MAX_DIGITS:
-            raise TooLarge(f"a number of more than {MAX_DIGITS} digits")
+            raise TooLargeError(f"a number of more than {MAX_DIGITS} digits")
 
 
 def log10_size(node: Any) -> float:
@@ -192,7 +191,7 @@ def readable(form: Form) -> None:
     """Read every expression of a form.
 
     Raises:
-        Unreadable: one of them has no meaning for the parser.
+        UnreadableError: one of them has no meaning for the parser.
     """
     match form:
         case Scalar(latex=latex):

@@ -153,7 +153,7 @@ def serve(config: MathConfig, requests: IO[str], answers: IO[str]) -> None:
     """Answer requests until the parent closes the pipe."""
     from rlvr.rewards.math_compare import Comparison
     from rlvr.rewards.math_form import normalise, parse
-    from rlvr.rewards.math_symbolic import ALGEBRA, TooLarge, Unreadable, expression, readable
+    from rlvr.rewards.math_symbolic import ALGEBRA, TooLargeError, UnreadableError, expression, readable
 
     comparison = Comparison(config, ALGEBRA)
 
@@ -165,9 +165,9 @@ def serve(config: MathConfig, requests: IO[str], answers: IO[str]) -> None:
                 readable(forms[0])
                 return {"ok": True}
             return {"same": comparison.same(forms[0], forms[1])}
-        except (ValueError, RecursionError, Unreadable) as error:
+        except (ValueError, RecursionError, UnreadableError) as error:
             return {"unreadable": str(error) or type(error).__name__}
-        except (MemoryError, TooLarge) as error:
+        except (MemoryError, TooLargeError) as error:
             return {"too_large": str(error) or type(error).__name__}
         except Exception as error:  # noqa: BLE001 - sympy raises anything; a fault here is ours, and counted
             return {"error": f"{type(error).__name__}: {error}"[:300]}
