@@ -61,6 +61,7 @@ SPELLINGS = (
     (re.compile(r"\\frac\s*([0-9])\s*([0-9])(?![0-9])"), r"\\frac{\1}{\2}"),
     (re.compile(r"\\frac\s*([0-9])\s*\{"), r"\\frac{\1}{"),
     (re.compile(r"(\\frac\s*\{[^{}]*\})\s*([0-9A-Za-z])"), r"\1{\2}"),
+    (re.compile(r"\\frac\s+([A-Za-z])\s*([0-9A-Za-z])"), r"\\frac{\1}{\2}"),
     (re.compile(r"\\frac\s*\{\s*([^{}]*?)\s*\}\s*\{\s*([^{}]*?)\s*\}"), r"\\frac{\1}{\2}"),
     (re.compile(r"\\sqrt\s*([0-9A-Za-z])"), r"\\sqrt{\1}"),
     (re.compile(r"\\sqrt\s*(\\[A-Za-z]+)"), r"\\sqrt{\1}"),
@@ -69,8 +70,10 @@ SPELLINGS = (
     (re.compile(r"\\%"), "%"),
     (re.compile(r"\s*%"), "%"),
     (re.compile(r"\\\$|\$"), ""),
-    (re.compile(r"\\[()\[\]](?!\w)"), ""),
+    (re.compile(r"\\[()\[\]]"), ""),
 )
+ROW = "\ue000"
+"""Stands for the row break of a matrix while single backslashes are looked at."""
 WORDS = re.compile(r"[A-Za-z][A-Za-z'’\- ]*[A-Za-z]")
 EMPTY = frozenset(
     {"no solution", "no solutions", "no real solution", "no real solutions", "empty set", "the empty set"}
@@ -145,12 +148,15 @@ def normalise(text: str) -> str:
     text = " ".join(text.translate(UNICODE).split())
     for _ in range(2):  # \boxed{\boxed{7}}, \boxed{x = \boxed{7}}
         text = re.sub(r"\\f?boxed\s*\{([^{}]*(?:\{[^{}]*\}[^{}]*)*)\}", r"\1", text)
+    if r"\begin" not in text:
+        text = re.sub(r"\\\\(?=[A-Za-z])", r"\\", text)  # a backslash escaped once too often
+    text = text.replace("\\\\", ROW)
     text = re.sub(r"(?<=[0-9])(?:\\[,!]|\{,\})+(?=[0-9]{3}(?![0-9]))", "", text)  # 1\,000
     text = re.sub(r"(?<=[0-9]),\\!(?=[0-9]{3})", ",", text)  # 1,\!000
     text = SPACING.sub(" ", text)
     for pattern, replacement in SPELLINGS:
         text = pattern.sub(replacement, text)
-    text = re.sub(r"\s+", " ", text).strip()
+    text = re.sub(r"\s+", " ", text).strip().replace(ROW, "\\\\")
     text = re.sub(r"\s*([,;=<>])\s*", r"\1", text).rstrip(".;:, ")
     while len(text) > 1 and text[0] == "{" and matching(text, 0) == len(text) - 1:
         text = text[1:-1].strip()

@@ -50,6 +50,7 @@ def expression(latex: str) -> Any:
         UnreadableError: the parser finds no meaning in it.
     """
     text = THOUSANDS.sub(lambda match: match.group().replace(",", ""), latex)
+    text = re.sub(r"([0-9A-Za-z]+!)\^", r"(\1)^", re.sub(r"(?<=[0-9])\.(?![0-9])", "", text))
     text = DECIMAL.sub(
         lambda match: rf"(\frac{{{int(match.group(1) + match.group(2))}}}{{{10 ** len(match.group(2))}}})",
         text,
@@ -60,7 +61,8 @@ def expression(latex: str) -> Any:
         raise
     except Exception as error:  # the parser raises bare Exception and many others
         raise UnreadableError(str(error).splitlines()[0] if str(error) else type(error).__name__) from error
-    if not isinstance(parsed, sympy.Basic) or isinstance(parsed, sympy.logic.boolalg.Boolean):
+    truth = isinstance(parsed, sympy.logic.boolalg.Boolean) and not isinstance(parsed, sympy.Symbol)
+    if not isinstance(parsed, sympy.Basic) or truth:
         raise UnreadableError("not an expression")
     return parsed
 
