@@ -41,10 +41,13 @@ def encode(value: Any, depth: int = 0) -> Any:
         }
     if isinstance(value, dict):
         return _encode_dict(value, depth)
-    for kind, name in ((list, ""), (tuple, "$tuple"), (set, "$set"), (frozenset, "$set")):
-        if isinstance(value, kind):
-            items = [encode(item, depth + 1) for item in kind.__iter__(value)]
-            return {name: items} if name else items
+    if isinstance(value, list):
+        return [encode(item, depth + 1) for item in list.__iter__(value)]
+    if isinstance(value, tuple):
+        return {"$tuple": [encode(item, depth + 1) for item in tuple.__iter__(value)]}
+    if isinstance(value, (set, frozenset)):
+        members = set.__iter__(value) if isinstance(value, set) else frozenset.__iter__(value)
+        return {"$set": [encode(item, depth + 1) for item in members]}
     if hasattr(value, "tolist") and type(value).__module__ == "numpy":
         return encode(value.tolist(), depth + 1)
     raise NotPlainError(f"a value of type {type(value).__name__}")
@@ -109,10 +112,8 @@ def same(expected: Any, found: Any, tolerance: float = 0.0) -> bool:
 
 
 def _same_number(expected: float, found: float, tolerance: float) -> bool:
-    if expected == found:
-        return True
-    if not isinstance(expected, float) and not isinstance(found, float):
-        return False
+    if expected == found or (type(expected) is not float and type(found) is not float):
+        return expected == found
     try:
         left, right = float(expected), float(found)
     except OverflowError:

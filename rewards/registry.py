@@ -15,6 +15,7 @@ from rlvr.rewards.code import CodeVerifier
 from rlvr.rewards.config import RewardsConfig
 from rlvr.rewards.final_answer import FinalAnswerVerifier
 from rlvr.rewards.math import MathVerifier
+from rlvr.rewards.pool import VerifierPool
 from rlvr.rewards.process import ProcessVerifier
 
 INTEGER = re.compile(r"[-+]?[0-9][0-9,]{0,63}")
@@ -73,8 +74,12 @@ class MixedVerifier:
 
     def __init__(self, verifiers: Mapping[str, CheckingVerifier]) -> None:
         """Take one verifier per ability."""
-        self.verifiers = dict(verifiers)
-        self.identity = " + ".join(self.verifiers[name].identity for name in sorted(self.verifiers))
+        self.verifiers = verifiers
+
+    @property
+    def identity(self) -> str:
+        """Those of all."""
+        return " + ".join(self.verifiers[name].identity for name in sorted(self.verifiers))
 
     def verify(self, problem: Problem, response: str, finish_reason: str) -> Verdict:
         """Judge one response by its problem's verifier."""
@@ -112,6 +117,15 @@ def verifier_for(problems: Sequence[Problem], config: RewardsConfig | None = Non
         MixedVerifier(made).close()
         raise
     return MixedVerifier(made) if len(made) != 1 else next(iter(made.values()))
+
+
+def verifier_pool(problems: Sequence[Problem], config: RewardsConfig) -> VerifierPool:
+    """The verifier of a data set, judging beside its caller. To be closed.
+
+    Raises:
+        DataError, ConfigError: as for :func:`verifier_for`.
+    """
+    return VerifierPool(verifier_for(problems, config), config.num_workers)
 
 
 def chance_level(problems: Sequence[Problem]) -> float:

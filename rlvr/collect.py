@@ -5,10 +5,18 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from concurrent.futures import Future
+from dataclasses import dataclass, field
 
 from rlvr.errors import VerifierError
-from rlvr.protocols import Renderer, RolloutEngine, SampleRequest, SamplingSettings, Verifier
+from rlvr.protocols import (
+    Renderer,
+    RolloutEngine,
+    SampleRequest,
+    SamplingSettings,
+    StreamingVerifier,
+    Verifier,
+)
 from rlvr.records import Completion, Problem, Rollout, RolloutGroup, Status, Verdict
 
 
@@ -18,9 +26,11 @@ class Collected:
 
     groups: list[RolloutGroup]
     verify_seconds: float
-    """Time spent in the verifier, while the engines went on sampling."""
+    """Time that collecting waited for verdicts: in the verifier, or for the pool once all is sampled."""
     num_tokens: int
     """Response tokens sampled."""
+    pool_metrics: dict[str, float] = field(default_factory=dict)
+    """``verify/…`` of a pool: rate, latency and queue wait; empty without one."""
 
     def metrics(self) -> dict[str, float]:
         """Metrics of the stages ``reward``, ``response`` and ``verify``."""
@@ -37,6 +47,7 @@ class Collected:
             "response/length_max": float(max(lengths)),
             "response/truncated_share": cut_off / len(rollouts),
             **{f"verify/{status.value}": statuses[status] / len(rollouts) for status in Status},
+            **self.pool_metrics,
         }
 
 
@@ -51,6 +62,8 @@ def collect(
 ) -> Collected:
     """Sample ``group_size`` responses to every problem and verify each as it arrives.
 
+    A :class:`StreamingVerifier` judges while the next responses are taken from the engine.
+
     Args:
         engine: where responses come from.
         renderer: prompts.
@@ -58,23 +71,43 @@ def collect(
         problems: one prompt each.
         group_size: responses per prompt.
         settings: how to sample.
-        on_progress: called with the number of finished groups.
+        on_progress: called with the number of finished groups, sampled and verified.
     """
     requests = [
         SampleRequest(key, renderer.render(problem), group_size) for key, problem in enumerate(problems)
     ]
+    waiting: dict[int, list[tuple[Completion, Future[Verdict]]]] = {}
     groups: dict[int, RolloutGroup] = {}
     verify_seconds, num_tokens = 0.0, 0
+
+    def settle(keys: Sequence[int]) -> None:
+        for key in keys:
+            rollouts = [Rollout(completion, verdict.result()) for completion, verdict in waiting.pop(key)]
+            groups[key] = RolloutGroup(problems[key], tuple(rollouts))
+            on_progress(len(groups))
+
     for key, completions in engine.generate(requests, settings):
         started = time.perf_counter()
-        rollouts = tuple(
-            Rollout(completion, judge(verifier, problems[key], completion)) for completion in completions
-        )
+        waiting[key] = [
+            (completion, judge_later(verifier, problems[key], completion)) for completion in completions
+        ]
         verify_seconds += time.perf_counter() - started
         num_tokens += sum(len(completion.response_tokens) for completion in completions)
-        groups[key] = RolloutGroup(problems[key], rollouts)
-        on_progress(len(groups))
-    return Collected([groups[key] for key in range(len(problems))], verify_seconds, num_tokens)
+        settle([key for key, pairs in waiting.items() if all(verdict.done() for _, verdict in pairs)])
+    started = time.perf_counter()
+    settle(list(waiting))
+    verify_seconds += time.perf_counter() - started
+    pool_metrics = verifier.metrics() if isinstance(verifier, StreamingVerifier) else {}
+    return Collected([groups[key] for key in range(len(problems))], verify_seconds, num_tokens, pool_metrics)
+
+
+def judge_later(verifier: Verifier, problem: Problem, completion: Completion) -> Future[Verdict]:
+    """Start verifying one response; a verifier that cannot stream judges it at once."""
+    if isinstance(verifier, StreamingVerifier):
+        return verifier.submit(problem, completion.text, completion.finish_reason)
+    done: Future[Verdict] = Future()
+    done.set_result(judge(verifier, problem, completion))
+    return done
 
 
 def judge(verifier: Verifier, problem: Problem, completion: Completion) -> Verdict:

@@ -49,6 +49,7 @@ def app(config: EvaluateConfig, resolved: dict[str, Any]) -> None:
         cluster=config.cluster,
         seed=config.seed,
         folder=folder / "samples",
+        rewards=config.rewards,
     )
     comparison = compare([evaluation], seed=config.seed)
     results = StudyResults(

@@ -16,10 +16,11 @@ from rlvr.driver import train
 from rlvr.errors import ConfigError
 from rlvr.eval.evaluate import EvaluationProgress, evaluate
 from rlvr.eval.store import Evaluation, EvaluationSpec, SampleStore, load_evaluation, write_json
-from rlvr.protocols import Verifier
 from rlvr.provenance import provenance
 from rlvr.records import Problem
-from rlvr.rewards.registry import chance_level, verifier_for
+from rlvr.rewards.config import RewardsConfig
+from rlvr.rewards.pool import VerifierPool
+from rlvr.rewards.registry import chance_level, verifier_pool
 from rlvr.tracking.progress import StageProgress, TrainingProgress, say
 from rlvr.tracking.trackers import make_trackers
 
@@ -56,7 +57,7 @@ def _differences(stored: Any, wanted: Any, key: str = "") -> list[str]:
     return [] if stored == wanted else [f"{key}: {stored!r} there, {wanted!r} now"]
 
 
-def check_training(config: ExperimentConfig) -> tuple[list[Problem], ChatRenderer, Verifier]:
+def check_training(config: ExperimentConfig) -> tuple[list[Problem], ChatRenderer, VerifierPool]:
     """Load and check everything that training needs, before any engine starts.
 
     Raises:
@@ -65,10 +66,9 @@ def check_training(config: ExperimentConfig) -> tuple[list[Problem], ChatRendere
     check_plan(config.rollout, config.learner, config.cluster)
     renderer = load_renderer(config.model)
     problems = training_problems(config.data)
-    verifier = verifier_for(problems)
     check_prompt_lengths(renderer, problems, config.rollout.max_prompt_tokens)
     check_context(config.model, config.rollout.max_prompt_tokens + config.rollout.max_response_tokens)
-    return problems, renderer, verifier
+    return problems, renderer, verifier_pool(problems, config.rewards)
 
 
 def run_training(config: ExperimentConfig, resolved: dict[str, Any], name: str) -> Path:
@@ -89,15 +89,18 @@ def run_training(config: ExperimentConfig, resolved: dict[str, Any], name: str) 
         folder, config.tracking, resolved, TrainingProgress(f"train {name}", config.train.num_steps)
     )
     try:
-        with training_pools(
-            config.model,
-            config.rollout,
-            config.learner,
-            config.cluster,
-            algorithm.policy_loss,
-            config.train.temperature,
-            config.seed,
-        ) as (engine, learner):
+        with (
+            verifier,
+            training_pools(
+                config.model,
+                config.rollout,
+                config.learner,
+                config.cluster,
+                algorithm.policy_loss,
+                config.train.temperature,
+                config.seed,
+            ) as (engine, learner),
+        ):
             say(f"train: engines ready after {time.monotonic() - started:.0f} s")
             train(
                 config=config.train,
@@ -139,11 +142,29 @@ def run_evaluation(
     cluster: ClusterConfig,
     seed: int,
     folder: Path,
+    rewards: RewardsConfig,
 ) -> Evaluation:
     """Measure one model; goes on where an earlier call stopped, and does nothing when it is done."""
+    with verifier_pool(problems, rewards) as verifier:
+        return _run_evaluation(
+            model, name, benchmark, problems, settings, rollout, cluster, seed, folder, verifier
+        )
+
+
+def _run_evaluation(
+    model: str,
+    name: str,
+    benchmark: str,
+    problems: list[Problem],
+    settings: EvaluationConfig,
+    rollout: RolloutConfig,
+    cluster: ClusterConfig,
+    seed: int,
+    folder: Path,
+    verifier: VerifierPool,
+) -> Evaluation:
     check_plan(rollout, None, cluster)
     renderer = load_renderer(model)
-    verifier = verifier_for(problems)
     check_prompt_lengths(renderer, problems, rollout.max_prompt_tokens)
     check_context(model, rollout.max_prompt_tokens + settings.max_tokens)
     spec = EvaluationSpec(

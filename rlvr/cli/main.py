@@ -16,6 +16,7 @@ COMMANDS = {
     "train": "train a model with verifiable rewards",
     "evaluate": "measure pass@k of a model",
     "pretrain": "make a tiny base model from scratch",
+    "verify": "judge responses from rows of JSON",
     "doctor": "say what works on this machine and what is missing",
 }
 EXAMPLES = """\

@@ -47,7 +47,7 @@ def run(arguments: list[str]) -> None:
 
 def app(config: ExperimentConfig, resolved: dict[str, Any]) -> None:
     """One study."""
-    check_training(config)
+    check_training(config)[2].close()
     problems = benchmark_problems(config.benchmark, config.data)
     check_prompt_lengths(load_renderer(config.model), problems, config.rollout.max_prompt_tokens)
     folder = Path(config.run.dir)
@@ -66,6 +66,7 @@ def app(config: ExperimentConfig, resolved: dict[str, Any]) -> None:
             cluster=config.cluster,
             seed=config.seed,
             folder=folder / "evaluation" / model_name,
+            rewards=config.rewards,
         )
         for model_name, model in (("base", config.model), (name, str(trained)))
     ]
