@@ -210,7 +210,9 @@ class Sandbox:
         if "refused" in words:
             raise SandboxError(f"the jail could not be set up: {words['refused']}")
         stopped = words["killed"]
-        if stopped is None and words["cpu_seconds"] >= self.config.cpu_seconds:
+        # The kernel kills at the limit by its own clock, which may be a tick ahead of the one it reports.
+        share = words["cpu_seconds"] / self.config.cpu_seconds
+        if stopped is None and (share >= 1 or (words["exit_code"] == -signal.SIGKILL and share > 0.9)):
             stopped = "cpu"
         return Run(output, words["exit_code"], words["cpu_seconds"], words["wall_seconds"], stopped)
 

@@ -170,7 +170,9 @@ def parse_row(line: str, where: str) -> Row:
     extra: dict[str, Any] = {"choices": row.get("choices")}
     if kind == "process":
         check(
-            isinstance(truth, dict) and truth.get("nodes"), "ground_truth is no solution graph", "with nodes"
+            isinstance(truth, dict) and bool(truth.get("nodes")),
+            "ground_truth is no solution graph",
+            "with nodes",
         )
         extra["solution_graph"] = truth
         truth = truth["nodes"][-1]["value"]
