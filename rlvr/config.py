@@ -328,6 +328,8 @@ class EvaluateConfig:
     """Hugging Face folder, training run folder, or hub name."""
     name: str | None = None
     """The model's name in tables; null takes the folder's name."""
+    regrade: str | None = None
+    """Folder of a finished evaluation whose responses are judged anew; nothing is sampled."""
     benchmark: BenchmarkConfig = field(default_factory=BenchmarkConfig)
     seed: int = 0
     num_samples: int | None = None
@@ -341,7 +343,8 @@ class EvaluateConfig:
 
     def __post_init__(self) -> None:
         """Check the model, and give ``num_samples`` to its owner."""
-        require_model(self.model)
+        if self.regrade is None:
+            require_model(self.model)
         if self.num_samples is not None:
             self.evaluation.num_samples = self.num_samples
             self.evaluation.__post_init__()
