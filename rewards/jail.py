@@ -33,7 +33,6 @@ POLL_SECONDS = 0.05
 def main() -> None:
     """Run one request."""
     kernel.prctl(kernel.PR_SET_PDEATHSIG, kernel.SIGKILL)  # the judge's death is ours
-    kernel.prctl(kernel.PR_SET_DUMPABLE, 0)
     request = json.loads(sys.stdin.buffer.read())
     level = request["level"]
     report = os.dup(2)
@@ -47,6 +46,7 @@ def main() -> None:
             kernel.prctl(kernel.PR_SET_CHILD_SUBREAPER, 1)
         if uid is not None and level in ("landlock", "rlimits"):
             os.chown(request["folder"], uid, uid)
+        kernel.prctl(kernel.PR_SET_DUMPABLE, 0)  # closes this process's /proc entries to its own user
         ready, ready_child = os.pipe()
         started = time.monotonic()
         pid = os.fork()

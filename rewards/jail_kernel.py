@@ -145,14 +145,14 @@ def new_root(readable: Sequence[str], folder: str, disk_mib: int) -> None:
     unshare(CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS)
     mount("none", "/", "", MS_REC | MS_PRIVATE)
     mount("tmpfs", folder, "tmpfs", MS_NOSUID | MS_NODEV, "size=1m,nr_inodes=4k,mode=755")
+    private = Path(folder, "tmp")  # first: an interpreter may lie below /tmp
+    private.mkdir()
+    options = f"size={disk_mib}m,nr_inodes=4k,mode=1777"
+    mount("tmpfs", str(private), "tmpfs", MS_NOSUID | MS_NODEV, options)
     for path in readable:
         _bind(path, folder + path)
     for device in ("null", "zero", "urandom", "random"):
         _bind(f"/dev/{device}", f"{folder}/dev/{device}", read_only=False)
-    private = Path(folder, "tmp")
-    private.mkdir(exist_ok=True)
-    options = f"size={disk_mib}m,nr_inodes=4k,mode=1777"
-    mount("tmpfs", str(private), "tmpfs", MS_NOSUID | MS_NODEV, options)
     mount("none", folder, "", MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV)
     os.chdir(folder)
     syscall("pivot_root", b".", b".")

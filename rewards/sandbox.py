@@ -179,7 +179,7 @@ class Sandbox:
         code = f"import sys; sys.path.insert(0, {root!r}); from {jail.__name__} import main; main()"
         command = [interpreter(), "-I", "-S", "-B", "-X", "utf8", "-c", code]
         if level == "bubblewrap":
-            command = [*bubblewrap([*self._readable, root, interpreter()]), *command]
+            command = [*bubblewrap(self._readable, self.config.disk_mib), *command]
         try:
             return subprocess.Popen(
                 command,
@@ -210,9 +210,9 @@ class Sandbox:
         if "refused" in words:
             raise SandboxError(f"the jail could not be set up: {words['refused']}")
         stopped = words["killed"]
-        # The kernel kills at the limit by its own clock, which may be a tick ahead of the one it reports.
+        # The kernel kills by a clock that runs ahead of the one it reports, by a tenth of a second or so.
         share = words["cpu_seconds"] / self.config.cpu_seconds
-        if stopped is None and (share >= 1 or (words["exit_code"] == -signal.SIGKILL and share > 0.9)):
+        if stopped is None and (share >= 1 or (words["exit_code"] == -signal.SIGKILL and share > 0.75)):
             stopped = "cpu"
         return Run(output, words["exit_code"], words["cpu_seconds"], words["wall_seconds"], stopped)
 
@@ -360,7 +360,11 @@ def readable_paths(packages: tuple[str, ...]) -> tuple[list[str], list[str], lis
     return [path for path in unique if path not in inner], sorted(set(folders)), sorted(set(folders))
 
 
-def bubblewrap(readable: list[str]) -> list[str]:
+JAIL_MODULES = ("__init__", "jail", "jail_kernel", "jail_program", "plain")
+"""All of this package that is needed inside; the rest, and data beside it, stay out of sight."""
+
+
+def bubblewrap(readable: list[str], disk_mib: int) -> list[str]:
     """The ``bwrap`` command line in front of the interpreter.
 
     Raises:
@@ -369,7 +373,10 @@ def bubblewrap(readable: list[str]) -> list[str]:
     tool = shutil.which("bwrap")
     if tool is None:
         raise SandboxError("the tool bwrap is not installed", fix="apt-get install bubblewrap")
-    binds = [word for path in readable for word in ("--ro-bind", path, path)]
+    own = [import_root() / "rlvr" / "__init__.py"]
+    own += [import_root() / "rlvr" / "rewards" / f"{name}.py" for name in JAIL_MODULES]
+    binds = [word for path in [*readable, interpreter()] for word in ("--ro-bind", path, path)]
+    binds += [word for path in own for word in ("--ro-bind", str(path.resolve()), str(path))]
     devices = [
         word
         for name in ("null", "zero", "urandom", "random")
@@ -378,5 +385,5 @@ def bubblewrap(readable: list[str]) -> list[str]:
     return [
         tool, "--unshare-all", "--die-with-parent", "--new-session", "--clearenv",
         *(word for name, value in ENVIRONMENT.items() for word in ("--setenv", name, value)),
-        *binds, *devices, "--size", str(64 * 2**20), "--tmpfs", "/tmp", "--chdir", "/tmp", "--",
+        "--size", str(disk_mib * 2**20), "--tmpfs", "/tmp", *binds, *devices, "--chdir", "/tmp", "--",
     ]  # fmt: skip

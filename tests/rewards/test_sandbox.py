@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -30,7 +31,7 @@ from tests.rewards.attacks import (
     STDIO,
 )
 
-LIMITS = {
+LIMITS: dict[str, Any] = {
     "require": "rlimits",
     "cpu_seconds": 2,
     "wall_seconds": 20.0,
@@ -86,7 +87,7 @@ def wait_until_gone(seconds: float = 20.0) -> list[str]:
 @pytest.fixture
 def host(
     tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[dict[str, object]]:
+) -> Iterator[dict[str, Any]]:
     """A writable file, a listening server of three kinds, and a secret: none may be touched."""
     monkeypatch.setenv("RLVR_TEST_SECRET", SECRET)
     with host_things(tmp_path_factory.mktemp("host")) as things:
@@ -94,7 +95,7 @@ def host(
 
 
 @contextlib.contextmanager
-def host_things(folder: Path) -> Iterator[dict[str, object]]:
+def host_things(folder: Path) -> Iterator[dict[str, Any]]:
     folder.chmod(0o777)
     for place in (folder.parent, folder.parent.parent):
         if place.name.startswith("pytest"):
@@ -116,16 +117,14 @@ def host_things(folder: Path) -> Iterator[dict[str, object]]:
         yield {"bait": bait, "folder": folder, "port": port, "servers": (tcp, udp, abstract)}
 
 
-def untouched(host: dict[str, object]) -> None:
+def untouched(host: dict[str, Any]) -> None:
     """Nothing of the host has changed and no packet has arrived."""
     bait, folder = host["bait"], host["folder"]
-    assert isinstance(bait, Path)
-    assert isinstance(folder, Path)
     status = bait.stat()
     assert (bait.read_text(), status.st_mode & 0o777, status.st_mtime) == ("untouched", 0o666, 1e9)
     assert [path.name for path in folder.iterdir()] == ["bait"]
     assert folder.stat().st_mode & 0o777 == 0o777
-    tcp, udp, abstract = host["servers"]  # type: ignore[misc]
+    tcp, udp, abstract = host["servers"]
     for server in (tcp, abstract):
         with pytest.raises(BlockingIOError):
             server.accept()
@@ -133,7 +132,7 @@ def untouched(host: dict[str, object]) -> None:
         udp.recv(100)
 
 
-def prepared(source: str, host: dict[str, object]) -> str:
+def prepared(source: str, host: dict[str, Any]) -> str:
     """The attack with the names of the host's things in it."""
     for name in ("bait", "folder", "port"):
         source = source.replace("{" + name + "}", str(host[name]))
@@ -142,7 +141,7 @@ def prepared(source: str, host: dict[str, object]) -> str:
 
 @pytest.mark.parametrize("level", LEVELS)
 @pytest.mark.parametrize("name", PASSING_ATTACKS)
-def test_an_attack_never_passes_and_leaves_nothing(level: str, name: str, host: dict[str, object]) -> None:
+def test_an_attack_never_passes_and_leaves_nothing(level: str, name: str, host: dict[str, Any]) -> None:
     if level == "rlimits" and name in NOT_STOPPED_BY_RLIMITS:
         pytest.skip("limits alone do not stop this, and say so")
     source = prepared(PASSING_ATTACKS[name], host)
@@ -164,13 +163,17 @@ def test_a_right_program_passes(level: str, kind: str, name: str) -> None:
 @pytest.mark.parametrize("level", LEVELS)
 def test_a_program_sees_neither_the_judge_nor_its_surroundings(level: str) -> None:
     run = verifier(level).sandbox.run(
-        "import os, sys\nprint(sorted(os.environ), sorted(os.listdir('/proc/self/fd')) if os.path.exists('/proc/self') else 0,"
-        " [m for m in sys.modules if 'rlvr' in m], [p for p in sys.path if 'rlvr' in p])"
+        "import os, sys\nprint(sorted(os.environ), [m for m in sys.modules if 'rlvr' in m], sys.path, os.listdir('.'))\n"
+        "for place in ('/proc', '/proc/self/fd', '/home', '/root', '/var'):\n"
+        "    try: print(os.listdir(place))\n    except OSError: pass"
     )
     assert run.ok, run
     words = run.output.decode()
     assert "RLVR_TEST_SECRET" not in words
     assert "rlvr" not in words
+    assert level == "rlimits" or len(words.splitlines()) == 1 + (
+        level == "bubblewrap"
+    )  # no folder was listed
 
 
 @pytest.mark.parametrize("level", LEVELS)
@@ -210,9 +213,9 @@ def become_nobody() -> None:
     prefix = Path(sys.base_prefix).resolve()
     closed = [place for place in (prefix, *prefix.parents) if not place.stat().st_mode & 0o005]
     if closed:
-        descriptor = os.open(prefix, os.O_RDONLY)
         jail_kernel.unshare(jail_kernel.CLONE_NEWNS)
         jail_kernel.mount("none", "/", "", jail_kernel.MS_REC | jail_kernel.MS_PRIVATE)
+        descriptor = os.open(prefix, os.O_RDONLY)
         jail_kernel.mount("tmpfs", str(closed[-1]), "tmpfs", 0, "mode=755")
         prefix.mkdir(parents=True)
         jail_kernel.mount(f"/proc/self/fd/{descriptor}", str(prefix), "", jail_kernel.MS_BIND)
