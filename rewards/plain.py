@@ -122,4 +122,4 @@ def _same_number(expected: float, found: float, tolerance: float) -> bool:
         return math.isnan(left) and math.isnan(right)
     if math.isinf(left) or math.isinf(right):
         return left == right
-    return abs(left - right) <= tolerance * max(1.0, abs(left))
+    return tolerance > 0 and abs(left - right) <= tolerance * max(1.0, abs(left))
