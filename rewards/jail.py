@@ -24,7 +24,7 @@ from typing import Any
 from rlvr.rewards import jail_kernel as kernel
 from rlvr.rewards import jail_program
 
-MAX_THREADS = 128
+MAX_THREADS = 64
 STACK_MIB = 64
 """Deep recursion is common in right solutions."""
 POLL_SECONDS = 0.05
@@ -32,6 +32,7 @@ POLL_SECONDS = 0.05
 
 def main() -> None:
     """Run one request."""
+    sys.dont_write_bytecode = True  # our own modules are cached by now; the program shall cache none
     kernel.prctl(kernel.PR_SET_PDEATHSIG, kernel.SIGKILL)  # the judge's death is ours
     request = json.loads(sys.stdin.buffer.read())
     level = request["level"]
@@ -130,8 +131,9 @@ def disk_usage(folder: Path) -> int:
 def sweep(uid: int | None) -> None:
     """Kill what the program left behind, where no namespace does it.
 
-    As root by the jail's own user id, atomically. Without root this process has been made the parent of
-    all orphans: its children are killed until there are none.
+    As root by the jail's own user id, which the kernel does in one step. Without root this process has been
+    made the parent of all orphans: its descendants are stopped until no new one appears (a stopped process
+    cannot fork, so a fork bomb comes to rest), and then killed.
     """
     if uid is not None:
         pid = os.fork()
@@ -141,24 +143,36 @@ def sweep(uid: int | None) -> None:
                 os.kill(-1, signal.SIGKILL)
             os._exit(0)
         os.waitpid(pid, 0)
+    stopped: set[int] = set()
+    while fresh := descendants() - stopped:
+        _signal(fresh, signal.SIGSTOP)
+        stopped |= fresh
+    _signal(stopped, signal.SIGKILL)
     while True:
-        for child_pid in children():
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(child_pid, signal.SIGKILL)
         try:
             os.waitpid(-1, 0)
         except ChildProcessError:
             return
 
 
-def children() -> list[int]:
-    """Processes whose parent is this one."""
-    found = []
+def _signal(pids: set[int], number: signal.Signals) -> None:
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
+
+
+def descendants() -> set[int]:
+    """Processes below this one, at any depth."""
+    parent: dict[int, int] = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             with contextlib.suppress(OSError):
-                if int((entry / "stat").read_text().rpartition(")")[2].split()[1]) == os.getpid():
-                    found.append(int(entry.name))
+                parent[int(entry.name)] = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+    found: set[int] = set()
+    generation = {os.getpid()}
+    while generation:
+        generation = {pid for pid, above in parent.items() if above in generation} - found
+        found |= generation
     return found
 
 

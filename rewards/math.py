@@ -35,7 +35,7 @@ class MathVerifier:
         self._idle: queue.LifoQueue[MathWorker] = queue.LifoQueue()
         for worker in self.workers:
             self._idle.put(worker)
-        self._normalised = lru_cache(maxsize=65536)(normalise)
+        self._normalised = lru_cache(maxsize=4096)(normalise)
 
     @property
     def identity(self) -> str:

@@ -177,7 +177,7 @@ class Sandbox:
     def _start(self, level: str, folder: str) -> subprocess.Popen[bytes]:
         root = str(import_root())
         code = f"import sys; sys.path.insert(0, {root!r}); from {jail.__name__} import main; main()"
-        command = [interpreter(), "-I", "-S", "-B", "-X", "utf8", "-c", code]
+        command = [interpreter(), "-I", "-S", "-X", "utf8", "-c", code]
         if level == "bubblewrap":
             command = [*bubblewrap(self._readable, self.config.disk_mib), *command]
         try:
