@@ -52,12 +52,12 @@ def verifier(level: str) -> CodeVerifier:
         pytest.skip(f"{level} does not work here: {error.what.splitlines()[-1].strip()}")
 
 
-def tests_of(source: str) -> str:
+def style_of(source: str) -> str:
     return CALL if "def f" in source else STDIO
 
 
 def judge(level: str, source: str, tests: str | None = None) -> Status:
-    tests = tests or tests_of(source)
+    tests = tests or style_of(source)
     problem = Problem(tests, (), "attacks", tests, ability="code")
     return verifier(level).verify(problem, source, "stop").status
 
