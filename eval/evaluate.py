@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 
-from rlvr.collect import judge
+from rlvr.collect import judge_later
 from rlvr.config import EvaluationConfig
 from rlvr.errors import VerifierError
 from rlvr.eval.store import SAMPLES_FILE, EvaluationSpec, Sample, SampleStore, write_problems
 from rlvr.protocols import Renderer, RolloutEngine, SampleRequest, SamplingSettings, Verifier
-from rlvr.records import Completion, Problem, Status
+from rlvr.records import Completion, Problem, Status, Verdict
 
 MAX_ERROR_SHARE = 0.05
 """An evaluation stops when the verifier itself fails on more than this share of its samples."""
@@ -82,8 +83,8 @@ def evaluate(
         correct = sampled = tokens = 0
         errors = store.num_errors
         refuse_errors(errors, total, folder)
-        for key, completions in engine.generate(requests, sampling):
-            samples = verified(chunks[key], completions, verifier)
+        sampled_chunks = ((chunks[key], found) for key, found in engine.generate(requests, sampling))
+        for samples in verified(sampled_chunks, verifier):
             store.append(samples)
             sampled += len(samples)
             correct += sum(sample.status is Status.CORRECT for sample in samples)
@@ -121,11 +122,25 @@ def missing_chunks(
     return chunks
 
 
-def verified(chunk: Chunk, completions: Sequence[Completion], verifier: Verifier) -> list[Sample]:
-    """Judge the completions of one chunk."""
+def verified(
+    sampled: Iterator[tuple[Chunk, Sequence[Completion]]], verifier: Verifier
+) -> Iterator[list[Sample]]:
+    """Judge chunks while more are sampled, and yield each once all its verdicts are there."""
+    waiting: list[tuple[Chunk, list[tuple[Completion, Future[Verdict]]]]] = []
+    for chunk, completions in sampled:
+        pairs = [(found, judge_later(verifier, chunk.problem, found)) for found in completions]
+        waiting.append((chunk, pairs))
+        ready = [entry for entry in waiting if all(verdict.done() for _, verdict in entry[1])]
+        waiting = [entry for entry in waiting if not any(entry is other for other in ready)]
+        yield from (samples_of(*entry) for entry in ready)
+    yield from (samples_of(*entry) for entry in waiting)
+
+
+def samples_of(chunk: Chunk, pairs: Sequence[tuple[Completion, Future[Verdict]]]) -> list[Sample]:
+    """The rows of one chunk; waits for verdicts that are not there yet."""
     samples = []
-    for index, completion in zip(chunk.samples, completions, strict=True):
-        verdict = judge(verifier, chunk.problem, completion)
+    for index, (completion, future) in zip(chunk.samples, pairs, strict=True):
+        verdict = future.result()
         samples.append(
             Sample(
                 problem=chunk.problem.id,

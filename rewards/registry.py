@@ -1,33 +1,131 @@
-"""Which verifier judges which problems."""
+"""Which verifier judges which problems, by their ability and style."""
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
 
-from rlvr.errors import DataError
+from rlvr.errors import DataError, did_you_mean
 from rlvr.protocols import Verifier
-from rlvr.records import Problem
+from rlvr.records import Problem, Verdict
+from rlvr.rewards.choice import ChoiceVerifier
+from rlvr.rewards.code import CodeVerifier
+from rlvr.rewards.config import RewardsConfig
 from rlvr.rewards.final_answer import FinalAnswerVerifier
+from rlvr.rewards.math import MathVerifier
+from rlvr.rewards.pool import VerifierPool
+from rlvr.rewards.process import ProcessVerifier
 
 INTEGER = re.compile(r"[-+]?[0-9][0-9,]{0,63}")
 
 
-def verifier_for(problems: Sequence[Problem]) -> Verifier:
-    """The verifier of a data set.
+class CheckingVerifier(Verifier, Protocol):
+    """A verifier that can also check the ground truths it will be asked about."""
+
+    def check(self, problems: Sequence[Problem]) -> None:
+        """Raise a DataError for the first ground truth that it cannot use."""
+
+    def close(self) -> None:
+        """End its processes."""
+
+
+class ArithmeticVerifier:
+    """Generated chains: the final integer, or the steps to it as well (rewards.process)."""
+
+    def __init__(self, config: RewardsConfig) -> None:
+        """Choose by the mix."""
+        self._steps = None if config.process.mix == "outcome" else ProcessVerifier(config.process)
+        self._verifier: Verifier = self._steps or FinalAnswerVerifier()
+        self.identity = self._verifier.identity
+
+    def verify(self, problem: Problem, response: str, finish_reason: str) -> Verdict:
+        """Judge one response."""
+        return self._verifier.verify(problem, response, finish_reason)
+
+    def check(self, problems: Sequence[Problem]) -> None:
+        """Refuse a ground truth that is no integer, or has no solution graph where one is needed."""
+        for problem in problems:
+            if not INTEGER.fullmatch(problem.ground_truth):
+                raise DataError(
+                    f"no verifier for ground truth {problem.ground_truth!r} of ability 'arithmetic'",
+                    where=f"problem {problem.id}",
+                    fix="ground_truth must be an integer; for others the ability is 'math'",
+                )
+        if self._steps is not None:
+            self._steps.check(problems)
+
+    def close(self) -> None:
+        """Nothing to end."""
+
+
+VERIFIERS: dict[str, Callable[[RewardsConfig], CheckingVerifier]] = {
+    "arithmetic": ArithmeticVerifier,
+    "math": lambda config: MathVerifier(config.math, config.num_workers),
+    "code": lambda config: CodeVerifier(config.sandbox),
+    "choice": lambda config: ChoiceVerifier(config.choice_tolerance, config.math.extraction),
+}
+"""By ``Problem.ability``."""
+
+
+class MixedVerifier:
+    """Problems of several abilities in one data set, each judged by its own verifier."""
+
+    def __init__(self, verifiers: Mapping[str, CheckingVerifier]) -> None:
+        """Take one verifier per ability."""
+        self.verifiers = verifiers
+
+    @property
+    def identity(self) -> str:
+        """Those of all."""
+        return " + ".join(self.verifiers[name].identity for name in sorted(self.verifiers))
+
+    def verify(self, problem: Problem, response: str, finish_reason: str) -> Verdict:
+        """Judge one response by its problem's verifier."""
+        return self.verifiers[problem.ability].verify(problem, response, finish_reason)
+
+    def close(self) -> None:
+        """End all."""
+        for verifier in self.verifiers.values():
+            verifier.close()
+
+
+def verifier_for(problems: Sequence[Problem], config: RewardsConfig | None = None) -> Verifier:
+    """The verifier of a data set, once it has read every ground truth.
 
     Raises:
         DataError: a ground truth that no verifier can check, named by problem.
+        ConfigError: programs are to be run and this machine cannot hold them.
     """
+    config = config or RewardsConfig()
+    by_ability: dict[str, list[Problem]] = {}
     for problem in problems:
-        if problem.style != "rule" or not INTEGER.fullmatch(problem.ground_truth):
+        if problem.style != "rule" or problem.ability not in VERIFIERS:
             raise DataError(
-                f"no verifier for ground truth {problem.ground_truth!r} of style {problem.style!r}",
+                f"no verifier for ability {problem.ability!r} and style {problem.style!r}",
                 where=f"problem {problem.id}",
-                fix="reward_model.style must be 'rule' and ground_truth an integer",
+                fix="reward_model.style must be 'rule'; ability: " + did_you_mean(problem.ability, VERIFIERS),
             )
-    return FinalAnswerVerifier()
+        by_ability.setdefault(problem.ability, []).append(problem)
+    made: dict[str, CheckingVerifier] = {}
+    try:
+        for ability, members in by_ability.items():
+            made[ability] = VERIFIERS[ability](config)
+            made[ability].check(members)
+    except BaseException:
+        MixedVerifier(made).close()
+        raise
+    return MixedVerifier(made) if len(made) != 1 else next(iter(made.values()))
+
+
+def verifier_pool(problems: Sequence[Problem], config: RewardsConfig) -> VerifierPool:
+    """The verifier of a data set, judging beside its caller. To be closed.
+
+    Raises:
+        DataError, ConfigError: as for :func:`verifier_for`.
+    """
+    return VerifierPool(verifier_for(problems, config), config.num_workers)
 
 
 def chance_level(problems: Sequence[Problem]) -> float:
@@ -36,6 +134,11 @@ def chance_level(problems: Sequence[Problem]) -> float:
     The share of pairs of problems with the same answer: unbiased also for small sets, where
     the share of the commonest answer would be too high. 0 for a single problem.
     """
-    counts = Counter(int(problem.ground_truth.replace(",", "")) for problem in problems)
+    counts = Counter(
+        str(int(problem.ground_truth.replace(",", "")))
+        if INTEGER.fullmatch(problem.ground_truth)
+        else problem.ground_truth.strip()
+        for problem in problems
+    )
     pairs = len(problems) * (len(problems) - 1)
     return sum(count * (count - 1) for count in counts.values()) / pairs if pairs else 0.0

@@ -6,12 +6,20 @@ import math
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from concurrent.futures import Future
+from dataclasses import dataclass, field
 from itertools import islice
 
 from rlvr.algorithms.algorithm import Sampling
 from rlvr.errors import TrainingError, VerifierError
-from rlvr.protocols import Renderer, RolloutEngine, SampleRequest, SamplingSettings, Verifier
+from rlvr.protocols import (
+    Renderer,
+    RolloutEngine,
+    SampleRequest,
+    SamplingSettings,
+    StreamingVerifier,
+    Verifier,
+)
 from rlvr.records import Completion, Problem, Rollout, RolloutGroup, Status, Verdict
 
 
@@ -24,7 +32,9 @@ class Collected:
     sampled: list[RolloutGroup]
     """All that was sampled, refused groups included: what the policy can do."""
     verify_seconds: float
-    """Time spent in the verifier, while the engines went on sampling."""
+    """Time that collecting waited for verdicts: in the verifier, or for the pool once all is sampled."""
+    pool_metrics: dict[str, float] = field(default_factory=dict)
+    """``verify/…`` of a pool: rate, latency and queue wait; empty without one."""
 
     @property
     def num_tokens(self) -> int:
@@ -52,6 +62,7 @@ class Collected:
             "response/length_max": float(max(lengths)),
             "response/truncated_share": cut_off / len(rollouts),
             **{f"verify/{status.value}": statuses[status] / statuses.total() for status in Status},
+            **self.pool_metrics,
             "filter/kept_groups": float(len(self.groups)),
             "filter/sampling_factor": len(self.sampled) / max(1, len(self.groups)),
         }
@@ -71,6 +82,8 @@ def collect(
     Where ``sampling.keep_group`` refuses groups, the next prompts of the stream replace them,
     round by round; each round asks for as many as the share kept so far suggests. The step is
     made of what was kept when the limit is reached or the stream ends, even if that is less.
+
+    A :class:`StreamingVerifier` judges while the next responses are taken from the engine.
 
     Args:
         engine: where responses come from.
@@ -107,7 +120,8 @@ def collect(
             fix="problems nearer to what the model can do, a larger algorithm.group_size, or a larger "
             "algorithm.max_sampling_factor",
         )
-    return Collected(kept[:num_groups], sampled, verify_seconds)
+    pool_metrics = verifier.metrics() if isinstance(verifier, StreamingVerifier) else {}
+    return Collected(kept[:num_groups], sampled, verify_seconds, pool_metrics)
 
 
 def sample_groups(
@@ -118,10 +132,10 @@ def sample_groups(
     sampling: Sampling,
     settings: SamplingSettings,
 ) -> tuple[list[RolloutGroup], float]:
-    """One group per problem, in their order, and the seconds spent verifying.
+    """One group per problem, in their order, and the seconds spent waiting for verdicts.
 
-    Each response is verified as it arrives, while others are still being sampled. A greedy
-    baseline is one more request of the same pass.
+    Each response goes to the verifier as it arrives, while others are still being sampled. A
+    greedy baseline is one more request of the same pass.
     """
     requests = []
     for key, problem in enumerate(problems):
@@ -129,18 +143,31 @@ def sample_groups(
         requests.append(SampleRequest(key, prompt, sampling.group_size))
         if sampling.greedy_baseline:
             requests.append(SampleRequest(key + len(problems), prompt, 1, greedy=True))
-    found: dict[int, tuple[Rollout, ...]] = {}
+    judged: dict[int, list[tuple[Completion, Future[Verdict]]]] = {}
     seconds = 0.0
     for key, completions in engine.generate(requests, settings):
         problem = problems[key % len(problems)]
         started = time.perf_counter()
-        found[key] = tuple(
-            Rollout(completion, judge(verifier, problem, completion)) for completion in completions
-        )
+        judged[key] = [(completion, judge_later(verifier, problem, completion)) for completion in completions]
         seconds += time.perf_counter() - started
+    started = time.perf_counter()
+    found = {
+        key: tuple(Rollout(completion, verdict.result()) for completion, verdict in pairs)
+        for key, pairs in judged.items()
+    }
+    seconds += time.perf_counter() - started
     baselines = {key - len(problems): rollouts[0] for key, rollouts in found.items() if key >= len(problems)}
     groups = [RolloutGroup(problem, found[key], baselines.get(key)) for key, problem in enumerate(problems)]
     return groups, seconds
+
+
+def judge_later(verifier: Verifier, problem: Problem, completion: Completion) -> Future[Verdict]:
+    """Start verifying one response; a verifier that cannot stream judges it at once."""
+    if isinstance(verifier, StreamingVerifier):
+        return verifier.submit(problem, completion.text, completion.finish_reason)
+    done: Future[Verdict] = Future()
+    done.set_result(judge(verifier, problem, completion))
+    return done
 
 
 def judge(verifier: Verifier, problem: Problem, completion: Completion) -> Verdict:

@@ -14,6 +14,7 @@ from typing import Any
 from rlvr.algorithms.algorithm import Algorithm
 from rlvr.algorithms.settings import AlgorithmConfig
 from rlvr.errors import ConfigError, did_you_mean
+from rlvr.rewards.config import RewardsConfig
 
 MISSING_PATH = ""
 TRACKER_MODES = ("off", "offline", "online")
@@ -351,6 +352,7 @@ class ExperimentConfig:
     rollout: RolloutConfig = field(default_factory=RolloutConfig)
     learner: LearnerConfig = field(default_factory=LearnerConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    rewards: RewardsConfig = field(default_factory=RewardsConfig)
     cluster: ClusterConfig = field(default_factory=ClusterConfig)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
 
@@ -389,6 +391,8 @@ class EvaluateConfig:
     """Hugging Face folder, training run folder, or hub name."""
     name: str | None = None
     """The model's name in tables; null takes the folder's name."""
+    regrade: str | None = None
+    """Folder of a finished evaluation whose responses are judged anew; nothing is sampled."""
     benchmark: BenchmarkConfig = field(default_factory=BenchmarkConfig)
     seed: int = 0
     num_samples: int | None = None
@@ -397,11 +401,13 @@ class EvaluateConfig:
     data: DataConfig = field(default_factory=DataConfig)
     rollout: RolloutConfig = field(default_factory=RolloutConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    rewards: RewardsConfig = field(default_factory=RewardsConfig)
     cluster: ClusterConfig = field(default_factory=ClusterConfig)
 
     def __post_init__(self) -> None:
         """Check the model, and give ``num_samples`` to its owner."""
-        require_model(self.model)
+        if self.regrade is None:
+            require_model(self.model)
         if self.num_samples is not None:
             self.evaluation.num_samples = self.num_samples
             self.evaluation.__post_init__()

@@ -7,9 +7,10 @@ them is decided in cluster.py and nowhere else.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from rlvr.records import Completion, Problem, Verdict
 
@@ -111,6 +112,17 @@ class Verifier(Protocol):
 
     def verify(self, problem: Problem, response: str, finish_reason: str) -> Verdict:
         """Judge one response to a problem."""
+
+
+@runtime_checkable
+class StreamingVerifier(Verifier, Protocol):
+    """A verifier that judges beside its caller, while more is sampled; rewards/pool.py makes one of any."""
+
+    def submit(self, problem: Problem, response: str, finish_reason: str) -> Future[Verdict]:
+        """Hand in one response; the future holds its verdict, and never an exception."""
+
+    def metrics(self) -> dict[str, float]:
+        """``verify/…``: rate, latency and queue wait since the last call."""
 
 
 class Renderer(Protocol):

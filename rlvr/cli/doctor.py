@@ -117,7 +117,25 @@ def tiny_model() -> Finding:
     return Finding("tiny model", there, str(folder), "rlvr pretrain recipe=tiny")
 
 
-CHECKS: tuple[Callable[[], Finding], ...] = (python, machine, gpus, disk, shared_memory, tiny_model)
+def sandbox() -> Finding:
+    """Isolation of model-written programs; only code tasks need it."""
+    from rlvr.errors import RlvrError
+    from rlvr.rewards.config import SandboxConfig
+    from rlvr.rewards.sandbox import Sandbox
+
+    try:
+        made = Sandbox(SandboxConfig(packages=[]))
+    except RlvrError as error:
+        return Finding(
+            "sandbox", False, error.what.replace("\n   ", ""), "docs/rewards.md says what each level needs"
+        )
+    weaker = "; ".join(f"no {level}: {reason}" for level, reason in made.refusals.items())
+    return Finding(
+        "sandbox", True, f"{made.level} for model-written programs" + (f" ({weaker})" if weaker else "")
+    )
+
+
+CHECKS: tuple[Callable[[], Finding], ...] = (python, machine, gpus, disk, shared_memory, sandbox, tiny_model)
 ENGINES = (
     ("torch", "torch", "tensors"),
     ("transformers", "transformers", "models"),

@@ -7,6 +7,7 @@ from typing import Any
 
 from rlvr.cli import hydra_app
 from rlvr.cli.experiment import MODEL_FOLDER, Benchmark, run_evaluations
+from rlvr.cli.regrade import change_lines, load_for_regrading, regrade
 from rlvr.config import EvaluateConfig
 from rlvr.data.loaders import benchmark_problems
 from rlvr.eval.report import BenchmarkResults, StudyResults, write_report
@@ -20,6 +21,7 @@ Examples:
   rlvr evaluate model=runs/tiny/grpo/model benchmark=chains num_samples=256
   rlvr evaluate model=runs/tiny/grpo num_samples=16 data.chains.num_test=20 run.dir=runs/quick-look
   rlvr evaluate model=Qwen/Qwen2.5-7B benchmark=file benchmark.path=test.jsonl
+  rlvr evaluate regrade=runs/evaluate/tiny rewards.math.units=required     new verdicts, nothing sampled
 
 Writes report.html, summary.json and samples/ into run.dir, runs/evaluate/MODEL by default.
 Samples are appended as they come; the same command goes on after an interruption.
@@ -33,6 +35,9 @@ def run(arguments: list[str]) -> None:
 
 def app(config: EvaluateConfig, resolved: dict[str, Any]) -> None:
     """One evaluation: its table on stdout, its report in the run's folder."""
+    if config.regrade is not None:
+        regraded(config, resolved)
+        return
     inner = Path(config.model) / MODEL_FOLDER
     model = str(inner) if inner.exists() else config.model  # a training run's folder names its model
     name = config.name or default_name(config.model)
@@ -46,6 +51,7 @@ def app(config: EvaluateConfig, resolved: dict[str, Any]) -> None:
         rollout=config.rollout,
         cluster=config.cluster,
         seed=config.seed,
+        rewards=config.rewards,
     )
     results = StudyResults(
         [BenchmarkResults([evaluation], benchmark.problems)],
@@ -54,6 +60,20 @@ def app(config: EvaluateConfig, resolved: dict[str, Any]) -> None:
     )
     report = write_report(folder, results, seed=config.seed)
     print("\n".join(table_lines(report.comparisons)))
+    print(f"\nreport: {report.path}")
+
+
+def regraded(config: EvaluateConfig, resolved: dict[str, Any]) -> None:
+    """A stored evaluation with new verdicts: what changed, its table, its report beside its rows."""
+    problems = load_for_regrading(config)
+    evaluation, changes = regrade(config, problems)
+    results = StudyResults(
+        [BenchmarkResults([evaluation], problems)],
+        provenance=provenance(resolved),
+        title=f"pass@k of {evaluation.name}, regraded",
+    )
+    report = write_report(evaluation.folder, results, seed=config.seed)
+    print("\n".join([*change_lines(changes), "", *table_lines(report.comparisons)]))
     print(f"\nreport: {report.path}")
 
 

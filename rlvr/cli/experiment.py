@@ -6,6 +6,7 @@ import json
 import re
 import time
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,9 @@ from rlvr.eval.store import Evaluation, EvaluationSpec, SampleStore, load_evalua
 from rlvr.protocols import RolloutEngine, Verifier
 from rlvr.provenance import provenance
 from rlvr.records import Problem
-from rlvr.rewards.registry import chance_level, verifier_for
+from rlvr.rewards.config import RewardsConfig
+from rlvr.rewards.pool import VerifierPool
+from rlvr.rewards.registry import chance_level, verifier_pool
 from rlvr.tracking.progress import StageProgress, TrainingProgress, say
 from rlvr.tracking.trackers import make_trackers
 
@@ -65,7 +68,7 @@ def _differences(stored: Any, wanted: Any, key: str = "") -> list[str]:
     return [] if stored == wanted else [f"{key}: {stored!r} there, {wanted!r} now"]
 
 
-def check_training(config: ExperimentConfig) -> tuple[list[Problem], ChatRenderer, Verifier]:
+def check_training(config: ExperimentConfig) -> tuple[list[Problem], ChatRenderer, VerifierPool]:
     """Load and check everything that training needs, before any engine starts.
 
     Raises:
@@ -74,10 +77,9 @@ def check_training(config: ExperimentConfig) -> tuple[list[Problem], ChatRendere
     check_plan(config.rollout, config.learner, config.cluster)
     renderer = load_renderer(config.model)
     problems = training_problems(config.data)
-    verifier = verifier_for(problems)
     check_prompt_lengths(renderer, problems, config.rollout.max_prompt_tokens)
     check_context(config.model, config.rollout.max_prompt_tokens + config.rollout.max_response_tokens)
-    return problems, renderer, verifier
+    return problems, renderer, verifier_pool(problems, config.rewards)
 
 
 def run_training(config: ExperimentConfig, resolved: dict[str, Any]) -> Path:
@@ -99,15 +101,18 @@ def run_training(config: ExperimentConfig, resolved: dict[str, Any]) -> Path:
         folder, config.tracking, resolved, TrainingProgress(f"train {name}", config.train.num_steps)
     )
     try:
-        with training_pools(
-            config.model,
-            config.rollout,
-            config.learner,
-            config.cluster,
-            algorithm,
-            config.train.temperature,
-            config.seed,
-        ) as (engine, learner):
+        with (
+            verifier,
+            training_pools(
+                config.model,
+                config.rollout,
+                config.learner,
+                config.cluster,
+                algorithm,
+                config.train.temperature,
+                config.seed,
+            ) as (engine, learner),
+        ):
             say(f"train: engines ready after {time.monotonic() - started:.0f} s")
             train(
                 config=config.train,
@@ -185,6 +190,7 @@ def run_evaluations(
     rollout: RolloutConfig,
     cluster: ClusterConfig,
     seed: int,
+    rewards: RewardsConfig,
 ) -> list[Evaluation]:
     """Measure one model on benchmarks, each in its folder, with one start of the engines.
 
@@ -193,10 +199,31 @@ def run_evaluations(
     check_plan(rollout, None, cluster)
     renderer = load_renderer(model)
     check_context(model, rollout.max_prompt_tokens + settings.max_tokens)
+    with ExitStack() as stack:
+        verifiers = {
+            folder: stack.enter_context(verifier_pool(benchmark.problems, rewards))
+            for folder, benchmark in benchmarks.items()
+        }
+        return _run_evaluations(
+            model, name, benchmarks, settings, rollout, cluster, seed, renderer, verifiers
+        )
+
+
+def _run_evaluations(
+    model: str,
+    name: str,
+    benchmarks: Mapping[Path, Benchmark],
+    settings: EvaluationConfig,
+    rollout: RolloutConfig,
+    cluster: ClusterConfig,
+    seed: int,
+    renderer: ChatRenderer,
+    verifiers: Mapping[Path, Verifier],
+) -> list[Evaluation]:
     specs, missing = {}, {}
     for folder, benchmark in benchmarks.items():
         check_prompt_lengths(renderer, benchmark.problems, rollout.max_prompt_tokens)
-        specs[folder] = _spec(model, name, benchmark, settings, renderer, seed)
+        specs[folder] = _spec(model, name, benchmark, settings, renderer, seed, verifiers[folder].identity)
         store = SampleStore(folder, specs[folder])
         missing[folder] = specs[folder].num_problems * settings.num_samples - len(store.done)
         store.close()
@@ -210,7 +237,7 @@ def run_evaluations(
         with rollout_pool(model, sized, cluster, engine_seed) as engine:
             for folder, benchmark in benchmarks.items():
                 if missing[folder]:
-                    _sample(engine, renderer, benchmark, settings, specs[folder], folder)
+                    _sample(engine, renderer, verifiers[folder], benchmark, settings, specs[folder], folder)
     return [
         load_evaluation(folder, [problem.id for problem in benchmark.problems])
         for folder, benchmark in benchmarks.items()
@@ -218,7 +245,13 @@ def run_evaluations(
 
 
 def _spec(
-    model: str, name: str, benchmark: Benchmark, settings: EvaluationConfig, renderer: ChatRenderer, seed: int
+    model: str,
+    name: str,
+    benchmark: Benchmark,
+    settings: EvaluationConfig,
+    renderer: ChatRenderer,
+    seed: int,
+    verifier: str,
 ) -> EvaluationSpec:
     return EvaluationSpec(
         model_name=name,
@@ -234,7 +267,7 @@ def _spec(
             "top_p": settings.top_p,
             "max_tokens": settings.max_tokens,
         },
-        verifier=verifier_for(benchmark.problems).identity,
+        verifier=verifier,
         seed=seed,
         chance_level=chance_level(benchmark.problems),
     )
@@ -243,6 +276,7 @@ def _spec(
 def _sample(
     engine: RolloutEngine,
     renderer: ChatRenderer,
+    verifier: Verifier,
     benchmark: Benchmark,
     settings: EvaluationConfig,
     spec: EvaluationSpec,
@@ -265,7 +299,7 @@ def _sample(
         evaluate(
             engine=engine,
             renderer=renderer,
-            verifier=verifier_for(benchmark.problems),
+            verifier=verifier,
             problems=benchmark.problems,
             settings=settings,
             spec=spec,

@@ -17,6 +17,7 @@ COMMANDS = {
     "evaluate": "measure pass@k of a model",
     "compare": "collect runs and their evaluations into one report",
     "pretrain": "make a tiny base model from scratch",
+    "verify": "judge responses from rows of JSON",
     "doctor": "say what works on this machine and what is missing",
 }
 EXAMPLES = """\

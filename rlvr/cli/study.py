@@ -61,7 +61,7 @@ def app(config: ExperimentConfig, resolved: dict[str, Any]) -> None:
     folder = Path(config.run.dir)
     runs = training_runs(config)
     for run_config, _ in runs.values():
-        check_training(run_config)
+        check_training(run_config)[2].close()
     benchmarks = load_benchmarks(config.benchmarks, config.data)
     renderer = load_renderer(config.model)
     for benchmark in benchmarks:
@@ -148,6 +148,7 @@ def measure(
         rollout=config.rollout,
         cluster=config.cluster,
         seed=config.seed,
+        rewards=config.rewards,
     )
 
 

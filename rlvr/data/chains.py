@@ -227,6 +227,7 @@ def generate(
                 prompt=({"role": "user", "content": problem_text(graph, rng)},),
                 data_source=DATA_SOURCE,
                 ground_truth=str(graph.answer),
+                ability="arithmetic",
                 extra_info={
                     "split": split,
                     "index": index,

@@ -1,7 +1,8 @@
 """Problems from files, and back, in verl's column convention.
 
 Columns: ``data_source``, ``prompt`` (chat messages), ``ability``,
-``reward_model = {style, ground_truth}``, ``extra_info = {split, index, …}``.
+``reward_model = {style, ground_truth}``, ``extra_info = {split, index, …}``. Rows of the public code
+sets are read from their own columns (code_sets.py).
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any
 
 from rlvr.config import BenchmarkConfig, ChainsConfig, DataConfig
 from rlvr.data.chains import DATA_SOURCE, generate, make_splits
+from rlvr.data.code_sets import is_code_row, parse_code_row
 from rlvr.errors import ConfigError, DataError
 from rlvr.records import Problem
 
@@ -134,6 +136,8 @@ def parse_row(row: Any, where: str) -> Problem:
             raise DataError(what, where=where, fix=fix)
 
     check(isinstance(row, dict), "the row is not an object", f"an object with {', '.join(COLUMNS)}")
+    if is_code_row(row):
+        return parse_code_row(row, where)
     for column in COLUMNS:
         check(column in row, f"column {column!r} is missing", f"found: {', '.join(map(str, row))}")
     prompt, reward_model, extra = row["prompt"], row["reward_model"], row["extra_info"]

@@ -172,10 +172,10 @@ def test_more_gpus_than_there_are(rlvr, cwd: Path, model: Path, command: str) ->
 def test_a_ground_truth_without_a_verifier(rlvr, tmp_path: Path, model: Path) -> None:
     path = tmp_path / "words.jsonl"
     rows = [to_row(problem) for problem in problems(2)]
-    rows[1]["reward_model"]["ground_truth"] = "forty-two"
+    rows[1]["reward_model"]["ground_truth"] = "\\frac{42"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     refused(
-        rlvr("train", f"model={model}", *FIT, f"data.path={path}"), "forty-two", "where: problem fake/train/1"
+        rlvr("train", f"model={model}", *FIT, f"data.path={path}"), "frac{42", "where: problem fake/train/1"
     )
 
 

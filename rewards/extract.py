@@ -1,0 +1,73 @@
+"""Where the answer stands in a response: a box, a tag, a marker, a fenced program.
+
+All scans are linear in the response's length, whatever a model repeats in it.
+"""
+
+from __future__ import annotations
+
+import re
+
+BOX_TOKENS = re.compile(r"\\f?boxed\s*\{|\\fbox\s*\{|\\.|[{}]", re.DOTALL)
+FENCE = re.compile(r"^[ \t]*```[ \t]*([\w+-]*)[^\n]*$", re.MULTILINE)
+PYTHON_TAGS = ("", "python", "python3", "py")
+
+
+def last_boxed(text: str) -> str | None:
+    r"""Content of the last ``\boxed{…}`` whose braces balance, or None.
+
+    The one that closes last, so of two nested boxes the outer. Escaped braces do not count.
+    """
+    opened: list[int | None] = []  # start of a box's content; None for a plain brace
+    found: tuple[int, int] | None = None
+    for token in BOX_TOKENS.finditer(text):
+        word = token.group()
+        if word == "}":
+            start = opened.pop() if opened else None
+            if start is not None:
+                found = (start, token.start())
+        elif word == "{":
+            opened.append(None)
+        elif word.endswith("{") and len(word) > 2:
+            opened.append(token.end())
+    return text[found[0] : found[1]] if found else None
+
+
+def last_tagged(text: str) -> str | None:
+    """Content of the last ``<answer>…</answer>``, or None."""
+    end = text.rfind("</answer>")
+    start = text.rfind("<answer>", 0, end) if end >= 0 else -1
+    return text[start + len("<answer>") : end] if start >= 0 else None
+
+
+def after_hashes(text: str) -> str | None:
+    """The rest of the line after the last ``####``, or None."""
+    _, marker, rest = text.rpartition("####")
+    return rest.partition("\n")[0] if marker else None
+
+
+def final_answer(text: str, where: str) -> str | None:
+    """The final answer by one convention of :data:`rlvr.rewards.config.EXTRACTIONS`; None if it is not there."""
+    finders = {"boxed": last_boxed, "answer_tag": last_tagged, "hashes": after_hashes}
+    for finder in finders.values() if where == "any" else [finders[where]]:
+        answer = finder(text)
+        if answer is not None:
+            return answer.strip() or None
+    return None
+
+
+def program(text: str) -> str | None:
+    """The last closed fenced block of Python; without any fence, the whole text; None if empty.
+
+    An opened fence that is never closed is a program that was cut off: None.
+    """
+    blocks: list[str] = []
+    fences = list(FENCE.finditer(text))
+    if not fences:
+        return text if text.strip() else None
+    position = 0
+    while position + 1 < len(fences):
+        opening, closing = fences[position], fences[position + 1]
+        if opening.group(1).lower() in PYTHON_TAGS:
+            blocks.append(text[opening.end() + 1 : closing.start()])
+        position += 2
+    return blocks[-1] if blocks and blocks[-1].strip() else None

@@ -1,0 +1,106 @@
+"""Worked solutions of generated problems, step by step against the solution graph.
+
+A response to a chain problem (rlvr/data/chains.py) reads ``a = 3 ; b = a + 4 = 3 + 4 = 7 ; … ; # 12``. A
+step is right if it restates its definition (so its parents are right), fills in the values of its parents
+and comes to its own. The graph is in ``extra_info["solution_graph"]`` of every generated problem.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rlvr.errors import DataError
+from rlvr.records import Problem, Status, Verdict
+from rlvr.rewards.config import ProcessConfig
+from rlvr.rewards.final_answer import FinalAnswerVerifier
+
+MAX_CHARS = 20_000
+"""A longer response is judged by its answer only, and has no right step."""
+
+
+class ProcessVerifier:
+    """Scores outcome, process or both; the *status* always says whether the final answer is right.
+
+    Under ``strict`` a right answer with a wrong step is ``incorrect``.
+    """
+
+    def __init__(self, config: ProcessConfig | None = None) -> None:
+        """Take the mix."""
+        self.config = config or ProcessConfig()
+        self._outcome = FinalAnswerVerifier()
+
+    @property
+    def identity(self) -> str:
+        """Version and mix."""
+        return f"process/1(mix={self.config.mix},weight={self.config.weight})"
+
+    def verify(self, problem: Problem, response: str, finish_reason: str) -> Verdict:
+        """Judge one response."""
+        outcome = self._outcome.verify(problem, response, finish_reason)
+        if self.config.mix == "outcome":
+            return outcome
+        share = right_steps(problem.extra_info["solution_graph"], response)
+        if self.config.mix == "strict":
+            if outcome.status is Status.CORRECT and share < 1:
+                return Verdict(0.0, Status.INCORRECT, outcome.answer)
+            return outcome
+        score = (1 - self.config.weight) * outcome.score + self.config.weight * share
+        if outcome.status is not Status.CORRECT:
+            score = min(score, 1 - 1e-6)  # 1 is for right answers, also with a weight of 1
+        return Verdict(score, outcome.status, outcome.answer)
+
+    def check(self, problems: Sequence[Problem]) -> None:
+        """Look for the solution graphs.
+
+        Raises:
+            DataError: the first problem without one.
+        """
+        for problem in problems:
+            graph = problem.extra_info.get("solution_graph")
+            if not isinstance(graph, Mapping) or not graph.get("nodes"):
+                raise DataError(
+                    "the problem has no solution graph",
+                    where=f"problem {problem.id}",
+                    fix="extra_info.solution_graph, as the generated chains have; or rewards.process.mix=outcome",
+                )
+
+    def close(self) -> None:
+        """Nothing to end."""
+
+
+def right_steps(graph: Mapping[str, Any], response: str) -> float:
+    """Share of the graph's nodes that the response derives rightly, in [0, 1].
+
+    A step counts once, only after its parents, and steps that the graph does not know are charged: each
+    takes away one right one, so that listing everything does not pay.
+    """
+    nodes = {node["name"]: node for node in graph["nodes"]}
+    body = response[:MAX_CHARS].rpartition("#")[0] if len(response) <= MAX_CHARS else ""
+    derived: set[str] = set()
+    wrong = 0
+    for step in filter(None, (" ".join(part.split()) for part in body.split(";"))):
+        match = re.match(r"([a-z]) =", step)
+        node = nodes.get(match.group(1)) if match else None
+        if node is None or node["name"] in derived or step != expected_step(node, nodes):
+            wrong += 1
+        elif all(parent in derived for parent in parents(node)):
+            derived.add(node["name"])
+        else:
+            wrong += 1
+    return max(0, len(derived) - wrong) / len(nodes)
+
+
+def parents(node: Mapping[str, Any]) -> list[str]:
+    """Names that a node is computed from."""
+    return [word for word in (node["left"], node["right"]) if isinstance(word, str) and word.isalpha()]
+
+
+def expected_step(node: Mapping[str, Any], nodes: Mapping[str, Mapping[str, Any]]) -> str:
+    """The one right way to write a step: definition, values of the operands, value."""
+    if node["operator"] is None:
+        return f"{node['name']} = {node['left']}"
+    left, right = (nodes[word]["value"] if word.isalpha() else word for word in (node["left"], node["right"]))
+    expression = f"{node['left']} {node['operator']} {node['right']}"
+    return f"{node['name']} = {expression} = {left} {node['operator']} {right} = {node['value']}"

@@ -1,0 +1,81 @@
+"""Steps against the solution graph, in every mix."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from rlvr.data.chains import generate, graph_of, solution_text
+from rlvr.errors import DataError
+from rlvr.records import Problem, Status
+from rlvr.rewards.config import ProcessConfig
+from rlvr.rewards.process import ProcessVerifier, right_steps
+
+GRAPH = {
+    "modulus": 23,
+    "nodes": [
+        {"name": "a", "left": "3", "operator": None, "right": None, "value": 3},
+        {"name": "b", "left": "a", "operator": "+", "right": "4", "value": 7},
+        {"name": "c", "left": "b", "operator": "*", "right": "a", "value": 21},
+    ],
+}
+PROBLEM = Problem("p/0", (), "chains", "21", ability="arithmetic", extra_info={"solution_graph": GRAPH})
+RIGHT = "a = 3 ; b = a + 4 = 3 + 4 = 7 ; c = b * a = 7 * 3 = 21 ; # 21"
+
+
+@pytest.mark.parametrize(
+    ("response", "share"),
+    [
+        (RIGHT, 1.0),
+        (RIGHT.replace(" ; ", ";  "), 1.0),
+        ("a = 3 ; b = a + 4 = 3 + 4 = 8 ; c = b * a = 8 * 3 = 1 ; # 1", 0.0),  # one right, two wrong
+        ("a = 3 ; b = a + 4 = 3 + 4 = 7 ; # 21", 2 / 3),
+        ("# 21", 0.0),
+        ("b = a + 4 = 3 + 4 = 7 ; a = 3 ; c = b * a = 7 * 3 = 21 ; # 21", 0.0),  # a child before its parent
+        ("a = 3 ; a = 3 ; b = a + 4 = 3 + 4 = 7 ; c = b * a = 7 * 3 = 21 ; # 21", 2 / 3),  # said twice
+        ("a = 3 ; b = a + 5 = 3 + 5 = 8 ; # 21", 0.0),  # another definition
+        ("a = 3 ; b = a + 4 = 2 + 5 = 7 ; c = b * a = 7 * 3 = 21 ; # 21", 0.0),  # values of no parent
+        ("z = 1 ; " * 50 + RIGHT, 0.0),
+        ("a = 3 ; b = a + 4 = 3 + 4 = 7 ; c = b * a = 7 * 3 = 21", 0.0),  # nothing ends in an answer
+        (RIGHT + "x" * 30_000, 0.0),
+    ],
+)
+def test_share_of_right_steps(response: str, share: float) -> None:
+    assert right_steps(GRAPH, response) == pytest.approx(share)
+
+
+@pytest.mark.parametrize(
+    ("mix", "weight", "response", "score", "status"),
+    [
+        ("outcome", 0.5, "# 21", 1.0, Status.CORRECT),
+        ("outcome", 0.5, "# 20", 0.0, Status.INCORRECT),
+        ("process", 0.5, RIGHT, 1.0, Status.CORRECT),
+        ("process", 0.5, "# 21", 0.5, Status.CORRECT),
+        ("process", 0.25, "a = 3 ; b = a + 4 = 3 + 4 = 7 ; # 20", 0.25 * 2 / 3, Status.INCORRECT),
+        ("process", 1.0, RIGHT.replace("# 21", "# 20"), 1 - 1e-6, Status.INCORRECT),
+        ("strict", 0.5, RIGHT, 1.0, Status.CORRECT),
+        ("strict", 0.5, "# 21", 0.0, Status.INCORRECT),
+        ("strict", 0.5, RIGHT.replace("7 * 3", "3 * 7"), 0.0, Status.INCORRECT),
+        ("strict", 0.5, "no", 0.0, Status.UNPARSED),
+    ],
+)
+def test_mixes(mix: str, weight: float, response: str, score: float, status: Status) -> None:
+    verdict = ProcessVerifier(ProcessConfig(mix, weight)).verify(PROBLEM, response, "stop")
+    assert verdict.score == pytest.approx(score)
+    assert verdict.status is status
+
+
+def test_the_generators_own_solutions_are_right_and_noisy_ones_are_not() -> None:
+    verifier = ProcessVerifier(ProcessConfig("strict"))
+    for index, problem in enumerate(generate(50, [1, 4, 8], seed=3)):
+        graph = graph_of(problem)
+        assert verifier.verify(problem, solution_text(graph), "stop").score == 1.0
+        wrong = solution_text(graph, random.Random(index), noise=1.0)
+        assert verifier.verify(problem, wrong, "stop").score == 0.0
+
+
+def test_a_problem_without_a_graph_is_refused() -> None:
+    with pytest.raises(DataError, match="no solution graph") as caught:
+        ProcessVerifier().check([Problem("p/1", (), "d", "21")])
+    assert caught.value.where == "problem p/1"
