@@ -16,6 +16,7 @@ import psutil
 import pytest
 
 from rlvr.eval.store import read_samples
+from tests.cli.test_contributing import write_example
 from tests.engines.conftest import TINY
 
 TIMEOUT = 240
@@ -95,11 +96,18 @@ def long_training(tmp_path: Path) -> subprocess.Popen[str]:
 
 
 def test_study_end_to_end(tmp_path: Path) -> None:
+    """With a greedy baseline, and with an algorithm from a file that the workers do not have."""
     run = tmp_path / "run"
+    plugin, _ = write_example(tmp_path)
     command = start(
         tmp_path,
         "study",
+        "--plugin",
+        str(plugin),
         "recipe=tiny",
+        "algorithms=[remax,opo]",
+        "algorithm.group_size=4",
+        "benchmarks.chains_long.num_problems=4",
         f"run.dir={run}",
         "train.num_steps=3",
         "train.prompts_per_step=8",
@@ -111,32 +119,37 @@ def test_study_end_to_end(tmp_path: Path) -> None:
     output, _ = command.communicate(timeout=TIMEOUT)
     assert command.returncode == 0, stderr(tmp_path)
     assert "pass@1" in output
-    assert "grpo" in output
+    assert "opo" in output
 
     summary = json.loads((run / "summary.json").read_text())
     assert summary["k"] == [1, 2, 4, 8, 16]
-    assert set(summary["models"]) == {"base", "grpo"}
+    assert set(summary["models"]) == {"base", "remax", "opo"}
+    assert set(summary["benchmarks"]) == {"chains", "chains_long"}
     for model in summary["models"].values():
         assert len(model["pass_at_k"]) == len(model["ci_low"]) == len(model["ci_high"]) == 5
-    assert sum(summary["coverage"]["grpo"][key] for key in ("both", "base_only", "rl_only", "neither")) == 10
+    assert sum(summary["coverage"]["opo"][key] for key in ("both", "base_only", "rl_only", "neither")) == 10
     assert set(summary["wall_seconds"]) >= {"train", "evaluate"}
     assert summary["seed"] == 0
     assert summary["versions"]["rlvr"]
 
-    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    assert [row["step"] for row in rows] == [1, 2, 3]
-    assert all(row["sync/version"] == row["step"] and row["sync/probe_max_abs"] < 5e-4 for row in rows)
-    assert list((run / "tensorboard").glob("events.*"))
-    assert list((run / "wandb").glob("offline-run-*"))
-    for name in ("base", "grpo"):
-        samples = list(read_samples(run / "evaluation" / name / "samples.jsonl"))
+    for name in ("remax", "opo"):
+        metrics = (run / name / "metrics.jsonl").read_text()
+        rows = [json.loads(line) for line in metrics.splitlines()]
+        assert [row["step"] for row in rows] == [1, 2, 3]
+        assert all(row["sync/version"] == row["step"] and row["sync/probe_max_abs"] < 5e-4 for row in rows)
+        # The likeliest answers of this model are nearly all right, unlike those it samples.
+        assert all(row["baseline/reward_mean"] > row["reward/mean"] for row in rows if name == "remax")
+    assert list((run / "opo" / "tensorboard").glob("events.*"))
+    assert list((run / "opo" / "wandb").glob("offline-run-*"))
+    for name in ("base", "remax", "opo"):
+        samples = list(read_samples(run / "evaluation" / "chains" / name / "samples.jsonl"))
         assert len({(sample.problem, sample.sample) for sample in samples}) == len(samples) == 160
     assert "<html" in (run / "report.html").read_text()
 
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    AutoModelForCausalLM.from_pretrained(run / "model")
-    assert AutoTokenizer.from_pretrained(run / "model").chat_template
+    AutoModelForCausalLM.from_pretrained(run / "opo" / "model")
+    assert AutoTokenizer.from_pretrained(run / "opo" / "model").chat_template
     assert_nothing_left(tmp_path)
 
 
