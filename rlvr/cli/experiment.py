@@ -228,12 +228,17 @@ def _run_evaluations(
         missing[folder] = specs[folder].num_problems * settings.num_samples - len(store.done)
         store.close()
     if any(missing.values()):
-        say(f"evaluate {name}: {sum(missing.values()):,} samples to draw; starting vLLM")
+        wanted = sum(spec.num_problems * spec.num_samples for spec in specs.values())
+        done = wanted - sum(missing.values())
+        say(
+            f"evaluate {name}: {sum(missing.values()):,} samples to draw"
+            + (f", {done:,} already there" if done else "")
+            + "; starting vLLM"
+        )
         # The engine must hold a prompt and a whole response of this evaluation.
         sized = replace(rollout, max_response_tokens=settings.max_tokens)
         # A resumed session must not draw the samples of the first one again.
-        wanted = sum(spec.num_problems * spec.num_samples for spec in specs.values())
-        engine_seed = seed * 1_000_003 + wanted - sum(missing.values())
+        engine_seed = seed * 1_000_003 + done
         with rollout_pool(model, sized, cluster, engine_seed) as engine:
             for folder, benchmark in benchmarks.items():
                 if missing[folder]:

@@ -198,7 +198,7 @@ def test_killed_evaluation_goes_on(tmp_path: Path) -> None:
     command = start(tmp_path, *arguments)
     output, _ = command.communicate(timeout=TIMEOUT)
     assert command.returncode == 0, stderr(tmp_path)
-    assert f"{stored} already there" in stderr(tmp_path)
+    assert f"{stored:,} already there" in stderr(tmp_path)
     assert "pass@64" in output
     rows = list(read_samples(samples))
     assert len({(row.problem, row.sample) for row in rows}) == len(rows) == 40 * 64

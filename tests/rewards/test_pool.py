@@ -7,6 +7,7 @@ from collections import Counter
 
 import pytest
 
+from rlvr.algorithms.algorithm import Sampling
 from rlvr.collect import collect
 from rlvr.protocols import SamplingSettings, StreamingVerifier
 from rlvr.records import Problem, Status, Verdict
@@ -53,16 +54,18 @@ def test_sampling_goes_on_while_nothing_is_verified_yet() -> None:
 
     engine = FakeEngine(respond)
     with VerifierPool(verifier, 2) as pool:
-        collected = collect(engine, FakeRenderer(), pool, problems(6), 3, SamplingSettings(1.0, 16))
+        settings = SamplingSettings(1.0, 16)
+        collected = collect(engine, FakeRenderer(), pool, iter(problems(6)), 6, Sampling(3), settings)
     assert [group.valid_scores for group in collected.groups] == [[1, 1, 1]] * 6
     assert [group.problem for group in collected.groups] == problems(6)
 
 
-def test_groups_are_reported_as_they_are_verified() -> None:
-    seen: list[int] = []
+def test_the_pools_metrics_are_those_of_the_step() -> None:
     with VerifierPool(FakeVerifier(), 2) as pool:
-        collect(FakeEngine(), FakeRenderer(), pool, problems(5), 2, SamplingSettings(1.0, 16), seen.append)
-    assert seen == [1, 2, 3, 4, 5]
+        settings = SamplingSettings(1.0, 16)
+        collected = collect(FakeEngine(), FakeRenderer(), pool, iter(problems(5)), 5, Sampling(2), settings)
+    assert collected.metrics()["verify/per_second"] > 0
+    assert pool.metrics()["verify/per_second"] == 0  # nothing since
 
 
 def test_a_failing_verifier_costs_its_own_responses_only() -> None:
