@@ -224,7 +224,7 @@ def rlvr_side(settings: dict[str, Any]) -> dict[str, Any]:
         rollout,
         section(settings, "learner"),
         ClusterConfig(),
-        algorithm.policy_loss,
+        algorithm,
         config.temperature,
         SEED,
     ) as (engine, learner):

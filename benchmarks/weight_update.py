@@ -117,7 +117,7 @@ def side(settings: dict[str, Any]) -> dict[str, Any]:
         rollout,
         section(settings, "learner"),
         ClusterConfig(),
-        GRPOConfig().build().policy_loss,
+        GRPOConfig().build(),
         1.0,
         SEED,
     ) as (engine, learner):

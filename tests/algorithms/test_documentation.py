@@ -14,7 +14,7 @@ DOCUMENT = (Path(__file__).resolve().parents[2] / "docs" / "algorithms.md").read
 
 
 def flat(config: AlgorithmConfig) -> dict[str, Any]:
-    found = {}
+    found: dict[str, Any] = {}
     for key, value in asdict(config).items():
         inner = value.items() if isinstance(value, dict) else [("", value)]
         found |= {f"{key}.{name}".rstrip("."): each for name, each in inner}

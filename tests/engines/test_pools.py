@@ -116,6 +116,14 @@ def one_learner(
     )
 
 
+def _tensors(annotations: Annotations) -> dict[str, torch.Tensor]:
+    """All three, which this algorithm needs."""
+    found = {"old_logprobs": annotations.old_logprobs, "ref_logprobs": annotations.ref_logprobs}
+    found["values"] = annotations.values
+    assert all(tensor is not None for tensor in found.values())
+    return {name: tensor for name, tensor in found.items() if tensor is not None}
+
+
 def _sampled(engine: RolloutPool, renderer: ChatRenderer, problems: Sequence[Problem]) -> list[RolloutGroup]:
     collected = collect(
         engine, renderer, FinalAnswerVerifier(), iter(problems), len(problems), Sampling(4), SAMPLED
@@ -152,19 +160,19 @@ def test_nothing_drifts_at_learning_rate_zero(one_learner: OneLearner) -> None:
 
 def test_engine_and_learner_agree(one_learner: OneLearner) -> None:
     """On every sampled token, and on whole prompts published as probes."""
-    batch, logprobs = one_learner.batch, one_learner.annotations[0].old_logprobs
+    batch, logprobs = one_learner.batch, _tensors(one_learner.annotations[0])["old_logprobs"]
     assert ((logprobs - batch.rollout_logprobs) * batch.response_mask).abs().max() < 5e-4
     assert one_learner.metrics["mismatch/logprob_abs_mean"] < 1e-5
     assert one_learner.probe_max_abs < 5e-4
 
 
 def test_every_model_stands_still_at_learning_rate_zero(one_learner: OneLearner) -> None:
-    before, after = one_learner.annotations
-    assert torch.equal(before.old_logprobs, after.old_logprobs)
-    assert torch.equal(before.values, after.values)
-    assert torch.equal(before.ref_logprobs, after.ref_logprobs)
+    before, after = map(_tensors, one_learner.annotations)
+    assert torch.equal(before["old_logprobs"], after["old_logprobs"])
+    assert torch.equal(before["values"], after["values"])
+    assert torch.equal(before["ref_logprobs"], after["ref_logprobs"])
     # The reference is the start model, and so still is the policy.
-    assert torch.allclose(before.ref_logprobs, before.old_logprobs, atol=1e-6)
+    assert torch.allclose(before["ref_logprobs"], before["old_logprobs"], atol=1e-6)
     assert one_learner.metrics["reference/kl"] < 1e-9
 
 
@@ -172,7 +180,7 @@ def test_every_model_stands_still_at_learning_rate_zero(one_learner: OneLearner)
 def test_two_workers_and_two_learners_give_the_one_learner_loss(
     one_learner: OneLearner, problems: list[Problem], renderer: ChatRenderer, zero_stage: int
 ) -> None:
-    batch, [expected, _] = one_learner.batch, one_learner.annotations
+    batch, expected = one_learner.batch, _tensors(one_learner.annotations[0])
     # Smaller micro-batches as well: neither may matter.
     with tiny_pools(
         ALGORITHM,
@@ -182,10 +190,11 @@ def test_two_workers_and_two_learners_give_the_one_learner_loss(
         learning_rate=1e-3,
         micro_batch_tokens=700,
     ) as (engine, learner):
-        before = learner.annotate(batch, old_logprobs=True)
+        annotations = learner.annotate(batch, old_logprobs=True)
+        before = _tensors(annotations)
         for name in ("old_logprobs", "ref_logprobs", "values"):
-            assert torch.allclose(getattr(before, name), getattr(expected, name), atol=1e-5), name
-        first, _ = _minibatches(batch, before)
+            assert torch.allclose(before[name], expected[name], atol=1e-5), name
+        first, _ = _minibatches(batch, annotations)
         metrics = learner.update([first])
         for name in (
             "policy/loss",
@@ -197,10 +206,10 @@ def test_two_workers_and_two_learners_give_the_one_learner_loss(
             assert metrics[name] == pytest.approx(one_learner.metrics[name], rel=1e-4, abs=1e-6), name
 
         # The update moved policy and critic, not the reference; both engines must follow the policy.
-        after = learner.annotate(batch, old_logprobs=True)
-        assert not torch.allclose(after.old_logprobs, before.old_logprobs, atol=1e-3)
-        assert not torch.allclose(after.values, before.values, atol=1e-3)
-        assert torch.equal(after.ref_logprobs, before.ref_logprobs)
+        after = _tensors(learner.annotate(batch, old_logprobs=True))
+        assert not torch.allclose(after["old_logprobs"], before["old_logprobs"], atol=1e-3)
+        assert not torch.allclose(after["values"], before["values"], atol=1e-3)
+        assert torch.equal(after["ref_logprobs"], before["ref_logprobs"])
         probes = probes_from(_sampled(engine, renderer, problems[:4]))
         report = learner.publish(1, probes)
         assert report.version == engine.version == 1
@@ -210,12 +219,12 @@ def test_two_workers_and_two_learners_give_the_one_learner_loss(
         # A step that trains the critic alone leaves the policy as it is.
         metrics = learner.update([first], value_only=True)
         assert "policy/loss" not in metrics
-        alone = learner.annotate(batch, old_logprobs=True)
-        assert torch.equal(alone.old_logprobs, after.old_logprobs)
-        assert not torch.equal(alone.values, after.values)
+        alone = _tensors(learner.annotate(batch, old_logprobs=True))
+        assert torch.equal(alone["old_logprobs"], after["old_logprobs"])
+        assert not torch.equal(alone["values"], after["values"])
 
         _leave_one_tensor_stale(learner, "model.layers.1.mlp.down_proj.weight")
-        learner.update(_minibatches(batch, before))
+        learner.update(_minibatches(batch, annotations))
         with pytest.raises(WeightUpdateError, match=r"update 2 .* does not hold the learner's weights"):
             learner.publish(2, probes)
         assert engine.version == 1  # nothing is labelled with an update that was not proved
