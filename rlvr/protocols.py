@@ -1,7 +1,7 @@
 """What the driver and the evaluator need from engines, learners, verifiers and trackers.
 
 They are all that the training loop knows: whether Ray, vLLM or DeepSpeed stands behind
-them is decided in cluster.py and nowhere else.
+them is decided in cluster/ and nowhere else.
 """
 
 from __future__ import annotations

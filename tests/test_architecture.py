@@ -138,11 +138,6 @@ def test_a_heavy_package_has_one_home(package: str, home: str) -> None:
     assert {unit_of(user) for user in users} == {home}
 
 
-def test_only_one_file_imports_ray() -> None:
-    users = [module.name for module in MODULES if "ray" in {name.split(".")[0] for name in module.imports}]
-    assert users == ["rlvr.cluster"]
-
-
 @pytest.mark.parametrize("unit", ["rewards", "records", "errors", "protocols"])
 def test_verifiers_never_import_torch(unit: str) -> None:
     for module in MODULES:
