@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks import evaluate_throughput, train_throughput, verify_throughput, weight_update
+from benchmarks import (
+    analysis_speed,
+    evaluate_throughput,
+    interval_coverage,
+    train_throughput,
+    verify_throughput,
+    weight_update,
+)
 
 BENCHMARKS = {
     "train_throughput": train_throughput,
     "evaluate_throughput": evaluate_throughput,
     "weight_update": weight_update,
     "verify_throughput": verify_throughput,
+    "analysis_speed": analysis_speed,
+    "interval_coverage": interval_coverage,
 }
 
 

@@ -9,22 +9,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rlvr.errors import ConfigError
+from rlvr.eval.bootstrap import NUM_RESAMPLES, resample
 from rlvr.eval.coverage import Coverage, accuracy_histogram, coverage, rarely_solved
 from rlvr.eval.pass_at_k import FloatArray, default_ks, guess_pass_at_k
 from rlvr.eval.statistics import (
     LEVEL,
-    NUM_RESAMPLES,
     Crossing,
     Curve,
     Interval,
-    PairedDifference,
     crossing,
     curve,
     gap_k,
     holm,
     mcnemar_exact,
     paired_difference,
-    resample,
     sampling_efficiency_gap,
 )
 from rlvr.eval.store import Evaluation, refuse_unlike
@@ -47,7 +45,8 @@ class AgainstBase:
     """One model against the base, over the same problems."""
 
     name: str
-    difference: PairedDifference
+    difference: Curve
+    """Its pass@k less that of the base."""
     crossing: Crossing
     gap: Interval
     """Sampling-efficiency gap, percentage points."""

@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from rlvr.errors import ConfigError
+from rlvr.eval.bootstrap import NUM_RESAMPLES
 from rlvr.eval.compare import Comparison, compare, holm_across
 from rlvr.eval.pass_at_k import default_ks
 from rlvr.eval.report.findings import Findings, findings
 from rlvr.eval.report.results import BenchmarkResults, MetricRow, StudyResults, checkpoint_of
-from rlvr.eval.statistics import NUM_RESAMPLES, Interval
+from rlvr.eval.statistics import Interval
 from rlvr.eval.store import Evaluation
 
 

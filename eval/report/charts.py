@@ -147,8 +147,8 @@ def pass_at_k_chart(comparison: Comparison) -> LineChart:
             style_of(i),
             ks,
             _t(model.curve.estimate),
-            _t(model.curve.low),
-            _t(model.curve.high),
+            _t(model.curve.band_low),
+            _t(model.curve.band_high),
             quiet=many and i > 0,
         )
         for i, model in enumerate(comparison.models)
@@ -160,8 +160,8 @@ def pass_at_k_chart(comparison: Comparison) -> LineChart:
         "pass_at_k",
         "pass@k",
         f"Share of the {comparison.num_problems} problems solved by at least one of k samples (unbiased estimate "
-        f"from n = {comparison.num_samples}). {bands}: {percent(comparison.level)} at each k, from resampling "
-        "problems and the samples within them.",
+        f"from n = {comparison.num_samples}). {bands}: {percent(comparison.level)} for all k at once, from "
+        "resampling problems and the samples within them.",
         "k, samples per problem",
         "pass@k",
         tuple(series),

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rlvr.eval.compare import AgainstBase, Comparison
-from rlvr.eval.report.labels import label, listed, number, p_value, percent
+from rlvr.eval.report.labels import k_text, label, listed, number, p_value, percent
 from rlvr.eval.statistics import TOLERANCE, Interval, is_high_variance
 from rlvr.eval.store import Evaluation
 from rlvr.records import Status
@@ -105,7 +105,8 @@ def crossing_sentence(comparison: Comparison, each: AgainstBase) -> str:
         )
         return f"The curves do not cross up to k = {largest}: {'; '.join(filter(None, [course(each), how_often]))}."
     share = f"{percent(cross.probability)} of the resamples"
-    ends = f"{cross.low or f'beyond {largest}'} to {cross.high or f'none up to {largest}'}"
+    before = comparison.ks[comparison.ks.index(cross.k) - 1]
+    ends = f"{k_text(cross.low, f'beyond {largest}')} to {k_text(cross.high, f'none up to {largest}')}"
     first = each.difference.first_below()
     sure = (
         f"The simultaneous band lies wholly below zero from k = {first}."
@@ -113,7 +114,7 @@ def crossing_sentence(comparison: Comparison, each: AgainstBase) -> str:
         else "From there on the simultaneous band includes zero: the data do not establish that the base overtakes."
     )
     return (
-        f"The curves cross at k = {cross.k} ({percent(comparison.level)} interval {ends}; {share} cross): "
+        f"The curves cross between k = {before} and {cross.k}, at about {k_text(cross.at)} ({percent(comparison.level)} interval {ends}; {share} cross): "
         f"from there {name} falls behind the base. {sure}"
     )
 

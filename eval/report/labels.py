@@ -64,6 +64,11 @@ def bracket(value: Interval, digits: int = 3, signed: bool = False) -> str:
     return f"{parts[0]} [{parts[1]}, {parts[2]}]"
 
 
+def k_text(value: float | None, absent: str = "none") -> str:
+    """A place on the k axis that need not be a whole number, such as a crossing."""
+    return absent if value is None else f"{value:.3g}" if value < 1000 else f"{value:.0f}"
+
+
 def significant(value: float) -> str:
     """Four significant digits for quantities of unknown scale; plain where that is readable."""
     if not math.isfinite(value):

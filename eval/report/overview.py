@@ -10,7 +10,7 @@ from rlvr.eval.report.analysis import BenchmarkAnalysis
 from rlvr.eval.report.charts import FEW_MODELS
 from rlvr.eval.report.findings import Findings, headline, headline_ks, tally
 from rlvr.eval.report.html import Cell, Markup, details, element, join, section, table
-from rlvr.eval.report.labels import bracket, label, number, percent, style_of
+from rlvr.eval.report.labels import bracket, k_text, label, number, percent, style_of
 from rlvr.eval.report.sections import Part, coverage_section, curves_section, difference_section
 from rlvr.eval.statistics import Interval
 
@@ -186,14 +186,14 @@ def change_tile(comparison: Comparison, index: int, k: int) -> Markup:
 
 def crossing_value(each: AgainstBase) -> str:
     """The crossing k, or "none"."""
-    return "none" if each.crossing.k is None else f"k = {each.crossing.k}"
+    return "none" if each.crossing.at is None else f"k ≈ {k_text(each.crossing.at)}"
 
 
 def crossing_note(each: AgainstBase, largest: int) -> str:
     """The crossing's interval, or how often resamples cross at all."""
     if each.crossing.k is None:
         return f"up to k = {largest}; {percent(each.crossing.probability)} of resamples cross"
-    return f"interval {each.crossing.low or f'> {largest}'} to {each.crossing.high or 'none'}"
+    return f"interval {k_text(each.crossing.low, f'> {largest}')} to {k_text(each.crossing.high)}"
 
 
 def further_benchmark(part: Part, first: BenchmarkAnalysis) -> Markup:

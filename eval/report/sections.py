@@ -70,9 +70,7 @@ def difference_section(part: Part) -> Markup | None:
     tables = []
     for each in comparison.against_base:
         d = each.difference
-        bands = [
-            Interval(*(float(v[i]) for v in (d.estimate, d.band_low, d.band_high))) for i in range(len(d.ks))
-        ]
+        bands = [d.band_at(k) for k in d.ks]
         rows = [
             [
                 Cell(str(k), k),

@@ -51,8 +51,10 @@ def benchmark_summary(analysis: BenchmarkAnalysis) -> dict[str, Any]:
         "sampling_efficiency_gap_interval": {name: _ends(each.gap) for name, each in against.items()},
         "sampling_efficiency_gap_k": comparison.gap_k,
         "crossing_k": {name: each.crossing.k for name, each in against.items()},
-        "crossing_k_interval": {
-            name: [each.crossing.low, each.crossing.high] for name, each in against.items()
+        "crossing_at": {name: _rounded(each.crossing.at) for name, each in against.items()},
+        "crossing_at_interval": {
+            name: [_rounded(each.crossing.low), _rounded(each.crossing.high)]
+            for name, each in against.items()
         },
         "crossing_probability": {name: each.crossing.probability for name, each in against.items()},
         "coverage": {name: each.coverage.counts for name, each in against.items()},
@@ -84,6 +86,8 @@ def _model(model: ModelResult, evaluation: Evaluation) -> dict[str, Any]:
         "pass_at_k": _list(model.curve.estimate),
         "ci_low": _list(model.curve.low),
         "ci_high": _list(model.curve.high),
+        "band_low": _list(model.curve.band_low),
+        "band_high": _list(model.curve.band_high),
         "accuracy_histogram": dict(zip(HISTOGRAM_LABELS, model.histogram.tolist(), strict=True)),
         "rarely_solved": list(model.rarely_solved),
         "mean_num_tokens": round(evaluation.mean_num_tokens, 3),
@@ -140,6 +144,10 @@ def _difference(each: AgainstBase) -> dict[str, Any]:
 
 def _ends(value: Interval) -> list[float]:
     return [round(value.low, DIGITS), round(value.high, DIGITS)]
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, DIGITS)
 
 
 def _list(values: FloatArray) -> list[float]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from rlvr.eval.bootstrap import NUM_RESAMPLES
 from rlvr.eval.compare import Comparison
 from rlvr.eval.report.analysis import analyse
 from rlvr.eval.report.draw_print import write_figure
@@ -12,7 +13,6 @@ from rlvr.eval.report.page import page
 from rlvr.eval.report.results import StudyResults
 from rlvr.eval.report.study_charts import study_charts
 from rlvr.eval.report.summary import summary
-from rlvr.eval.statistics import NUM_RESAMPLES
 from rlvr.eval.store import write_json
 
 REPORT_FILE, SUMMARY_FILE, FIGURES = "report.html", "summary.json", "figures"

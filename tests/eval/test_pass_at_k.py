@@ -42,6 +42,13 @@ def test_random_cases_up_to_1024_samples() -> None:
         assert pass_at_k([n], [c], [k])[0, 0] == pytest.approx(float(exact(n, c, k)), rel=0, abs=1e-12)
 
 
+@pytest.mark.parametrize("n", [128, 1024])
+def test_every_count_on_the_grid_of_large_n(n: int) -> None:
+    ks = default_ks(n)
+    wanted = [[float(exact(n, c, k)) for k in ks] for c in range(n + 1)]
+    np.testing.assert_allclose(pass_at_k_table(n, ks), wanted, rtol=0, atol=1e-12)
+
+
 def test_small_probabilities_keep_their_relative_precision() -> None:
     assert pass_at_k([10**6], [1], [1])[0, 0] == pytest.approx(1e-6, rel=1e-12)
 

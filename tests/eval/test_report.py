@@ -118,7 +118,7 @@ def test_csv_holds_the_numbers_of_the_curve(written: Path, comparison: Compariso
     with (written / "figures" / "pass_at_k.csv").open() as file:
         rows = [row for row in csv.DictReader(file) if row["series"] == "GRPO"]
     np.testing.assert_allclose([float(row["pass@k"]) for row in rows], comparison.models[1].curve.estimate)
-    np.testing.assert_allclose([float(row["low"]) for row in rows], comparison.models[1].curve.low)
+    np.testing.assert_allclose([float(row["low"]) for row in rows], comparison.models[1].curve.band_low)
 
 
 def test_summary_has_the_agreed_schema(written: Path, comparison: Comparison) -> None:
@@ -223,7 +223,7 @@ def test_words_claim_only_what_the_intervals_show(
         "GRPO raises pass@1 from 0.354 to 0.604 (+0.250, 95\N{NO-BREAK SPACE}% interval +0."
     )
     assert "the data cannot tell this difference from zero" in found.models["grpo"][-3]
-    assert cross.startswith("The curves cross at k = 4 (")
+    assert cross.startswith("The curves cross between k = 2 and 4, at about 3.5 (")
     assert "the data do not establish" in cross
     assert "8 are solved by both (at least once in n samples), 3 only by the base, 1 only by GRPO" in coverage
     assert "do not cross up to k = 8" in found.models["my_<model>"][-2]

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from rlvr.errors import ConfigError
+from rlvr.eval.bootstrap import Replicates, resample
 from rlvr.eval.pass_at_k import pass_at_k
 from rlvr.eval.statistics import (
-    Replicates,
     crossing,
+    crossing_points,
     curve,
     first_crossing,
     gap_k,
@@ -19,7 +20,6 @@ from rlvr.eval.statistics import (
     is_high_variance,
     mcnemar_exact,
     paired_difference,
-    resample,
     sampling_efficiency_gap,
 )
 
@@ -163,10 +163,21 @@ def test_crossing_interval_and_none() -> None:
     found = crossing(
         replicates([crossing_late] * 60 + [crossing_early] * 30 + [never] * 10, crossing_late), 0, 1
     )
-    assert (found.k, found.low, found.high) == (8, 2, None)
+    assert (found.k, found.high) == (8, None)
+    assert found.at == pytest.approx(2**2.5)  # half way between 4 and 8 on the log axis
+    assert found.low == pytest.approx(2**0.5)
     assert found.probability == pytest.approx(0.9)
     none = crossing(replicates([never] * 100, never), 0, 1)
-    assert (none.k, none.probability, none.low, none.high) == (None, 0.0, None, None)
+    assert (none.k, none.at, none.probability, none.low, none.high) == (None, None, 0.0, None, None)
+
+
+def test_where_curves_meet() -> None:
+    crossed, meets = crossing_points(
+        np.array([[0.3, -0.1, -0.2], [-0.1, -0.1, 0.1], [0.0, -0.2, -0.3], [0.1, 0.1, 0.0]]), (1, 2, 4)
+    )
+    assert crossed.tolist() == [1, -1, -1, -1]
+    # A quarter short of k = 2; behind from the start; level, then behind; never behind.
+    np.testing.assert_allclose(meets, [2**0.75, 1.0, 1.0, np.inf])
 
 
 def test_saturated_curves_tie_in_every_resample() -> None:
