@@ -24,6 +24,8 @@ WEIGHT_TRANSFERS = ("auto", "host", "nccl", "ipc")
 # Limits of the generated family, as rlvr/data/chains.py has them; data stands on config, not under it.
 MIN_MODULUS = 23
 MAX_OPERATIONS = 25
+FAMILIES = ("chains", "programs")
+"""Generated problem families (rlvr/data/families.py)."""
 
 
 def require(condition: bool, what: str, where: str, fix: str) -> None:
@@ -78,12 +80,37 @@ class ChainsConfig:
 
 
 @dataclass
+class ProgramsConfig:
+    """The generated problem family ``programs`` (see rlvr/data/programs.py)."""
+
+    operations: list[int] = field(default_factory=lambda: [3, 4, 5, 6, 7])
+    """Difficulties, in steps of the function; every one equally often."""
+    num_train: int = 2048
+    """Problems in the train split."""
+    num_test: int = 100
+    """Problems in the test split."""
+    seed: int = 2026
+    """Seed of both splits. Apart from the run's seed, so that runs share their problems."""
+
+    def __post_init__(self) -> None:
+        """Check the sizes; the generator checks the rest."""
+        require_positive(self, "data.programs", "num_train", "num_test")
+
+
+@dataclass
 class DataConfig:
-    """Training problems: a file, or the generated family."""
+    """Training problems: a file, or a generated family."""
 
     path: str | None = None
-    """JSONL or parquet file, or folder saved by ``datasets``, in verl's columns; null generates ``chains``."""
+    """JSONL or parquet file, or folder saved by ``datasets``, in verl's columns; null generates ``family``."""
+    family: str = "chains"
+    """``chains`` (arithmetic) or ``programs`` (functions, judged by running them)."""
     chains: ChainsConfig = field(default_factory=ChainsConfig)
+    programs: ProgramsConfig = field(default_factory=ProgramsConfig)
+
+    def __post_init__(self) -> None:
+        """Check the family."""
+        require_one_of(self.family, FAMILIES, "data.family")
 
 
 @dataclass
@@ -290,18 +317,18 @@ class BenchmarkConfig:
     path: str | None = None
     """JSONL or parquet file, or folder saved by ``datasets``, in verl's columns."""
     family: str | None = None
-    """``chains``: generated arithmetic, with the modulus and seed of ``data.chains``."""
+    """``chains`` or ``programs``, with the seed (and modulus) of ``data.<family>``."""
     operations: list[int] | None = None
-    """Difficulties of the generated problems; null takes ``data.chains.operations``."""
+    """Difficulties of the generated problems; null takes those of ``data.<family>``."""
     num_problems: int | None = None
-    """How many are generated; null takes ``data.chains.num_test``."""
+    """How many are generated; null takes ``data.<family>.num_test``."""
     out_of_domain: bool = False
     """Unlike the training problems: reported beside the in-domain benchmark, never mixed with it."""
 
     def __post_init__(self) -> None:
         """Check the choice."""
         if self.family is not None:
-            require_one_of(self.family, ("chains",), "benchmark.family")
+            require_one_of(self.family, FAMILIES, "benchmark.family")
         require(
             self.path is None or self.family is None,
             "both a file and a generated family are given",
@@ -421,7 +448,7 @@ class PretrainStage:
     num_tokens: int = 30_000_000
     """Budget over all processes, padding included."""
     noise: float = 0.1
-    """Share of the corpus's arithmetic steps whose result is wrong."""
+    """Share of the corpus's steps that are wrong."""
     operations: list[int] = field(default_factory=lambda: [1, 2, 3, 4, 5, 6, 7])
     """Difficulties of the stage's problems, in operations; each equally often."""
 
@@ -439,14 +466,17 @@ class PretrainStage:
 
 @dataclass
 class PretrainConfig:
-    """``rlvr pretrain``: a tiny Qwen2 from scratch on generated chains."""
+    """``rlvr pretrain``: a tiny Qwen2 from scratch on a generated family."""
 
     output: str = "runs/pretrain"
     """Folder of the finished model."""
     seed: int = 0
     stages: list[PretrainStage] = field(default_factory=lambda: [PretrainStage()])
     """Gone through in order, each with its own optimizers, schedule and stream of the corpus."""
+    family: str = "chains"
+    """What the corpus is made of: ``chains`` or ``programs``."""
     modulus: int = 23
+    """Of the arithmetic in ``chains``."""
     hidden_size: int = 128
     num_layers: int = 3
     num_heads: int = 4
@@ -467,6 +497,7 @@ class PretrainConfig:
         require(
             bool(self.stages), "there is no stage", "stages", "at least one, such as {num_tokens: 1000000}"
         )
+        require_one_of(self.family, FAMILIES, "family")
         require_positive(self, "", "batch_tokens", "report_every", "num_heads", "num_layers", "hidden_size")
         require(
             self.hidden_size % self.num_heads == 0,

@@ -1,4 +1,4 @@
-"""Pre-train the tiny base model on generated chains: a plain accelerate loop.
+"""Pre-train a tiny base model on a generated family: a plain accelerate loop.
 
 Run it on one process, or on several with ``accelerate launch``; each process draws
 its own stream of the corpus, so ``num_tokens`` counts over all of them.
@@ -26,7 +26,7 @@ from transformers import (
 )
 
 from rlvr.config import PretrainConfig, PretrainStage
-from rlvr.data.chains import corpus
+from rlvr.data.families import FAMILIES
 from rlvr.data.tiny_tokenizer import build_tokenizer
 
 IGNORED = -100
@@ -70,7 +70,7 @@ def pretrain(config: PretrainConfig, output: Path, report: Callable[[PretrainPro
     """
     accelerator = Accelerator()
     set_seed(config.seed)
-    tokenizer = build_tokenizer(config.modulus)
+    tokenizer = build_tokenizer(FAMILIES[config.family].words(config))
     model = accelerator.prepare(Qwen2ForCausalLM(model_config(config, tokenizer)))
     for index in range(len(config.stages)):
         train_stage(accelerator, model, tokenizer, config, index, report)
@@ -119,8 +119,8 @@ def train_stage(
     batches = token_batches(config, stage, tokenizer, f"{config.seed}/{index}/{accelerator.process_index}")
 
     total_tokens = 0
-    meter = Meter(accelerator, stage.noise, config.modulus)
-    for step, (input_ids, labels, num_operations) in enumerate(islice(batches, num_steps), start=1):
+    meter = Meter(accelerator)
+    for step, (input_ids, labels, entropy) in enumerate(islice(batches, num_steps), start=1):
         input_ids, labels = input_ids.to(accelerator.device), labels.to(accelerator.device)
         logits = model(input_ids=input_ids[:, :-1]).logits
         loss = torch.nn.functional.cross_entropy(
@@ -132,7 +132,7 @@ def train_stage(
             optimizer.step()
             schedule.step()
             optimizer.zero_grad()
-        meter.add(loss.item(), len(input_ids), num_operations, input_ids.numel())
+        meter.add(loss.item(), entropy, len(input_ids), input_ids.numel())
         if step % config.report_every == 0 or step == num_steps:
             progress = meter.read(index, step, num_steps, total_tokens)
             total_tokens = progress.tokens
@@ -152,24 +152,23 @@ def split_parameters(model: torch.nn.Module) -> tuple[list[torch.nn.Parameter], 
 class Meter:
     """Sums over the steps since the last report, on all processes."""
 
-    def __init__(self, accelerator: Accelerator, noise: float, modulus: int) -> None:
+    def __init__(self, accelerator: Accelerator) -> None:
         """Start at zero."""
         self._accelerator = accelerator
-        self._entropy = noise_entropy(noise, modulus)
         self._reset()
 
     def _reset(self) -> None:
-        self._sums = torch.zeros(4, dtype=torch.float64)  # loss, documents, operations, tokens
+        self._sums = torch.zeros(4, dtype=torch.float64)  # loss, entropy, documents, tokens
         self._since = time.monotonic()
 
-    def add(self, loss: float, documents: int, operations: int, tokens: int) -> None:
+    def add(self, loss: float, entropy: float, documents: int, tokens: int) -> None:
         """Count one step."""
-        self._sums += torch.tensor([loss, documents, operations, tokens], dtype=torch.float64)
+        self._sums += torch.tensor([loss, entropy, documents, tokens], dtype=torch.float64)
 
     def read(self, stage: int, step: int, num_steps: int, tokens_before: int) -> PretrainProgress:
         """Report and start again at zero; collective."""
         sums = self._accelerator.reduce(self._sums.float().to(self._accelerator.device)).tolist()
-        loss, documents, operations, tokens = sums
+        loss, entropy, documents, tokens = sums
         progress = PretrainProgress(
             stage=stage,
             step=step,
@@ -177,7 +176,7 @@ class Meter:
             tokens=tokens_before + round(tokens),
             tokens_per_second=tokens / (time.monotonic() - self._since),
             loss=loss / documents,
-            noise_floor=self._entropy * operations / documents,
+            noise_floor=entropy / documents,
         )
         self._reset()
         return progress
@@ -202,22 +201,22 @@ def model_config(config: PretrainConfig, tokenizer: Qwen2Tokenizer) -> Qwen2Conf
 
 def token_batches(
     config: PretrainConfig, stage: PretrainStage, tokenizer: Qwen2Tokenizer, stream: str
-) -> Iterator[tuple[torch.Tensor, torch.Tensor, int]]:
+) -> Iterator[tuple[torch.Tensor, torch.Tensor, float]]:
     """Endless batches of about ``batch_tokens`` tokens, of documents of like length.
 
     Yields:
         ``input_ids (B, T)``, ``labels (B, T)`` with prompts and padding ignored, and the
-        number of arithmetic operations in the batch.
+        entropy of the batch's noise in nats.
     """
-    texts = corpus(stream, stage.operations, stage.noise, config.modulus)
+    corpus = FAMILIES[config.family].corpus(config, stage, stream)
     shuffler = random.Random(f"batches/{stream}")
     while True:
         documents = []
-        pairs = list(islice(texts, SORT_WINDOW))
-        prompts = tokenizer([render(tokenizer, problem) for problem, _ in pairs])["input_ids"]
-        solutions = tokenizer([f" {solution}{tokenizer.eos_token}" for _, solution in pairs])["input_ids"]
-        for (problem, _), prompt, solution in zip(pairs, prompts, solutions, strict=True):
-            documents.append((prompt, solution, problem.count("=") - 1))
+        texts = list(islice(corpus, SORT_WINDOW))
+        prompts = tokenizer([render(tokenizer, text.problem) for text in texts])["input_ids"]
+        solutions = tokenizer([f" {text.solution}{tokenizer.eos_token}" for text in texts])["input_ids"]
+        for text, prompt, solution in zip(texts, prompts, solutions, strict=True):
+            documents.append((prompt, solution, text.entropy))
         documents.sort(key=lambda document: len(document[0]) + len(document[1]))
         batches = list(split_by_tokens(documents, config.batch_tokens))
         shuffler.shuffle(batches)
@@ -234,7 +233,7 @@ def render(tokenizer: Qwen2Tokenizer, problem: str) -> str:
     )
 
 
-Document = tuple[list[int], list[int], int]
+Document = tuple[list[int], list[int], float]
 
 
 def split_by_tokens(documents: list[Document], batch_tokens: int) -> Iterator[list[Document]]:
@@ -248,7 +247,7 @@ def split_by_tokens(documents: list[Document], batch_tokens: int) -> Iterator[li
     yield batch
 
 
-def collate(batch: list[Document], pad_token_id: int) -> tuple[torch.Tensor, torch.Tensor, int]:
+def collate(batch: list[Document], pad_token_id: int) -> tuple[torch.Tensor, torch.Tensor, float]:
     """Pad one batch on the right; labels are ignored on prompts and padding."""
     length = max(len(prompt) + len(solution) for prompt, solution, _ in batch)
     input_ids = torch.full((len(batch), length), pad_token_id)
@@ -257,11 +256,4 @@ def collate(batch: list[Document], pad_token_id: int) -> tuple[torch.Tensor, tor
         end = len(prompt) + len(solution)
         input_ids[row, :end] = torch.tensor(prompt + solution)
         labels[row, len(prompt) : end] = torch.tensor(solution)
-    return input_ids, labels, sum(operations for _, _, operations in batch)
-
-
-def noise_entropy(noise: float, modulus: int) -> float:
-    """Entropy of one operation's result in nats: right with 1 − noise, else any other residue."""
-    if noise == 0:
-        return 0.0
-    return -(1 - noise) * math.log(1 - noise) - noise * math.log(noise / (modulus - 1))
+    return input_ids, labels, sum(entropy for _, _, entropy in batch)

@@ -26,6 +26,7 @@ from dataclasses import asdict, dataclass
 from itertools import pairwise
 from typing import Any
 
+from rlvr.data.generated import Worked, distinct, mistake_entropy
 from rlvr.errors import ConfigError
 from rlvr.records import Problem
 
@@ -162,12 +163,18 @@ def solution_text(graph: SolutionGraph, rng: random.Random | None = None, noise:
 
 def corpus(
     stream: str, operations: Sequence[int], noise: float, modulus: int = MIN_MODULUS
-) -> Iterator[tuple[str, str]]:
-    """Endless pre-training corpus of (problem, solution) texts, the same for the same stream name."""
+) -> Iterator[Worked]:
+    """Endless pre-training corpus, the same for the same stream name."""
     rng = random.Random(f"corpus/{stream}")
     while True:
         graph = sample_graph(rng, rng.choice(operations), modulus)
-        yield problem_text(graph, rng), solution_text(graph, rng, noise)
+        entropy = graph.num_operations * mistake_entropy(noise, modulus - 1)
+        yield Worked(problem_text(graph, rng), solution_text(graph, rng, noise), entropy)
+
+
+def words(modulus: int = MIN_MODULUS) -> list[str]:
+    """The vocabulary: names, residues and signs, each with the space before it."""
+    return [f" {word}" for word in [*NAMES, *map(str, range(modulus)), *OPERATORS, "=", ";", "?", "#"]]
 
 
 def generate(
@@ -205,22 +212,15 @@ def generate(
             fix="for example [4,5,6,7,8]",
         )
     rng = random.Random(f"chains/{seed}/{split}/{modulus}")
-    seen = set(exclude)
     problems: list[Problem] = []
-    attempts = 0
-    while len(problems) < size:
-        attempts += 1
-        if attempts > 50 * size + 1000:
-            raise ConfigError(
-                f"found only {len(problems)} of {size} distinct problems with operations {list(operations)}",
-                fix="ask for fewer problems or for more operations",
-            )
-        graph = sample_graph(rng, operations[len(problems) % len(operations)], modulus)
-        key = canonical_key(graph)
-        if key in seen:
-            continue
-        seen.add(key)
-        index = len(problems)
+    drawn = distinct(
+        size,
+        lambda place: sample_graph(rng, operations[place % len(operations)], modulus),
+        canonical_key,
+        exclude,
+        f"operations {list(operations)}",
+    )
+    for index, graph in enumerate(drawn):
         problems.append(
             Problem(
                 id=f"{DATA_SOURCE}/{split}/{index}",

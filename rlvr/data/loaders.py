@@ -13,9 +13,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from rlvr.config import BenchmarkConfig, ChainsConfig, DataConfig
-from rlvr.data.chains import DATA_SOURCE, generate, make_splits
+from rlvr.config import BenchmarkConfig, DataConfig
 from rlvr.data.code_sets import is_code_row, parse_code_row
+from rlvr.data.families import FAMILIES
 from rlvr.errors import ConfigError, DataError
 from rlvr.records import Problem
 
@@ -25,7 +25,7 @@ FORMATS = (".jsonl", ".parquet")
 
 def training_problems(config: DataConfig) -> list[Problem]:
     """The train split that a config names."""
-    return load_problems(config.path) if config.path else generated(config.chains)[0]
+    return load_problems(config.path) if config.path else FAMILIES[config.family].splits(config)[0]
 
 
 def benchmark_problems(benchmark: BenchmarkConfig, data: DataConfig) -> list[Problem]:
@@ -38,24 +38,12 @@ def benchmark_problems(benchmark: BenchmarkConfig, data: DataConfig) -> list[Pro
     if benchmark.path:
         return load_problems(benchmark.path)
     if benchmark.family:
-        chains = data.chains
-        return generate(
-            benchmark.num_problems or chains.num_test,
-            benchmark.operations or chains.operations,
-            chains.seed,
-            "test",
-            modulus=chains.modulus,
-        )
+        return FAMILIES[benchmark.family].test_split(data, benchmark.num_problems, benchmark.operations)
     raise ConfigError(
         f"benchmark {benchmark.name!r} has no file",
         where="benchmark.path",
-        fix=f"benchmark.path=FILE.jsonl, or benchmark={DATA_SOURCE}, which is generated",
+        fix=f"benchmark.path=FILE.jsonl, or one that is generated: benchmark={' or '.join(FAMILIES)}",
     )
-
-
-def generated(config: ChainsConfig) -> tuple[list[Problem], list[Problem]]:
-    """Train and test split of the generated family."""
-    return make_splits(config.num_train, config.num_test, config.operations, config.seed, config.modulus)
 
 
 def load_problems(path: str) -> list[Problem]:

@@ -1,7 +1,7 @@
-"""The tokenizer of the tiny base model: a Qwen2 tokenizer whose vocabulary is 56 words.
+"""The tokenizers of the tiny base models: Qwen2 tokenizers whose vocabulary is a family's words.
 
-Every name, residue and operator is one token that includes the space before it, so the ids
-of a prompt are always a prefix of the ids of prompt + response
+Every word is one token that includes the white space before it, so the ids of a prompt are
+always a prefix of the ids of prompt + response
 (:func:`rlvr.data.prompts.check_prefix` verifies that of any tokenizer). The words are added
 tokens: transformers rebuilds a Qwen2 folder's tokenizer as byte-level BPE, whatever its
 tokenizer.json says, and only added tokens survive that as they are. Other text is dropped.
@@ -9,10 +9,10 @@ tokenizer.json says, and only added tokens survive that as they are. Other text 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from tokenizers import AddedToken
 from transformers import Qwen2Tokenizer
-
-from rlvr.data.chains import NAMES, OPERATORS
 
 PAD, EOS, USER, ASSISTANT = "<|endoftext|>", "<|im_end|>", "<|user|>", "<|assistant|>"
 CHAT_TEMPLATE = (
@@ -24,8 +24,8 @@ CHAT_TEMPLATE = (
 )
 
 
-def build_tokenizer(modulus: int) -> Qwen2Tokenizer:
-    """Make the tokenizer for residues below ``modulus``."""
+def build_tokenizer(words: Sequence[str]) -> Qwen2Tokenizer:
+    """Make the tokenizer of a vocabulary whose words have their white space before them."""
     tokenizer = Qwen2Tokenizer(
         vocab={PAD: 0},
         merges=[],
@@ -34,7 +34,6 @@ def build_tokenizer(modulus: int) -> Qwen2Tokenizer:
         eos_token=EOS,
         extra_special_tokens=[USER, ASSISTANT],
     )
-    words = [*NAMES, *map(str, range(modulus)), *OPERATORS, "=", ";", "?", "#"]
-    tokenizer.add_tokens([AddedToken(f" {word}", normalized=False) for word in words])
+    tokenizer.add_tokens([AddedToken(word, normalized=False) for word in words])
     tokenizer.chat_template = CHAT_TEMPLATE
     return tokenizer

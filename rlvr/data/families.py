@@ -1,0 +1,67 @@
+"""The generated problem families by name: chains (chains.py) and programs (programs.py)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from rlvr.config import DataConfig, PretrainConfig, PretrainStage
+from rlvr.data import chains, programs
+from rlvr.data.generated import Worked
+from rlvr.records import Problem
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """What training, evaluation and pre-training take from a family."""
+
+    splits: Callable[[DataConfig], tuple[list[Problem], list[Problem]]]
+    """Train and test problems, disjoint."""
+    test_split: Callable[[DataConfig, int | None, Sequence[int] | None], list[Problem]]
+    """Test problems of another number and other difficulties; None takes the configured ones."""
+    words: Callable[[PretrainConfig], list[str]]
+    """Vocabulary of its problems and solutions."""
+    corpus: Callable[[PretrainConfig, PretrainStage, str], Iterator[Worked]]
+    """Endless documents of a stage, the same for the same stream name."""
+
+
+def _chain_splits(data: DataConfig) -> tuple[list[Problem], list[Problem]]:
+    config = data.chains
+    return chains.make_splits(
+        config.num_train, config.num_test, config.operations, config.seed, config.modulus
+    )
+
+
+def _chain_test(data: DataConfig, size: int | None, operations: Sequence[int] | None) -> list[Problem]:
+    config = data.chains
+    return chains.generate(
+        size or config.num_test, operations or config.operations, config.seed, "test", modulus=config.modulus
+    )
+
+
+def _program_splits(data: DataConfig) -> tuple[list[Problem], list[Problem]]:
+    config = data.programs
+    return programs.make_splits(config.num_train, config.num_test, config.operations, config.seed)
+
+
+def _program_test(data: DataConfig, size: int | None, operations: Sequence[int] | None) -> list[Problem]:
+    config = data.programs
+    return programs.generate(size or config.num_test, operations or config.operations, config.seed, "test")
+
+
+FAMILIES = {
+    "chains": Family(
+        splits=_chain_splits,
+        test_split=_chain_test,
+        words=lambda config: chains.words(config.modulus),
+        corpus=lambda config, stage, stream: chains.corpus(
+            stream, stage.operations, stage.noise, config.modulus
+        ),
+    ),
+    "programs": Family(
+        splits=_program_splits,
+        test_split=_program_test,
+        words=lambda config: programs.words(),
+        corpus=lambda config, stage, stream: programs.corpus(stream, stage.operations, stage.noise),
+    ),
+}
