@@ -20,11 +20,12 @@ settings.load_profile("rlvr")
 def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A Qwen2 folder with config and tokenizer, without weights: enough for everything but engines."""
     from rlvr.config import PretrainConfig
+    from rlvr.data.chains import words
     from rlvr.data.tiny_tokenizer import build_tokenizer
     from rlvr.pretrain import model_config
 
     folder = tmp_path_factory.mktemp("models") / "tiny"
-    tokenizer = build_tokenizer(23)
+    tokenizer = build_tokenizer(words(23))
     tokenizer.save_pretrained(folder)
     model_config(PretrainConfig(), tokenizer).save_pretrained(folder)
     return folder

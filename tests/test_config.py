@@ -13,17 +13,20 @@ from rlvr.algorithms.grpo import GRPOConfig
 from rlvr.config import (
     BenchmarkConfig,
     ChainsConfig,
+    DataConfig,
     EvaluateConfig,
     EvaluationConfig,
     ExperimentConfig,
     LearnerConfig,
     PretrainConfig,
     PretrainStage,
+    ProgramsConfig,
     RolloutConfig,
     TrackingConfig,
     TrainConfig,
 )
 from rlvr.data import chains
+from rlvr.data.families import FAMILIES
 from rlvr.errors import ConfigError
 
 
@@ -34,6 +37,9 @@ def experiment(**train: Any) -> ExperimentConfig:
 BAD: list[tuple[Callable[..., object], str, str, Any]] = [
     (ChainsConfig, "data.chains.", "num_train", 0),
     (ChainsConfig, "data.chains.", "num_test", -1),
+    (ProgramsConfig, "data.programs.", "num_train", 0),
+    (DataConfig, "data.", "family", "sums"),
+    (PretrainConfig, "", "family", "sums"),
     (TrainConfig, "train.", "num_steps", 0),
     (TrainConfig, "train.", "prompts_per_step", 0),
     (TrainConfig, "train.", "temperature", 0.0),
@@ -100,8 +106,9 @@ def test_a_bad_value_is_refused_by_its_key(build: Callable, section: str, key: s
     assert caught.value.fix
 
 
-def test_the_limits_of_the_generated_family_are_the_generators() -> None:
+def test_the_limits_of_the_generated_families_are_the_generators() -> None:
     assert (chains.MIN_MODULUS, len(chains.NAMES) - 1) == (config.MIN_MODULUS, config.MAX_OPERATIONS)
+    assert tuple(FAMILIES) == config.FAMILIES
     PretrainConfig(stages=[PretrainStage(operations=[1, 25])], modulus=29)
 
 

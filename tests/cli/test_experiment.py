@@ -14,8 +14,7 @@ import pytest
 from rlvr.cli import evaluate as evaluate_command
 from rlvr.cli import experiment
 from rlvr.config import ChainsConfig
-from rlvr.data.chains import generate
-from rlvr.data.loaders import generated
+from rlvr.data.chains import generate, make_splits
 from rlvr.data.prompts import load_renderer
 from rlvr.eval.report import Report, StudyResults
 from rlvr.eval.report.analysis import analyse
@@ -48,7 +47,7 @@ class Pools:
 
     def __init__(self, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         renderer = load_renderer(str(model))
-        train, test = generated(CHAINS)
+        train, test = make_splits(8, 6, [3], 1)
         longer = generate(4, [5], CHAINS.seed, "test")
         self.truths = {tuple(renderer.render(p)): int(p.ground_truth) for p in [*train, *test, *longer]}
         self.model = model

@@ -230,10 +230,17 @@ def test_noise_is_the_share_of_wrong_steps(noise: float) -> None:
 def test_the_corpus_is_endless_seeded_and_solves_its_problems() -> None:
     first, again, other = (list(islice(corpus(stream, OPERATIONS, 0.0), 20)) for stream in ("1", "1", "2"))
     assert first == again != other
-    for text, solution in first:
-        problem = Problem("p", ({"role": "user", "content": text},), "chains", "")
+    for document in first:
+        problem = Problem("p", ({"role": "user", "content": document.problem},), "chains", "")
         definitions, target = definitions_of(problem)
-        assert steps_of(solution)[1] == evaluate(definitions, target)
+        assert steps_of(document.solution)[1] == evaluate(definitions, target)
+        assert document.entropy == 0
+
+
+def test_the_corpus_says_how_much_of_it_no_model_can_predict() -> None:
+    [document] = islice(corpus("1", [4], 0.1), 1)
+    step = -0.9 * math.log(0.9) - 0.1 * math.log(0.1 / 22)  # right, or one of 22 other residues
+    assert document.entropy == pytest.approx(4 * step)
 
 
 def test_the_question_comes_last() -> None:
