@@ -36,7 +36,15 @@ from rlvr.rewards.config import SandboxConfig
 from rlvr.rewards.extract import program
 
 OPERATIONS = [1, 3, 5, 7]
-SIGNS = {"plus": "+", "minus": "-", "times": "*", "above": ">", "below": "<", "twice": 2, "thrice": 3}
+SIGNS: dict[str, Any] = {
+    "plus": "+",
+    "minus": "-",
+    "times": "*",
+    "above": ">",
+    "below": "<",
+    "twice": 2,
+    "thrice": 3,
+}
 
 
 @pytest.fixture(scope="module")
