@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from rlvr.errors import ConfigError, DataError, did_you_mean
+from rlvr.eval.guess import refuse_other_guesses
 from rlvr.eval.homes import (
     Store,
     evaluation_command,
@@ -35,12 +36,15 @@ Run = tuple[Path, str]
 """A training run, or a model that was only evaluated: its home and its name there."""
 
 
-def collect(folders: Sequence[Path], benchmarks: Sequence[str] = ()) -> StudyResults:
+def collect(
+    folders: Sequence[Path], benchmarks: Sequence[str] = (), *, guesses: Sequence[Path] = ()
+) -> StudyResults:
     """Gather all evaluations, metrics and provenance under some folders.
 
     Args:
         folders: studies, multiruns, evaluations, or folders that hold such.
         benchmarks: names of those to keep; all by default.
+        guesses: folders with evaluations of the base model that was asked to answer without reasoning.
 
     Raises:
         ConfigError: no evaluation, an unknown benchmark, different base models, or base
@@ -62,7 +66,10 @@ def collect(folders: Sequence[Path], benchmarks: Sequence[str] = ()) -> StudyRes
         if run_of(store) == run
     ]
     return StudyResults(
-        by_benchmark(base, others, in_domain_benchmark(dict.fromkeys(store.home for store in stores))),
+        with_guesses(
+            by_benchmark(base, others, in_domain_benchmark(dict.fromkeys(store.home for store in stores))),
+            [store for folder in guesses for store in stores_in(folder)],
+        ),
         metrics={names[run]: rows for run in order if (rows := read_metrics(run_folder(*run)))},
         provenance={
             "wall_seconds": {
@@ -166,6 +173,31 @@ def by_benchmark(
         results([found[model, benchmark] for model in models], out_of_domain=benchmark in outside)
         for benchmark in benchmarks
     ]
+
+
+def with_guesses(results: Sequence[BenchmarkResults], stores: Sequence[Store]) -> list[BenchmarkResults]:
+    """Give each benchmark the base's guesses on it, where there are some.
+
+    Raises:
+        ConfigError: guesses on a benchmark that is not in the report, or not the base's own.
+    """
+    found = {store.spec.benchmark: store for store in stores}
+    known = {each.name for each in results}
+    for name, store in found.items():
+        if name not in known:
+            raise ConfigError(
+                f"these guesses are on {name!r}, which is not in the report",
+                where=str(store.folder),
+                fix=did_you_mean(name, known),
+            )
+    with_them = []
+    for each in results:
+        base, store = each.evaluations[0], found.get(each.name)
+        guesses = load(store, base.problem_ids) if store else None
+        if guesses is not None:
+            refuse_other_guesses(base, guesses)
+        with_them.append(replace(each, guesses=guesses))
+    return with_them
 
 
 def not_measured(model: str, benchmark: str, store: Store) -> DataError:

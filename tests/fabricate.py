@@ -54,13 +54,14 @@ def evaluation(
     *,
     text: str = "# 1",
     benchmark: str = "toy",
+    samples: int = N,
     **changes: Any,
 ) -> Evaluation:
-    """One evaluation in ``folder``, its first ``correct[i]`` samples of problem i right."""
+    """One evaluation in ``folder``, its first ``correct[i]`` of ``samples`` samples of problem i right."""
     problems = toy_problems(len(correct), benchmark)
     spec = EvaluationSpec(
         model_name=name, model_path=f"runs/{name}", model_sha256=sha(name), benchmark=benchmark,
-        problems_sha256=sha(benchmark), num_problems=len(problems), num_samples=N, prompt_template="boxed",
+        problems_sha256=sha(benchmark), num_problems=len(problems), num_samples=samples, prompt_template="boxed",
         sampling={"temperature": 0.6, "top_p": 0.95}, verifier="math-1", seed=3, chance_level=0.05,
     )  # fmt: skip
     folder.mkdir(parents=True)
@@ -71,7 +72,7 @@ def evaluation(
             problem.id, s, float(s < c), Status.CORRECT if s < c else Status.INCORRECT, "1", text, 5, "stop"
         )
         for problem, c in zip(problems, correct, strict=True)
-        for s in range(N)
+        for s in range(samples)
     ]
     (folder / SAMPLES_FILE).write_text("".join(json.dumps(asdict(row)) + "\n" for row in rows))
     return load_evaluation(folder, [problem.id for problem in problems])

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from rlvr.errors import ConfigError
 from rlvr.eval.bootstrap import NUM_RESAMPLES
 from rlvr.eval.compare import Comparison, compare, holm_across
+from rlvr.eval.guess import guessable, without
 from rlvr.eval.pass_at_k import default_ks
 from rlvr.eval.report.findings import Findings, findings
 from rlvr.eval.report.results import BenchmarkResults, MetricRow, StudyResults, checkpoint_of
@@ -37,6 +38,16 @@ class RunOverSteps:
 
 
 @dataclass(frozen=True, slots=True)
+class GuessFilter:
+    """The comparison without the problems that the base can guess."""
+
+    guesses: Evaluation
+    left_out: tuple[str, ...]
+    remaining: Comparison | None
+    """None where nothing is left out: it would be the comparison itself."""
+
+
+@dataclass(frozen=True, slots=True)
 class BenchmarkAnalysis:
     """One benchmark: what came in, and every statistic of it."""
 
@@ -48,6 +59,8 @@ class BenchmarkAnalysis:
     findings: Findings
     steps: tuple[RunOverSteps, ...]
     """The runs that have checkpoints."""
+    guess_filter: GuessFilter | None
+    """None without an evaluation of the base's guesses."""
 
 
 def analyse(
@@ -75,9 +88,27 @@ def analyse(
             comparison,
             findings(comparison, models),
             over_steps(benchmark.evaluations, comparison, study.metrics),
+            guess_filter(benchmark.guesses, models, comparison),
         )
         for benchmark, models, comparison in zip(study.benchmarks, finals, comparisons, strict=True)
     )
+
+
+def guess_filter(
+    guesses: Evaluation | None, models: Sequence[Evaluation], whole: Comparison
+) -> GuessFilter | None:
+    """Compare the models again on what cannot be guessed; None without guesses.
+
+    Its tests are not part of the report's family: the filter is a check on the comparison, not another one.
+    """
+    if guesses is None:
+        return None
+    left_out = guessable(guesses)
+    if not left_out:
+        return GuessFilter(guesses, (), None)
+    kept = without(models, left_out)
+    remaining = compare(kept, ks=whole.ks, seed=whole.seed, num_resamples=whole.num_resamples)
+    return GuessFilter(guesses, left_out, remaining)
 
 
 def final_models(evaluations: Sequence[Evaluation]) -> tuple[Evaluation, ...]:

@@ -171,6 +171,17 @@ def pass_at_k_chart(comparison: Comparison) -> LineChart:
     )
 
 
+def filtered_chart(comparison: Comparison, left_out: int) -> LineChart:
+    """The curves without what can be guessed."""
+    return replace(
+        pass_at_k_chart(comparison),
+        slug="guess_filter",
+        title="pass@k without what can be guessed",
+        caption=f"The {comparison.num_problems} problems that remain without the {left_out} that the base hits now and then "
+        f"without reasoning. Bands: {percent(comparison.level)} for all k at once.",
+    )
+
+
 def difference_chart(comparison: Comparison) -> LineChart:
     """Model minus base per k, with the simultaneous and the pointwise band."""
     ks = tuple(float(k) for k in comparison.ks)

@@ -11,6 +11,7 @@ from rlvr.eval.report.charts import FEW_MODELS
 from rlvr.eval.report.findings import Findings, headline, headline_ks, tally
 from rlvr.eval.report.html import Cell, Markup, details, element, join, section, table
 from rlvr.eval.report.labels import bracket, k_text, label, number, percent, style_of
+from rlvr.eval.report.scrutiny import guess_section
 from rlvr.eval.report.sections import Part, coverage_section, curves_section, difference_section
 from rlvr.eval.statistics import Interval
 
@@ -200,7 +201,7 @@ def further_benchmark(part: Part, first: BenchmarkAnalysis) -> Markup:
     """A benchmark after the first: its cards, curves, differences and coverage in one section."""
     comparison, found, name = part.analysis.comparison, part.analysis.findings, part.analysis.results.name
     title = f"Out of domain: {name}" if part.analysis.results.out_of_domain else name
-    blocks = [curves_section(part), difference_section(part), coverage_section(part)]
+    blocks = [curves_section(part), difference_section(part), coverage_section(part), guess_section(part)]
     own = [line for line in found.caveats if line not in first.findings.caveats]
     return section(
         part.within,

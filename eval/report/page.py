@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from rlvr.eval.report import over_time, overview, reading, sections
+from rlvr.eval.report import over_time, overview, reading, scrutiny, sections
 from rlvr.eval.report.analysis import BenchmarkAnalysis
 from rlvr.eval.report.dynamics import zero_throughout
 from rlvr.eval.report.html import Markup, element, join
@@ -23,6 +23,7 @@ NAVIGATION = {
     "gap": "Gap",
     "coverage": "Coverage",
     "accuracy": "Accuracy",
+    "guesses": "Guessing",
     "steps": "Over steps",
     "training": "Training",
     "samples": "Samples",
@@ -41,6 +42,7 @@ def page(study: StudyResults, analyses: Sequence[BenchmarkAnalysis], charts: Stu
         "gap": sections.gap_section(part),
         "coverage": sections.coverage_section(part),
         "accuracy": sections.histogram_section(part),
+        "guesses": scrutiny.guess_section(part),
     }
     titles = dict(NAVIGATION)
     for number, (analysis, drawn) in enumerate(zip(others, charts.benchmarks[1:], strict=True), start=2):

@@ -54,6 +54,25 @@ STEPS = (
 """(training step, row); step 150 is the row of Table 3, step 0 its base model."""
 
 
+COVERAGE_SOURCE = "arXiv 2504.13837 (v5), Table 2: Qwen2.5-7B and its GRPO-trained model"
+
+
+@dataclass(frozen=True, slots=True)
+class ReferenceCoverage:
+    """Who solves the problems of a benchmark in the paper: shares in percent, from k samples each."""
+
+    benchmark: str
+    k: int
+    shares: tuple[float, float, float, float]
+    """Solved by both, by the base only, by the trained model only, by neither."""
+
+
+COVERAGE = (
+    ReferenceCoverage("AIME24", 1024, (63.3, 13.3, 0.0, 23.3)),
+    ReferenceCoverage("MATH500", 128, (92.4, 3.6, 1.0, 3.0)),
+)
+
+
 def row_of(name: str) -> ReferenceRow | None:
     """The paper's row for a model, by the first word of its name; None if it reports none."""
     return next((row for row in TABLE if row.name == name.partition(" ")[0]), None)

@@ -161,7 +161,29 @@ def coverage_section(part: Part) -> Markup | None:
     headers = ["", "both", "base only", "trained only", "neither", *test_names]
     if len(comparison.against_base) > FEW_MODELS:
         folds = [details("Ids of the problems that only one side solves", *folds)] if folds else []
-    return part.section("coverage", "Coverage", figure(part.charts["coverage"]), table(headers, rows), *folds)
+    return part.section(
+        "coverage",
+        "Coverage",
+        figure(part.charts["coverage"]),
+        table(headers, rows),
+        *folds,
+        *([] if part.within else [paper_coverage()]),
+    )
+
+
+def paper_coverage() -> Markup:
+    """The paper's coverage table."""
+    headers = ["", "k", "both", "base only", "trained only", "neither"]
+    rows = [
+        [row.benchmark, Cell(f"{row.k:,}", row.k), *(Cell(f"{share:.1f} %", share) for share in row.shares)]
+        for row in reference.COVERAGE
+    ]
+    note = (
+        f"{reference.COVERAGE_SOURCE}. Other models and other problems: for orientation, not for comparison."
+    )
+    return details(
+        "What the paper reports, for orientation", table(headers, rows), element("p", note, css="small")
+    )
 
 
 def histogram_section(part: Part) -> Markup:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rlvr.eval.report.analysis import BenchmarkAnalysis
-from rlvr.eval.report.charts import Chart, LineChart, comparison_charts
+from rlvr.eval.report.charts import Chart, LineChart, comparison_charts, filtered_chart
 from rlvr.eval.report.dynamics import dynamics_charts, run_styles
 from rlvr.eval.report.results import StudyResults
 from rlvr.eval.report.step_charts import step_charts
@@ -35,7 +35,17 @@ def study_charts(study: StudyResults, analyses: Sequence[BenchmarkAnalysis]) -> 
     styles = run_styles(models, [*runs, *study.metrics])
     prefixes = ["", *(f"benchmark_{number}_" for number in range(2, len(analyses) + 1))]
     return StudyCharts(
-        [comparison_charts(each.comparison, prefix) for each, prefix in zip(analyses, prefixes, strict=True)],
+        [benchmark_charts(each, prefix) for each, prefix in zip(analyses, prefixes, strict=True)],
         [step_charts(each, styles, prefix) for each, prefix in zip(analyses, prefixes, strict=True)],
         dynamics_charts(study.metrics, styles),
     )
+
+
+def benchmark_charts(analysis: BenchmarkAnalysis, prefix: str) -> dict[str, Chart]:
+    """The charts of one benchmark."""
+    charts = comparison_charts(analysis.comparison, prefix)
+    found = analysis.guess_filter
+    if found is not None and found.remaining is not None:
+        chart = filtered_chart(found.remaining, len(found.left_out))
+        charts[chart.slug] = replace(chart, slug=prefix + chart.slug)
+    return charts

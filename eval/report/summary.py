@@ -10,7 +10,7 @@ import numpy as np
 from rlvr.eval.compare import AgainstBase, ModelResult
 from rlvr.eval.coverage import HISTOGRAM_LABELS
 from rlvr.eval.pass_at_k import FloatArray
-from rlvr.eval.report.analysis import BenchmarkAnalysis, StepPoint
+from rlvr.eval.report.analysis import BenchmarkAnalysis, GuessFilter, StepPoint
 from rlvr.eval.report.results import StudyResults
 from rlvr.eval.statistics import Interval
 from rlvr.eval.store import Evaluation
@@ -78,7 +78,23 @@ def benchmark_summary(analysis: BenchmarkAnalysis) -> dict[str, Any]:
         "caveats": found.caveats,
         "evaluation": _evaluation(analysis),
     }
-    return numbers | ({"steps": _steps(analysis)} if analysis.steps else {})
+    if analysis.steps:
+        numbers["steps"] = _steps(analysis)
+    if analysis.guess_filter is not None:
+        numbers["guess_filter"] = _guess_filter(analysis.guess_filter)
+    return numbers
+
+
+def _guess_filter(found: GuessFilter) -> dict[str, Any]:
+    remaining = found.remaining
+    return {
+        "left_out": list(found.left_out),
+        "num_samples": found.guesses.spec.num_samples,
+        "prompt_template": found.guesses.spec.prompt_template,
+        "pass_at_k": {m.name: _list(m.curve.estimate) for m in remaining.models} if remaining else {},
+        "paired_difference": {a.name: _difference(a) for a in remaining.against_base} if remaining else {},
+        "crossing_at": {a.name: _rounded(a.crossing.at) for a in remaining.against_base} if remaining else {},
+    }
 
 
 def _model(model: ModelResult, evaluation: Evaluation) -> dict[str, Any]:

@@ -15,7 +15,7 @@ COMMANDS = {
     "study": "train, evaluate base and trained model, write the report",
     "train": "train a model with verifiable rewards",
     "evaluate": "measure pass@k of a model",
-    "compare": "collect runs and their evaluations into one report",
+    "report": "one page from the evaluations of any number of runs",
     "pretrain": "make a tiny base model from scratch",
     "verify": "judge responses from rows of JSON",
     "doctor": "say what works on this machine and what is missing",
@@ -26,7 +26,7 @@ Examples:
   rlvr train recipe=tiny learner.learning_rate=5e-5 seed=1
   rlvr train -m recipe=tiny seed=0,1,2             three runs, one after another
   rlvr evaluate model=runs/tiny/grpo/model benchmark=chains num_samples=256
-  rlvr compare runs/tiny runs/tiny-seed1           several runs in one report
+  rlvr report runs/tiny runs/tiny-seed1            several runs in one report
   rlvr doctor
 """
 EXIT_CODES = """\

@@ -1,4 +1,4 @@
-"""``rlvr compare`` on made-up studies."""
+"""``rlvr report`` on made-up studies."""
 
 from __future__ import annotations
 
@@ -25,24 +25,24 @@ def test_two_studies_become_one_report(rlvr, cwd: Path) -> None:
     study_folder(cwd / "runs" / "a", ("base", "grpo", "grpo-step2"), ("toy", "toy_long"))
     study_folder(cwd / "runs" / "b", ("base", "grpo", "ppo"), ("toy", "toy_long"), tag="b")
     study_folder(cwd / "elsewhere", ("base", "ppo"))
-    result = rlvr("compare", "runs/a", "runs/b")
+    result = rlvr("report", "runs/a", "runs/b")
     assert result.code == 0, result.err
     assert result.err == ""
-    assert "report: runs/compare/report.html" in result.out
+    assert "report: runs/report/report.html" in result.out
     assert "grpo (a)" in result.out
     assert max(map(len, result.out.splitlines())) <= 100
-    summary = json.loads((cwd / "runs/compare/summary.json").read_text())
+    summary = json.loads((cwd / "runs/report/summary.json").read_text())
     assert list(summary["models"]) == ["base", "grpo (a)", "ppo", "grpo (b)"]
     assert list(summary["benchmarks"]) == ["toy", "toy_long"]
     assert list(summary["steps"]) == ["grpo (a)"]
     assert summary["provenance"]["runs"]["ppo"]["command"] == f"rlvr study run.dir={cwd}/runs/b"
     assert summary["versions"]
-    assert "GRPO (a)" in (cwd / "runs/compare/report.html").read_text()
+    assert "GRPO (a)" in (cwd / "runs/report/report.html").read_text()
 
 
 def test_the_output_and_the_benchmarks_are_keys(rlvr, cwd: Path) -> None:
     study_folder(cwd / "one", ("base", "grpo"), ("toy", "toy_long"))
-    result = rlvr("compare", "one", "output=here", "benchmarks=toy_long")
+    result = rlvr("report", "one", "output=here", "benchmarks=toy_long")
     assert result.code == 0, result.err
     assert list(json.loads((cwd / "here/summary.json").read_text())["benchmarks"]) == ["toy_long"]
 
@@ -50,7 +50,7 @@ def test_the_output_and_the_benchmarks_are_keys(rlvr, cwd: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "found"),
     [
-        ([], ["nothing to compare", "rlvr compare runs/tiny"]),
+        ([], ["nothing to report on", "rlvr report runs/tiny"]),
         (["nowhere"], ["no such folder", "where: nowhere"]),
         (["one", "outptu=x"], ["unknown key 'outptu'", "'output'?"]),
         (["one", "--outptu"], ["unknown flag '--outptu'"]),
@@ -64,7 +64,7 @@ def test_a_mistake(rlvr, cwd: Path, words: list[str], found: list[str]) -> None:
     study_folder(cwd / "one", ("base", "grpo"))
     study_folder(cwd / "other", ("base", "ppo"), changes={"verifier": "math-2"})
     (cwd / "empty").mkdir()
-    refused(rlvr("compare", *words), "rlvr compare: ", *found)
+    refused(rlvr("report", *words), "rlvr report: ", *found)
     assert not (cwd / "runs").exists()
 
 
@@ -73,5 +73,5 @@ def test_models_measured_differently_are_refused(rlvr, cwd: Path) -> None:
     spec = cwd / "one/evaluation/toy/grpo/spec.json"
     spec.write_text(spec.read_text().replace('"temperature": 0.6', '"temperature": 1.0'))
     refused(
-        rlvr("compare", "one"), "'base' and 'grpo' cannot be compared: sampling", "one/evaluation/toy/grpo"
+        rlvr("report", "one"), "'base' and 'grpo' cannot be compared: sampling", "one/evaluation/toy/grpo"
     )

@@ -1,4 +1,4 @@
-"""``rlvr compare``: evaluations from any number of runs in one report."""
+"""``rlvr report``: evaluations from any number of runs in one report."""
 
 from __future__ import annotations
 
@@ -6,25 +6,28 @@ from pathlib import Path
 
 from rlvr.errors import ConfigError, did_you_mean
 
-DEFAULT_OUTPUT = "runs/compare"
-KEYS = ("output", "benchmarks")
+DEFAULT_OUTPUT = "runs/report"
+KEYS = ("output", "benchmarks", "guess")
 EXAMPLES = f"""\
-rlvr compare: collect the evaluations of any number of runs into one report.
+rlvr report: the evaluations of any number of runs as one page.
 
 Examples:
-  rlvr compare runs/tiny runs/tiny-seed1                 two studies
-  rlvr compare runs/kl output=runs/kl-compared           all jobs of a multirun
-  rlvr compare runs/evaluate/base runs/evaluate/mine     two evaluations; the first one is the base
-  rlvr compare runs/tiny runs/old benchmarks=chains      leave out what only some have measured
+  rlvr report runs/tiny runs/tiny-seed1                 two studies
+  rlvr report runs/kl output=runs/kl-report             all jobs of a multirun
+  rlvr report runs/evaluate/base runs/evaluate/mine     two evaluations; the first one is the base
+  rlvr report runs/tiny runs/old benchmarks=chains      leave out what only some have measured
+  rlvr report runs/aime guess=runs/aime-guesses         and the curves without what can be guessed
 
 Folders are searched to any depth for evaluations of `rlvr study` and `rlvr evaluate`. The base is the
 model called base, or else the first one; measured by several runs, it appears once. Runs of equal names
 are told apart by their folders. All must have been measured alike: same problems, prompt, sampling,
-number of samples and verifier.
+number of samples and verifier. What `rlvr audit` and `rlvr perplexity` left beside the samples is shown too.
 
 Keys:
   output      folder of the report, {DEFAULT_OUTPUT} by default: report.html, summary.json, figures/
   benchmarks  names of those to keep, separated by commas; all by default
+  guess       folder of an evaluation of the base model that was asked to answer without reasoning; what it
+              hits in under 5 % of the samples is left out in a second set of curves
 """
 
 
@@ -40,11 +43,16 @@ def run(arguments: list[str]) -> None:
     from rlvr.eval.tables import table_lines
     from rlvr.provenance import provenance
 
-    study = collect(folders, [name for name in keys["benchmarks"].split(",") if name])
+    study = collect(folders, names(keys["benchmarks"]), guesses=[Path(f) for f in names(keys["guess"])])
     own = provenance({key: value for key, value in keys.items() if value})
     report = write_report(Path(keys["output"]), study.with_provenance(own))
     print("\n".join(table_lines(report.comparisons)))
     print(f"\nreport: {report.path}")
+
+
+def names(words: str) -> list[str]:
+    """Words between commas."""
+    return [word for word in words.split(",") if word]
 
 
 def parse(arguments: list[str]) -> tuple[list[Path], dict[str, str]]:
@@ -54,7 +62,7 @@ def parse(arguments: list[str]) -> tuple[list[Path], dict[str, str]]:
         ConfigError: an unknown key or flag, or no folder.
     """
     folders: list[Path] = []
-    keys = {"output": DEFAULT_OUTPUT, "benchmarks": ""}
+    keys = dict.fromkeys(KEYS, "") | {"output": DEFAULT_OUTPUT}
     for word in arguments:
         key, equals, value = word.partition("=")
         if key in KEYS and equals:
@@ -66,9 +74,9 @@ def parse(arguments: list[str]) -> tuple[list[Path], dict[str, str]]:
             raise ConfigError(f"unknown {kind} {key!r}", where="command line", fix=did_you_mean(key, KEYS))
     if not folders:
         raise ConfigError(
-            "there is nothing to compare",
+            "there is nothing to report on",
             where="command line",
-            fix="name the folders of runs: rlvr compare runs/tiny",
+            fix="name the folders of runs: rlvr report runs/tiny",
         )
     if not keys["output"]:
         raise ConfigError("output is empty", where="output", fix=f"a folder, such as {DEFAULT_OUTPUT}")
