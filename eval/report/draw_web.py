@@ -177,7 +177,7 @@ def _hover_zones(chart: LineChart, frame: svg.Frame, xs: Sequence[float], x_at: 
             *(_reading(series, x, chart.log2_x) for series in chart.series if x in series.x),
         ]
         box = (edges[i], frame.top, edges[i + 1] - edges[i], frame.y_end - frame.top)
-        zones.append(svg.hover(*box, lines, rule_x=at[i]))
+        zones.append(svg.hover(*box, lines, rule_x=at[i], k=x if chart.log2_x else None))
     return zones
 
 

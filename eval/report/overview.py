@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from rlvr.eval.compare import AgainstBase, Comparison
 from rlvr.eval.report import reference
@@ -11,6 +11,8 @@ from rlvr.eval.report.charts import FEW_MODELS
 from rlvr.eval.report.findings import Findings, headline, headline_ks, tally
 from rlvr.eval.report.html import Cell, Markup, details, element, join, section, table
 from rlvr.eval.report.labels import bracket, k_text, label, number, percent, style_of
+from rlvr.eval.report.problems import problems_section
+from rlvr.eval.report.samples import Responses
 from rlvr.eval.report.scrutiny import guess_section
 from rlvr.eval.report.sections import Part, coverage_section, curves_section, difference_section
 from rlvr.eval.statistics import Interval
@@ -197,11 +199,14 @@ def crossing_note(each: AgainstBase, largest: int) -> str:
     return f"interval {k_text(each.crossing.low, f'> {largest}')} to {k_text(each.crossing.high)}"
 
 
-def further_benchmark(part: Part, first: BenchmarkAnalysis) -> Markup:
+def further_benchmark(
+    part: Part, first: BenchmarkAnalysis, responses: Mapping[str, Sequence[Responses]]
+) -> Markup:
     """A benchmark after the first: its cards, curves, differences and coverage in one section."""
     comparison, found, name = part.analysis.comparison, part.analysis.findings, part.analysis.results.name
     title = f"Out of domain: {name}" if part.analysis.results.out_of_domain else name
-    blocks = [curves_section(part), difference_section(part), coverage_section(part), guess_section(part)]
+    blocks = [curves_section(part), difference_section(part), coverage_section(part)]
+    blocks += [guess_section(part), problems_section(part, responses)]
     own = [line for line in found.caveats if line not in first.findings.caveats]
     return section(
         part.within,

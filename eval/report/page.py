@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from rlvr.eval.report import over_time, overview, reading, scrutiny, sections
+from rlvr.eval.report import over_time, overview, problems, reading, scrutiny, sections
 from rlvr.eval.report.analysis import BenchmarkAnalysis
 from rlvr.eval.report.dynamics import zero_throughout
 from rlvr.eval.report.html import Markup, element, join
 from rlvr.eval.report.labels import moment
 from rlvr.eval.report.results import StudyResults
-from rlvr.eval.report.samples import examples
+from rlvr.eval.report.samples import examples, read_responses
 from rlvr.eval.report.study_charts import StudyCharts
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"
@@ -26,6 +26,7 @@ NAVIGATION = {
     "guesses": "Guessing",
     "steps": "Over steps",
     "training": "Training",
+    "problems": "Problems",
     "samples": "Samples",
     "provenance": "Provenance",
 }
@@ -35,6 +36,7 @@ def page(study: StudyResults, analyses: Sequence[BenchmarkAnalysis], charts: Stu
     """The whole report as one HTML document."""
     [first, *others] = analyses
     part = sections.Part(first, charts.benchmarks[0])
+    responses = read_responses(first)
     built: dict[str, Markup | None] = {
         "summary": overview.summary_section(analyses),
         "pass-at-k": sections.curves_section(part),
@@ -48,11 +50,13 @@ def page(study: StudyResults, analyses: Sequence[BenchmarkAnalysis], charts: Stu
     for number, (analysis, drawn) in enumerate(zip(others, charts.benchmarks[1:], strict=True), start=2):
         anchor = f"benchmark-{number}"
         titles[anchor] = "Out of domain" if analysis.results.out_of_domain else analysis.results.name
-        built[anchor] = overview.further_benchmark(sections.Part(analysis, drawn, within=anchor), first)
+        further = sections.Part(analysis, drawn, within=anchor)
+        built[anchor] = overview.further_benchmark(further, first, read_responses(analysis))
     built |= {
         "steps": over_time.steps_section(analyses, charts.steps),
         "training": over_time.dynamics_section(charts.training, zero_throughout(study.metrics)),
-        "samples": reading.samples_section(examples(first)),
+        "problems": problems.problems_section(part, responses),
+        "samples": reading.samples_section(examples(first, responses)),
         "provenance": reading.provenance_section(study, analyses),
     }
     present = {anchor: part for anchor, part in built.items() if part is not None}
@@ -62,7 +66,7 @@ def page(study: StudyResults, analyses: Sequence[BenchmarkAnalysis], charts: Stu
             element("nav", *(element("a", titles[anchor], href=f"#{anchor}") for anchor in present)),
             element("main", *present.values()),
             element("div", id="tip", role="tooltip", hidden=""),
-            Markup(f"<script>{asset('page.js')}</script>"),
+            Markup(f"<script>{asset('page.js')}{asset('problems.js')}</script>"),
         ]
     )
     return (

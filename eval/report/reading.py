@@ -11,7 +11,7 @@ from rlvr.eval.report.labels import duration, label, plain, style_of
 from rlvr.eval.report.results import StudyResults
 from rlvr.eval.report.samples import Example, Responses
 from rlvr.eval.store import Sample
-from rlvr.records import Status
+from rlvr.records import Problem, Status
 
 MAX_TEXT = 6000
 """Characters of a response shown; the whole of it lies in ``samples.jsonl``."""
@@ -39,10 +39,6 @@ def samples_section(shown: Sequence[Example]) -> Markup | None:
 def example_card(example: Example) -> Markup:
     """One problem."""
     problem = example.problem
-    prompt = "\n\n".join(
-        message["content"] if len(problem.prompt) == 1 else f"[{message['role']}] {message['content']}"
-        for message in problem.prompt
-    )
     columns = [model_column(responses, index) for index, responses in enumerate(example.responses)]
     return element(
         "article",
@@ -53,10 +49,17 @@ def example_card(example: Example) -> Markup:
             " Ground truth: ",
             element("strong", problem.ground_truth),
         ),
-        element("pre", prompt, css="prompt"),
+        element("pre", prompt_text(problem), css="prompt"),
         element("div", *columns, css="columns"),
         css="card example",
     )
+
+
+def prompt_text(problem: Problem) -> str:
+    """A problem's messages as text; the role is named where there are several."""
+    if len(problem.prompt) == 1:
+        return problem.prompt[0]["content"]
+    return "\n\n".join(f"[{message['role']}] {message['content']}" for message in problem.prompt)
 
 
 def model_column(responses: Responses, index: int) -> Markup:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 from rlvr.eval.compare import Comparison
 from rlvr.eval.report.analysis import BenchmarkAnalysis
@@ -38,20 +38,20 @@ class Example:
     reason: str
     """Why it was picked."""
     problem: Problem
-    responses: list[Responses] = field(default_factory=list)
+    responses: list[Responses]
 
 
-def examples(analysis: BenchmarkAnalysis) -> list[Example]:
-    """Pick problems and read their responses from disk; empty without problems or samples."""
+def read_responses(analysis: BenchmarkAnalysis) -> dict[str, list[Responses]]:
+    """By problem id, a correct and an incorrect response of every model: one pass over all samples."""
+    read = [responses_of(evaluation) for evaluation in analysis.evaluations]
+    return {problem_id: [each[problem_id] for each in read] for problem_id in read[0]}
+
+
+def examples(analysis: BenchmarkAnalysis, responses: Mapping[str, list[Responses]]) -> list[Example]:
+    """Pick problems worth reading; empty without problems or samples."""
     by_id = {problem.id: problem for problem in analysis.results.problems}
     chosen = picks(analysis.evaluations[0], analysis.comparison)
-    picked = [(why, by_id[i]) for i, why in chosen.items() if i in by_id]
-    shown = [Example(reason, problem) for reason, problem in picked]
-    for evaluation in analysis.evaluations if shown else ():
-        for example, responses in zip(
-            shown, responses_of(evaluation, [p.id for _, p in picked]), strict=True
-        ):
-            example.responses.append(responses)
+    shown = [Example(why, by_id[i], responses[i]) for i, why in chosen.items() if i in by_id]
     return [each for each in shown if any(r.correct or r.incorrect for r in each.responses)]
 
 
@@ -78,18 +78,15 @@ def picks(base: Evaluation, comparison: Comparison) -> dict[str, str]:
     return chosen
 
 
-def responses_of(evaluation: Evaluation, problem_ids: list[str]) -> list[Responses]:
-    """One pass over a model's samples."""
-    position = {problem_id: i for i, problem_id in enumerate(evaluation.problem_ids)}
+def responses_of(evaluation: Evaluation) -> dict[str, Responses]:
+    """One model's responses by problem id."""
     found = {
-        i: Responses(
-            evaluation.name,
-            int(evaluation.num_correct[position[i]]),
-            int(evaluation.num_samples[position[i]]),
+        problem_id: Responses(evaluation.name, int(correct), int(samples))
+        for problem_id, correct, samples in zip(
+            evaluation.problem_ids, evaluation.num_correct, evaluation.num_samples, strict=True
         )
-        for i in problem_ids
     }
     for sample in evaluation.samples():
-        if sample.problem in found and sample.status is not Status.ERROR:
+        if sample.status is not Status.ERROR:
             found[sample.problem].offer(sample)
-    return [found[i] for i in problem_ids]
+    return found

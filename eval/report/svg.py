@@ -127,16 +127,25 @@ def marker(x: float, y: float, style: int) -> str:
 
 
 def hover(
-    x: float, y: float, width: float, height: float, lines: Sequence[str], rule_x: float | None = None
+    x: float,
+    y: float,
+    width: float,
+    height: float,
+    lines: Sequence[str],
+    rule_x: float | None = None,
+    k: float | None = None,
 ) -> str:
     """An invisible zone that shows ``lines`` when pointed at, and a hairline at ``rule_x``.
+
+    A zone with a ``k`` leads to the problems behind that point of the curve.
 
     Without scripts the browser's own tooltip shows the ``<title>``.
     """
     note = escape("\n".join(lines))
     rule = line(rule_x, y, rule_x, y + height, "rule") if rule_x is not None else ""
+    leads = f' data-k="{k:g}"' if k is not None else ""
     zone = (
         f'<rect class="zone" x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}" '
-        f'data-tip="{note}"><title>{note}</title></rect>'
+        f'data-tip="{note}"{leads}><title>{note}</title></rect>'
     )
     return f'<g class="hover">{rule}{zone}</g>'

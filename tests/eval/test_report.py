@@ -146,7 +146,8 @@ def test_page_is_well_formed_and_has_every_section(written: Path) -> None:
     page = Page((written / "report.html").read_text())
     assert page.open == []
     assert page.sections == [
-        "summary", "pass-at-k", "difference", "gap", "coverage", "accuracy", "training", "samples", "provenance",
+        "summary", "pass-at-k", "difference", "gap", "coverage", "accuracy", "training", "problems", "samples",
+        "provenance",
     ]  # fmt: skip
     links = [attributes["href"] for tag, attributes in page.tags if tag == "a"]
     assert links == [f"#{section}" for section in page.sections]
@@ -158,7 +159,7 @@ def test_model_output_is_text_and_nothing_else(written: Path) -> None:
     assert ATTACK not in text
     assert "&lt;script&gt;alert(&#x27;x&#x27;)&lt;/script&gt;" in text
     assert "What is 1 + 1 &lt;b&gt;?&lt;/b&gt;" in text
-    assert [tag for tag, _ in page.tags].count("script") == 1
+    assert [tag for tag, _ in page.tags].count("script") == 2  # the code, and the problems as data
     assert not [tag for tag, _ in page.tags if tag in ("img", "b", "model")]
 
 
@@ -186,7 +187,7 @@ def test_sections_without_data_are_absent(evaluations: list[Evaluation], tmp_pat
     alone = StudyResults([BenchmarkResults(evaluations[:1])])
     report = write_report(tmp_path / "alone", alone, num_resamples=50)
     page = Page(report.path.read_text())
-    assert page.sections == ["summary", "pass-at-k", "accuracy", "provenance"]
+    assert page.sections == ["summary", "pass-at-k", "accuracy", "problems", "provenance"]
     assert {path.stem for path in (tmp_path / "alone" / "figures").iterdir()} == {
         "pass_at_k",
         "accuracy_histogram",
