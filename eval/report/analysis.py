@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from rlvr.errors import ConfigError
+from rlvr.eval.audit import Audit, read_audit, with_valid_chains
 from rlvr.eval.bootstrap import NUM_RESAMPLES
 from rlvr.eval.compare import Comparison, compare, holm_across
 from rlvr.eval.guess import guessable, without
@@ -48,6 +49,16 @@ class GuessFilter:
 
 
 @dataclass(frozen=True, slots=True)
+class Reasoning:
+    """The audits of the models, and the comparison that counts only valid reasoning."""
+
+    audits: Mapping[str, Audit]
+    """By model name, those that there are."""
+    valid: Comparison | None
+    """CoT-pass@k; None unless every right answer of every model has been judged."""
+
+
+@dataclass(frozen=True, slots=True)
 class BenchmarkAnalysis:
     """One benchmark: what came in, and every statistic of it."""
 
@@ -61,6 +72,8 @@ class BenchmarkAnalysis:
     """The runs that have checkpoints."""
     guess_filter: GuessFilter | None
     """None without an evaluation of the base's guesses."""
+    reasoning: Reasoning | None
+    """None where nobody has judged the reasoning behind right answers."""
 
 
 def analyse(
@@ -89,6 +102,7 @@ def analyse(
             findings(comparison, models),
             over_steps(benchmark.evaluations, comparison, study.metrics),
             guess_filter(benchmark.guesses, models, comparison),
+            reasoning(models, comparison),
         )
         for benchmark, models, comparison in zip(study.benchmarks, finals, comparisons, strict=True)
     )
@@ -109,6 +123,19 @@ def guess_filter(
     kept = without(models, left_out)
     remaining = compare(kept, ks=whole.ks, seed=whole.seed, num_resamples=whole.num_resamples)
     return GuessFilter(guesses, left_out, remaining)
+
+
+def reasoning(models: Sequence[Evaluation], whole: Comparison) -> Reasoning | None:
+    """What `rlvr audit` has left beside the samples."""
+    audits = {each.name: audit for each in models if (audit := read_audit(each)) is not None}
+    if not audits:
+        return None
+    counted = [with_valid_chains(each, audits[each.name]) for each in models if each.name in audits]
+    complete = [each for each in counted if each is not None]
+    valid = None
+    if len(complete) == len(models):
+        valid = compare(complete, ks=whole.ks, seed=whole.seed, num_resamples=whole.num_resamples)
+    return Reasoning(audits, valid)
 
 
 def final_models(evaluations: Sequence[Evaluation]) -> tuple[Evaluation, ...]:

@@ -182,6 +182,20 @@ def filtered_chart(comparison: Comparison, left_out: int) -> LineChart:
     )
 
 
+def reasoning_chart(comparison: Comparison) -> LineChart:
+    """pass@k that counts a sample only if its reasoning is valid as well."""
+    chart = pass_at_k_chart(comparison)
+    return replace(
+        chart,
+        slug="cot_pass_at_k",
+        title="CoT-pass@k",
+        caption=f"Share of the {comparison.num_problems} problems on which at least one of k samples has the right answer and "
+        f"valid reasoning behind it. Bands: {percent(comparison.level)} for all k at once.",
+        y_label="CoT-pass@k",
+        series=tuple(each for each in chart.series if each.style != GUESS_STYLE),
+    )
+
+
 def difference_chart(comparison: Comparison) -> LineChart:
     """Model minus base per k, with the simultaneous and the pointwise band."""
     ks = tuple(float(k) for k in comparison.ks)

@@ -13,7 +13,7 @@ from rlvr.eval.report.html import Cell, Markup, details, element, join, section,
 from rlvr.eval.report.labels import bracket, k_text, label, number, percent, style_of
 from rlvr.eval.report.problems import problems_section
 from rlvr.eval.report.samples import Responses
-from rlvr.eval.report.scrutiny import guess_section
+from rlvr.eval.report.scrutiny import guess_section, reasoning_section
 from rlvr.eval.report.sections import Part, coverage_section, curves_section, difference_section
 from rlvr.eval.statistics import Interval
 
@@ -206,7 +206,7 @@ def further_benchmark(
     comparison, found, name = part.analysis.comparison, part.analysis.findings, part.analysis.results.name
     title = f"Out of domain: {name}" if part.analysis.results.out_of_domain else name
     blocks = [curves_section(part), difference_section(part), coverage_section(part)]
-    blocks += [guess_section(part), problems_section(part, responses)]
+    blocks += [guess_section(part), reasoning_section(part), problems_section(part, responses)]
     own = [line for line in found.caveats if line not in first.findings.caveats]
     return section(
         part.within,

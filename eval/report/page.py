@@ -24,6 +24,7 @@ NAVIGATION = {
     "coverage": "Coverage",
     "accuracy": "Accuracy",
     "guesses": "Guessing",
+    "reasoning": "Reasoning",
     "steps": "Over steps",
     "training": "Training",
     "problems": "Problems",
@@ -45,6 +46,7 @@ def page(study: StudyResults, analyses: Sequence[BenchmarkAnalysis], charts: Stu
         "coverage": sections.coverage_section(part),
         "accuracy": sections.histogram_section(part),
         "guesses": scrutiny.guess_section(part),
+        "reasoning": scrutiny.reasoning_section(part),
     }
     titles = dict(NAVIGATION)
     for number, (analysis, drawn) in enumerate(zip(others, charts.benchmarks[1:], strict=True), start=2):

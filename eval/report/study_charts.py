@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from rlvr.eval.report.analysis import BenchmarkAnalysis
-from rlvr.eval.report.charts import Chart, LineChart, comparison_charts, filtered_chart
+from rlvr.eval.report.charts import Chart, LineChart, comparison_charts, filtered_chart, reasoning_chart
 from rlvr.eval.report.dynamics import dynamics_charts, run_styles
 from rlvr.eval.report.results import StudyResults
 from rlvr.eval.report.step_charts import step_charts
@@ -47,5 +47,8 @@ def benchmark_charts(analysis: BenchmarkAnalysis, prefix: str) -> dict[str, Char
     found = analysis.guess_filter
     if found is not None and found.remaining is not None:
         chart = filtered_chart(found.remaining, len(found.left_out))
+        charts[chart.slug] = replace(chart, slug=prefix + chart.slug)
+    if analysis.reasoning is not None and analysis.reasoning.valid is not None:
+        chart = reasoning_chart(analysis.reasoning.valid)
         charts[chart.slug] = replace(chart, slug=prefix + chart.slug)
     return charts

@@ -10,7 +10,7 @@ import numpy as np
 from rlvr.eval.compare import AgainstBase, ModelResult
 from rlvr.eval.coverage import HISTOGRAM_LABELS
 from rlvr.eval.pass_at_k import FloatArray
-from rlvr.eval.report.analysis import BenchmarkAnalysis, GuessFilter, StepPoint
+from rlvr.eval.report.analysis import BenchmarkAnalysis, GuessFilter, Reasoning, StepPoint
 from rlvr.eval.report.results import StudyResults
 from rlvr.eval.statistics import Interval
 from rlvr.eval.store import Evaluation
@@ -82,7 +82,24 @@ def benchmark_summary(analysis: BenchmarkAnalysis) -> dict[str, Any]:
         numbers["steps"] = _steps(analysis)
     if analysis.guess_filter is not None:
         numbers["guess_filter"] = _guess_filter(analysis.guess_filter)
+    if analysis.reasoning is not None:
+        numbers["reasoning"] = _reasoning(analysis.reasoning)
     return numbers
+
+
+def _reasoning(found: Reasoning) -> dict[str, Any]:
+    valid = found.valid
+    return {
+        "judged": {name: len(audit.rows) for name, audit in found.audits.items()},
+        "valid": {name: sum(row.chain for row in audit.rows) for name, audit in found.audits.items()},
+        "by": {name: audit.by for name, audit in found.audits.items()},
+        "problems_with_a_valid_chain": {
+            name: sorted({row.problem for row in audit.rows if row.chain})
+            for name, audit in found.audits.items()
+        },
+        "cot_pass_at_k": {m.name: _list(m.curve.estimate) for m in valid.models} if valid else {},
+        "cot_paired_difference": {a.name: _difference(a) for a in valid.against_base} if valid else {},
+    }
 
 
 def _guess_filter(found: GuessFilter) -> dict[str, Any]:

@@ -15,6 +15,7 @@ COMMANDS = {
     "study": "train, evaluate base and trained model, write the report",
     "train": "train a model with verifiable rewards",
     "evaluate": "measure pass@k of a model",
+    "audit": "is the reasoning behind right answers valid?",
     "report": "one page from the evaluations of any number of runs",
     "pretrain": "make a tiny base model from scratch",
     "verify": "judge responses from rows of JSON",

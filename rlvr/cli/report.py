@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rlvr.errors import ConfigError, did_you_mean
+from rlvr.cli.words import folders_and_keys, listed_words
+from rlvr.errors import ConfigError
 
 DEFAULT_OUTPUT = "runs/report"
 KEYS = ("output", "benchmarks", "guess")
@@ -36,48 +37,21 @@ def run(arguments: list[str]) -> None:
     if "--help" in arguments or "-h" in arguments:
         print(EXAMPLES)
         return
-    folders, keys = parse(arguments)
+    folders, keys = folders_and_keys(
+        arguments, KEYS, nothing="there is nothing to report on", example="rlvr report runs/tiny"
+    )
+    if "output=" in arguments:
+        raise ConfigError("output is empty", where="output", fix=f"a folder, such as {DEFAULT_OUTPUT}")
     # Late, so that --help and mistakes are answered at once.
     from rlvr.eval.collect import collect
     from rlvr.eval.report import write_report
     from rlvr.eval.tables import table_lines
     from rlvr.provenance import provenance
 
-    study = collect(folders, names(keys["benchmarks"]), guesses=[Path(f) for f in names(keys["guess"])])
+    study = collect(
+        folders, listed_words(keys["benchmarks"]), guesses=[Path(f) for f in listed_words(keys["guess"])]
+    )
     own = provenance({key: value for key, value in keys.items() if value})
-    report = write_report(Path(keys["output"]), study.with_provenance(own))
+    report = write_report(Path(keys["output"] or DEFAULT_OUTPUT), study.with_provenance(own))
     print("\n".join(table_lines(report.comparisons)))
     print(f"\nreport: {report.path}")
-
-
-def names(words: str) -> list[str]:
-    """Words between commas."""
-    return [word for word in words.split(",") if word]
-
-
-def parse(arguments: list[str]) -> tuple[list[Path], dict[str, str]]:
-    """Folders and keys from the words on the command line.
-
-    Raises:
-        ConfigError: an unknown key or flag, or no folder.
-    """
-    folders: list[Path] = []
-    keys = dict.fromkeys(KEYS, "") | {"output": DEFAULT_OUTPUT}
-    for word in arguments:
-        key, equals, value = word.partition("=")
-        if key in KEYS and equals:
-            keys[key] = value
-        elif Path(word).exists() or not (equals or word.startswith("-")):
-            folders.append(Path(word))
-        else:
-            kind = "key" if equals else "flag"
-            raise ConfigError(f"unknown {kind} {key!r}", where="command line", fix=did_you_mean(key, KEYS))
-    if not folders:
-        raise ConfigError(
-            "there is nothing to report on",
-            where="command line",
-            fix="name the folders of runs: rlvr report runs/tiny",
-        )
-    if not keys["output"]:
-        raise ConfigError("output is empty", where="output", fix=f"a folder, such as {DEFAULT_OUTPUT}")
-    return folders, keys

@@ -1,0 +1,43 @@
+"""Command lines of folders and key=value words, for the commands that need no configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rlvr.errors import ConfigError, did_you_mean
+
+
+def folders_and_keys(
+    arguments: Sequence[str], known: Sequence[str], *, nothing: str, example: str
+) -> tuple[list[Path], dict[str, str]]:
+    """Folders and keys from the words on the command line; a key that is not given is empty.
+
+    Args:
+        arguments: the words.
+        known: names of keys.
+        nothing: what to say if no folder is named.
+        example: a command that names one.
+
+    Raises:
+        ConfigError: an unknown key or flag, or no folder.
+    """
+    folders: list[Path] = []
+    keys = dict.fromkeys(known, "")
+    for word in arguments:
+        key, equals, value = word.partition("=")
+        if key in known and equals:
+            keys[key] = value
+        elif Path(word).exists() or not (equals or word.startswith("-")):
+            folders.append(Path(word))
+        else:
+            kind = "key" if equals else "flag"
+            raise ConfigError(f"unknown {kind} {key!r}", where="command line", fix=did_you_mean(key, known))
+    if not folders:
+        raise ConfigError(nothing, where="command line", fix=f"name the folders of runs: {example}")
+    return folders, keys
+
+
+def listed_words(value: str) -> list[str]:
+    """Words between commas."""
+    return [word for word in value.split(",") if word]
