@@ -192,11 +192,12 @@ def with_guesses(results: Sequence[BenchmarkResults], stores: Sequence[Store]) -
             )
     with_them = []
     for each in results:
-        base, store = each.evaluations[0], found.get(each.name)
-        guesses = load(store, base.problem_ids) if store else None
-        if guesses is not None:
+        if each.name in found:
+            base = each.evaluations[0]
+            guesses = load(found[each.name], base.problem_ids)
             refuse_other_guesses(base, guesses)
-        with_them.append(replace(each, guesses=guesses))
+            each = replace(each, guesses=guesses)
+        with_them.append(each)
     return with_them
 
 

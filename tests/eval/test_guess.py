@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from rlvr.eval.guess import guessable, without
 from rlvr.eval.report import write, write_report
 from tests.fabricate import COUNTS, evaluation, sha, study_folder
 
-DIRECT = {"prompt_template": "direct"}
+DIRECT: dict[str, Any] = {"prompt_template": "direct"}
 
 
 @pytest.fixture
