@@ -94,9 +94,17 @@ def _arguments(arguments: list[str]) -> Any:
 
 def _problems(settings: dict[str, Any]) -> list[Any]:
     from rlvr.config import BenchmarkConfig
-    from rlvr.data.loaders import benchmark_problems
+    from rlvr.data.benchmarks import benchmark_problems
 
-    return benchmark_problems(BenchmarkConfig(), section(settings, "data"))[: settings["num_problems"]]
+    return benchmark_problems(BenchmarkConfig("chains"), section(settings, "data"))[
+        : settings["num_problems"]
+    ]
+
+
+def _plan(settings: dict[str, Any]) -> Any:
+    from rlvr.data.benchmarks import BENCHMARKS
+
+    return section(settings, "evaluation").plan(BENCHMARKS["chains"].plan)
 
 
 def _result(settings: dict[str, Any], started: float, tokens: int, samples: int) -> dict[str, Any]:
@@ -123,7 +131,7 @@ def evaluator_side(settings: dict[str, Any]) -> dict[str, Any]:
     from rlvr.protocols import SampleRequest, SamplingSettings
     from rlvr.rewards.registry import verifier_for
 
-    evaluation = section(settings, "evaluation")
+    evaluation = _plan(settings)
     problems = _problems(settings)
     renderer = load_renderer(settings["model"])
     verifier = verifier_for(problems)
@@ -152,7 +160,7 @@ def evaluator_side(settings: dict[str, Any]) -> dict[str, Any]:
             renderer=renderer,
             verifier=verifier,
             problems=problems,
-            settings=evaluation,
+            plan=evaluation,
             spec=spec,
             folder=Path(settings["folder"]) / "evaluation",
             on_progress=progress.append,
@@ -176,7 +184,7 @@ def bare_side(settings: dict[str, Any]) -> dict[str, Any]:
     from rlvr.data.prompts import load_renderer
 
     torch.set_num_threads(settings["bare_threads"])
-    rollout, evaluation = section(settings, "rollout"), section(settings, "evaluation")
+    rollout, evaluation = section(settings, "rollout"), _plan(settings)
     renderer = load_renderer(settings["model"])
     prompts = [renderer.render(problem) for problem in _problems(settings)]
     llm = LLM(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rlvr.collect import judge_later
-from rlvr.config import EvaluationConfig
+from rlvr.config import SamplingPlan
 from rlvr.errors import VerifierError
 from rlvr.eval.store import SAMPLES_FILE, EvaluationSpec, Sample, SampleStore, write_problems
 from rlvr.protocols import Renderer, RolloutEngine, SampleRequest, SamplingSettings, Verifier
@@ -47,7 +47,7 @@ def evaluate(
     renderer: Renderer,
     verifier: Verifier,
     problems: Sequence[Problem],
-    settings: EvaluationConfig,
+    plan: SamplingPlan,
     spec: EvaluationSpec,
     folder: Path,
     on_progress: Callable[[EvaluationProgress], None],
@@ -61,7 +61,7 @@ def evaluate(
         renderer: prompts.
         verifier: verdicts.
         problems: the benchmark.
-        settings: n and the sampling.
+        plan: n and the sampling.
         spec: what the folder is going to hold.
         folder: where samples are appended.
         on_progress: called after each chunk.
@@ -72,14 +72,16 @@ def evaluate(
     """
     store = SampleStore(folder, spec)
     write_problems(folder, problems)
-    total = len(problems) * settings.num_samples
+    total = len(problems) * plan.num_samples
     try:
-        chunks = missing_chunks(problems, settings, store.done)
+        chunks = missing_chunks(problems, plan, store.done)
         requests = [
             SampleRequest(key, renderer.render(chunk.problem), len(chunk.samples))
             for key, chunk in enumerate(chunks)
         ]
-        sampling = SamplingSettings(settings.temperature, settings.max_tokens, settings.top_p)
+        sampling = SamplingSettings(
+            plan.temperature, plan.max_tokens, plan.top_p, stop_token_ids=renderer.stop_token_ids
+        )
         correct = sampled = tokens = 0
         errors = store.num_errors
         refuse_errors(errors, total, folder)
@@ -107,7 +109,7 @@ def refuse_errors(errors: int, total: int, folder: Path) -> None:
 
 
 def missing_chunks(
-    problems: Sequence[Problem], settings: EvaluationConfig, done: set[tuple[str, int]]
+    problems: Sequence[Problem], plan: SamplingPlan, done: set[tuple[str, int]]
 ) -> list[Chunk]:
     """What is still to sample, cut by (problem, chunk).
 
@@ -116,9 +118,9 @@ def missing_chunks(
     """
     chunks: list[Chunk] = []
     for problem in problems:
-        missing = [i for i in range(settings.num_samples) if (problem.id, i) not in done]
-        starts = range(0, len(missing), settings.chunk_size)
-        chunks += [Chunk(problem, tuple(missing[start : start + settings.chunk_size])) for start in starts]
+        missing = [i for i in range(plan.num_samples) if (problem.id, i) not in done]
+        starts = range(0, len(missing), plan.chunk_size)
+        chunks += [Chunk(problem, tuple(missing[start : start + plan.chunk_size])) for start in starts]
     return chunks
 
 

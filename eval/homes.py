@@ -1,7 +1,7 @@
 """What lies in the folders of studies, multiruns and evaluations, and how to finish what is unfinished.
 
 A *home* is the folder of a study, with evaluations in ``evaluation/<benchmark>/<model>/`` and
-one subfolder per training run, or that of a single evaluation, with ``samples/``. Folders are
+one subfolder per training run, or that of `rlvr evaluate`, with the evaluations alone. Folders are
 searched for homes to any depth, so a multirun brings in all of its jobs.
 """
 
@@ -17,7 +17,7 @@ from rlvr.errors import ConfigError, DataError
 from rlvr.eval.report.results import MetricRow
 from rlvr.eval.store import SPEC_FILE, EvaluationSpec, read_spec
 
-STUDY_FOLDER, EVALUATE_FOLDER = "evaluation", "samples"
+STUDY_FOLDER = "evaluation"
 CONFIG_FILE, METRICS_FILE, TRAINED_FILE = "config.json", "metrics.jsonl", "trained.json"
 SECONDS_FILE = "wall_seconds.json"
 
@@ -55,8 +55,6 @@ def stores_in(folder: Path) -> list[Store]:
 
 def home_of(store: Path) -> Path:
     """The study's or evaluate command's folder that an evaluation belongs to."""
-    if store.name == EVALUATE_FOLDER:
-        return store.parent
     above = [parent for parent in store.parents if parent.name == STUDY_FOLDER]
     return above[0].parent if above else store
 
@@ -89,7 +87,7 @@ def study_command(folder: Path) -> str:
 
 def evaluation_command(store: Store) -> str:
     """How to go on with one evaluation."""
-    if store.folder.name != EVALUATE_FOLDER:
+    if (store.home / CONFIG_FILE).exists():
         return study_command(store.home)
     spec = store.spec
     return (

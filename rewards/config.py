@@ -6,11 +6,11 @@ verifier's identity, so that results judged by different rules are never compare
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from rlvr.errors import ConfigError
 
-EXTRACTIONS = ("any", "boxed", "answer_tag", "hashes")
+EXTRACTIONS = ("auto", "any", "boxed", "answer_tag", "hashes", "answer_line")
 ATTRIBUTES = ("optional", "required", "ignored")
 PERCENTS = ("unit", "value")
 DEGREES = ("unit", "radians")
@@ -35,10 +35,11 @@ def _positive(config: object, section: str, *names: str) -> None:
 class MathConfig:
     """How a final answer is found and when it equals the ground truth (see docs/rewards.md)."""
 
-    extraction: str = "any"
+    extraction: str = "auto"
     """Where the answer stands: the last balanced ``\\boxed{…}`` (``boxed``), the last
-    ``<answer>…</answer>`` (``answer_tag``), after the last ``####`` (``hashes``); ``any`` takes the
-    first of these that occurs."""
+    ``<answer>…</answer>`` or the box in it (``answer_tag``), after the last ``####`` (``hashes``), after
+    ``Answer:`` on the last line (``answer_line``); ``any`` takes the first of the former three that occurs,
+    ``auto`` the place that the prompt template asks for."""
     max_answer_chars: int = 1000
     """A longer answer is not read at all: ``unparsed``."""
     decimal_tolerance: float = 0.0
@@ -137,6 +138,12 @@ class RewardsConfig:
     process: ProcessConfig = field(default_factory=ProcessConfig)
     choice_tolerance: float = 0.0
     """Relative tolerance of numeric answers to visual questions; 0 is exact."""
+
+    def asked_for(self, extraction: str) -> RewardsConfig:
+        """With the answer where a prompt template asks for it, unless the config names a place itself."""
+        if self.math.extraction != "auto":
+            return self
+        return replace(self, math=replace(self.math, extraction=extraction))
 
     def __post_init__(self) -> None:
         """Check the ranges."""

@@ -45,10 +45,23 @@ def after_hashes(text: str) -> str | None:
     return rest.partition("\n")[0] if marker else None
 
 
+def last_line(text: str) -> str | None:
+    """What follows ``Answer:`` on the last line that is not empty, or None."""
+    label, colon, rest = text.rstrip().rpartition("\n")[2].strip(" *").partition(":")
+    return rest.strip(" *") if colon and label.strip(" *").lower() == "answer" else None
+
+
+def tagged_answer(text: str) -> str | None:
+    """Content of the last ``<answer>…</answer>``; of the box inside it, if there is one."""
+    tagged = last_tagged(text)
+    return None if tagged is None else (last_boxed(tagged) or tagged)
+
+
 def final_answer(text: str, where: str) -> str | None:
     """The final answer by one convention of :data:`rlvr.rewards.config.EXTRACTIONS`; None if it is not there."""
-    finders = {"boxed": last_boxed, "answer_tag": last_tagged, "hashes": after_hashes}
-    for finder in finders.values() if where == "any" else [finders[where]]:
+    general = {"boxed": last_boxed, "answer_tag": last_tagged, "hashes": after_hashes}
+    stated = {**general, "answer_tag": tagged_answer, "answer_line": last_line}
+    for finder in general.values() if where in ("auto", "any") else [stated[where]]:
         answer = finder(text)
         if answer is not None:
             return answer.strip() or None

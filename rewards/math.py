@@ -23,6 +23,8 @@ from rlvr.rewards.worker import MathWorker, WorkerDiedError, WorkerTimeoutError
 
 VERSION = 1
 """Raised whenever a verdict could change."""
+_GOLDS: dict[tuple[str, str], str | None] = {}
+"""(verifier's identity, ground truth) → why it cannot be read: each is read once by a process, not once a model."""
 
 
 class MathVerifier:
@@ -83,6 +85,12 @@ class MathVerifier:
         """Why a ground truth cannot be compared with anything, or None if it can."""
         if plain_number(self._normalised(gold)) is not None:
             return None
+        key = (self.identity, gold)
+        if key not in _GOLDS:
+            _GOLDS[key] = self._read(gold)
+        return _GOLDS[key]
+
+    def _read(self, gold: str) -> str | None:
         try:
             reply = self._ask("read", gold)
         except WorkerTimeoutError:

@@ -101,12 +101,7 @@ def verifier_for(problems: Sequence[Problem], config: RewardsConfig | None = Non
     config = config or RewardsConfig()
     by_ability: dict[str, list[Problem]] = {}
     for problem in problems:
-        if problem.style != "rule" or problem.ability not in VERIFIERS:
-            raise DataError(
-                f"no verifier for ability {problem.ability!r} and style {problem.style!r}",
-                where=f"problem {problem.id}",
-                fix="reward_model.style must be 'rule'; ability: " + did_you_mean(problem.ability, VERIFIERS),
-            )
+        refuse_unknown(problem)
         by_ability.setdefault(problem.ability, []).append(problem)
     made: dict[str, CheckingVerifier] = {}
     try:
@@ -117,6 +112,38 @@ def verifier_for(problems: Sequence[Problem], config: RewardsConfig | None = Non
         MixedVerifier(made).close()
         raise
     return MixedVerifier(made) if len(made) != 1 else next(iter(made.values()))
+
+
+def faults(problems: Sequence[Problem], config: RewardsConfig) -> dict[str, DataError]:
+    """Problems whose ground truth no verifier could use, by id.
+
+    Raises:
+        ConfigError: programs are to be run and this machine cannot hold them.
+    """
+    found: dict[str, DataError] = {}
+    made: dict[str, CheckingVerifier] = {}
+    try:
+        for problem in problems:
+            try:
+                refuse_unknown(problem)
+                if problem.ability not in made:
+                    made[problem.ability] = VERIFIERS[problem.ability](config)
+                made[problem.ability].check([problem])
+            except DataError as error:
+                found[problem.id] = error
+    finally:
+        MixedVerifier(made).close()
+    return found
+
+
+def refuse_unknown(problem: Problem) -> None:
+    """Raise a DataError for a problem that no verifier is made for."""
+    if problem.style != "rule" or problem.ability not in VERIFIERS:
+        raise DataError(
+            f"no verifier for ability {problem.ability!r} and style {problem.style!r}",
+            where=f"problem {problem.id}",
+            fix="reward_model.style must be 'rule'; ability: " + did_you_mean(problem.ability, VERIFIERS),
+        )
 
 
 def verifier_pool(problems: Sequence[Problem], config: RewardsConfig) -> VerifierPool:

@@ -7,7 +7,7 @@ Sizes are in tokens, problems or rollouts as each docstring says; times in secon
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +20,15 @@ MISSING_PATH = ""
 TRACKER_MODES = ("off", "offline", "online")
 DTYPES = ("auto", "float32", "bfloat16")
 DEVICES = ("auto", "cpu", "cuda")
+FORMATS = (".jsonl", ".parquet")
+"""Of data files."""
 WEIGHT_TRANSFERS = ("auto", "host", "nccl", "ipc")
 # Limits of the generated family, as rlvr/data/chains.py has them; data stands on config, not under it.
 MIN_MODULUS = 23
 MAX_OPERATIONS = 25
 FAMILIES = ("chains", "programs")
 """Generated problem families (rlvr/data/families.py)."""
+PLANNED = ("num_samples", "temperature", "top_p", "max_tokens")
 
 
 def require(condition: bool, what: str, where: str, fix: str) -> None:
@@ -99,12 +102,18 @@ class ProgramsConfig:
 
 @dataclass
 class DataConfig:
-    """Training problems: a file, or a generated family."""
+    """Where problems come from: a file, a registered benchmark, or a generated family."""
 
     path: str | None = None
-    """JSONL or parquet file, or folder saved by ``datasets``, in verl's columns; null generates ``family``."""
+    """What is trained on: a JSONL or parquet file, or a folder saved by ``datasets``, in verl's columns; or the
+    name of a registered benchmark, such as ``omni_math_train``. Null generates ``family``."""
     family: str = "chains"
     """``chains`` (arithmetic) or ``programs`` (functions, judged by running them)."""
+    folder: str | None = None
+    """Folder with local copies of registered benchmarks, ``NAME.jsonl``, ``NAME.parquet`` or ``NAME/``; null
+    fetches them from the Hugging Face hub."""
+    split_seed: int = 2026
+    """Seed of the split of Omni-MATH-Rule into train and test; the study does not publish its own."""
     chains: ChainsConfig = field(default_factory=ChainsConfig)
     programs: ProgramsConfig = field(default_factory=ProgramsConfig)
 
@@ -253,15 +262,26 @@ class LearnerConfig:
         require(self.warmup_steps >= 0, "warmup_steps is negative", "learner.warmup_steps", "0 or more")
 
 
-@dataclass
-class EvaluationConfig:
-    """How a model is measured. Defaults are the study's (2504.13837 §2)."""
+@dataclass(frozen=True)
+class SamplingPlan:
+    """What is drawn for each problem of a benchmark. Defaults are the study's (2504.13837 §2)."""
 
     num_samples: int = 128
-    """Samples per problem, n; pass@k is reported for the powers of two up to n."""
     temperature: float = 0.6
     top_p: float = 0.95
     max_tokens: int = 16_384
+    chunk_size: int = 32
+
+
+@dataclass
+class EvaluationConfig:
+    """How a model is measured; what is null is taken from each benchmark (`rlvr data show` lists them)."""
+
+    num_samples: int | None = None
+    """Samples per problem, n; pass@k is reported for the powers of two up to n."""
+    temperature: float | None = None
+    top_p: float | None = None
+    max_tokens: int | None = None
     """Longest response; a longer one is cut off and wrong."""
     chunk_size: int = 32
     """Samples of one problem in one request: the unit of sharding and of resuming."""
@@ -270,9 +290,16 @@ class EvaluationConfig:
 
     def __post_init__(self) -> None:
         """Check the ranges."""
-        require_positive(self, "evaluation", "num_samples", "max_tokens", "chunk_size")
-        require(self.temperature >= 0, "negative temperature", "evaluation.temperature", "0 (greedy) or more")
-        require(0 < self.top_p <= 1, f"top_p is {self.top_p}", "evaluation.top_p", "above 0, at most 1")
+        self.plan(SamplingPlan())
+
+    def plan(self, default: SamplingPlan) -> SamplingPlan:
+        """What is drawn, where ``default`` is a benchmark's own."""
+        stated = {name: value for name in PLANNED if (value := getattr(self, name)) is not None}
+        plan = replace(default, chunk_size=self.chunk_size, **stated)
+        require_positive(plan, "evaluation", "num_samples", "max_tokens", "chunk_size")
+        require(plan.temperature >= 0, "negative temperature", "evaluation.temperature", "0 (greedy) or more")
+        require(0 < plan.top_p <= 1, f"top_p is {plan.top_p}", "evaluation.top_p", "above 0, at most 1")
+        return plan
 
 
 @dataclass
@@ -310,33 +337,56 @@ class TrackingConfig:
 
 @dataclass
 class BenchmarkConfig:
-    """What is measured: a file, or the test split of a generated family."""
+    """What is measured: a registered benchmark, or a file."""
 
     name: str = ""
     """Name in tables and results."""
     path: str | None = None
-    """JSONL or parquet file, or folder saved by ``datasets``, in verl's columns."""
+    """JSONL or parquet file, or folder saved by ``datasets``: in the columns of the registered benchmark, or
+    in verl's. Null takes it from ``data.folder`` or the hub."""
     family: str | None = None
-    """``chains`` or ``programs``, with the seed (and modulus) of ``data.<family>``."""
+    """The registered benchmark whose columns, generator, prompt and sampling it has; null takes the one of its
+    own name."""
     operations: list[int] | None = None
-    """Difficulties of the generated problems; null takes those of ``data.<family>``."""
+    """Difficulties of generated problems; null takes the family's own."""
     num_problems: int | None = None
-    """How many are generated; null takes ``data.<family>.num_test``."""
+    """How many are generated, or taken from the beginning of a set; null takes the family's own, or all."""
     out_of_domain: bool = False
     """Unlike the training problems: reported beside the in-domain benchmark, never mixed with it."""
 
     def __post_init__(self) -> None:
-        """Check the choice."""
-        if self.family is not None:
-            require_one_of(self.family, FAMILIES, "benchmark.family")
-        require(
-            self.path is None or self.family is None,
-            "both a file and a generated family are given",
-            "benchmark",
-            "benchmark.path=FILE or benchmark.family=chains",
-        )
+        """Check the number; names are checked against the registry (rlvr/data/benchmarks.py)."""
         if self.num_problems is not None:
-            require_positive(self, "benchmark", "num_problems")
+            require_positive(self, f"benchmarks.{self.name}", "num_problems")
+
+
+def as_benchmarks(value: Any) -> dict[str, BenchmarkConfig]:
+    """``benchmarks``: names and files as ``[math500, own.jsonl]``, or settings as ``{own: {path: own.jsonl}}``.
+
+    Raises:
+        ConfigError: neither of them, a name twice, or a key that a benchmark does not have.
+    """
+    if isinstance(value, dict):
+        return {name: as_benchmark(name, settings) for name, settings in value.items()}
+    require(
+        isinstance(value, list) and all(isinstance(word, str) for word in value),
+        f"{value!r} is no list of benchmarks",
+        "benchmarks",
+        "for example benchmarks=[math500,aime24], or [own.jsonl]",
+    )
+    found: dict[str, BenchmarkConfig] = {}
+    for word in value:
+        path = Path(word)
+        is_file = path.suffix in FORMATS or "/" in word
+        name = path.stem if is_file else word
+        require(
+            name not in found,
+            f"two benchmarks are called {name!r}",
+            "benchmarks",
+            f"{{NAME: {{path: {word}}}}}",
+        )
+        found[name] = BenchmarkConfig(name, path=word if is_file else None)
+    return found
 
 
 def as_benchmark(name: str, value: Any) -> BenchmarkConfig:
@@ -347,6 +397,7 @@ def as_benchmark(name: str, value: Any) -> BenchmarkConfig:
     """
     if isinstance(value, BenchmarkConfig):
         return value
+    value = {} if value is None else value
     key = f"benchmarks.{name}"
     require(isinstance(value, dict), f"{value!r} is no benchmark", key, "for example {family: chains}")
     known = [spec.name for spec in fields(BenchmarkConfig)]
@@ -373,8 +424,12 @@ class ExperimentConfig:
     """Hugging Face folder or hub name of the start model."""
     run: RunConfig = field(default_factory=RunConfig)
     data: DataConfig = field(default_factory=DataConfig)
-    benchmarks: dict[str, Any] = field(default_factory=dict)
-    """``rlvr study`` only: what is measured, by name; each a :class:`BenchmarkConfig`."""
+    prompt: str | None = None
+    """Prompt template of training and of all benchmarks, by name (rlvr/data/templates.py); null takes the data's
+    own: a registered benchmark's, or the messages of a file."""
+    benchmarks: Any = field(default_factory=dict)
+    """``rlvr study`` only: what is measured: names of registered benchmarks and files, ``[math500,own.jsonl]``,
+    or settings by name, each a :class:`BenchmarkConfig`."""
     train: TrainConfig = field(default_factory=TrainConfig)
     rollout: RolloutConfig = field(default_factory=RolloutConfig)
     learner: LearnerConfig = field(default_factory=LearnerConfig)
@@ -386,7 +441,7 @@ class ExperimentConfig:
     def __post_init__(self) -> None:
         """Check what involves more than one section."""
         require_model(self.model)
-        self.benchmarks = {name: as_benchmark(name, value) for name, value in self.benchmarks.items()}
+        self.benchmarks = as_benchmarks(self.benchmarks)
         group_size = self.build_algorithm().group_size
         rollouts = self.train.prompts_per_step * group_size
         minibatch = self.train.minibatch_size
@@ -412,15 +467,24 @@ class ExperimentConfig:
 
 @dataclass
 class EvaluateConfig:
-    """``rlvr evaluate``: one model on one benchmark."""
+    """``rlvr evaluate``: models on benchmarks."""
 
     model: str = MISSING_PATH
-    """Hugging Face folder, training run folder, or hub name."""
+    """Hugging Face folder, training run folder, or hub name. Short for ``models`` with one."""
+    models: Any = field(default_factory=list)
+    """Several, measured one after another; the first is the base: ``[base,runs/mine]``, or by the names that they
+    get in tables, ``{base: Qwen/Qwen2.5-7B, grpo: runs/mine}``."""
     name: str | None = None
     """The model's name in tables; null takes the folder's name."""
     regrade: str | None = None
     """Folder of a finished evaluation whose responses are judged anew; nothing is sampled."""
-    benchmark: BenchmarkConfig = field(default_factory=BenchmarkConfig)
+    benchmark: str | None = None
+    """Name of a registered benchmark, or a file. Short for ``benchmarks`` with one."""
+    benchmarks: Any = field(default_factory=list)
+    """What is measured: names and files, ``[math500,own.jsonl]``, or settings by name, each a
+    :class:`BenchmarkConfig`. Nothing at all measures ``chains``."""
+    prompt: str | None = None
+    """Prompt template by name (rlvr/data/templates.py); null takes each benchmark's own."""
     seed: int = 0
     num_samples: int | None = None
     """Short for ``evaluation.num_samples``."""
@@ -432,9 +496,22 @@ class EvaluateConfig:
     cluster: ClusterConfig = field(default_factory=ClusterConfig)
 
     def __post_init__(self) -> None:
-        """Check the model, and give ``num_samples`` to its owner."""
-        if self.regrade is None:
+        """Give the short forms to their owners, and check what involves more than one of them."""
+        if self.regrade is None and not self.models:
             require_model(self.model)
+        require(
+            not (self.models and (self.model or self.name)),
+            "both one model and several are given",
+            "models",
+            "models={NAME: FOLDER, …} alone",
+        )
+        require(
+            not (self.benchmark and self.benchmarks),
+            "both one benchmark and several are given",
+            "benchmarks",
+            "benchmarks=[…] alone",
+        )
+        self.benchmarks = as_benchmarks(self.benchmarks or [self.benchmark or "chains"])
         if self.num_samples is not None:
             self.evaluation.num_samples = self.num_samples
             self.evaluation.__post_init__()

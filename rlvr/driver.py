@@ -54,7 +54,9 @@ def train(
         WeightUpdateError: an engine does not hold the learner's weights.
         VerifierError: the verifier failed on too many responses.
     """
-    settings = SamplingSettings(config.temperature, max_response_tokens, logprobs=True)
+    settings = SamplingSettings(
+        config.temperature, max_response_tokens, logprobs=True, stop_token_ids=renderer.stop_token_ids
+    )
     stream = prompt_stream(problems, seed)
     minibatch_size = config.minibatch_size or config.prompts_per_step * algorithm.group_size
     # Version 0 is proved on prompts, before anything has been sampled.

@@ -27,6 +27,8 @@ class SamplingSettings:
     top_p: float = 1.0
     logprobs: bool = False
     """Whether the engine returns the log-probability of each sampled token."""
+    stop_token_ids: tuple[int, ...] = ()
+    """Tokens that end a response, besides the model's end of text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +133,10 @@ class Renderer(Protocol):
     @property
     def identity(self) -> str:
         """Name of the prompt template, recorded with every result."""
+
+    @property
+    def stop_token_ids(self) -> tuple[int, ...]:
+        """Tokens that end a response to such a prompt, besides the model's end of text."""
 
     def render(self, problem: Problem) -> list[int]:
         """Prompt tokens, with the generation prompt."""

@@ -106,6 +106,7 @@ class VLLMEngine:
                 temperature=0.0 if request.greedy else settings.temperature,
                 top_p=settings.top_p,
                 max_tokens=settings.max_tokens,
+                stop_token_ids=list(settings.stop_token_ids),
                 logprobs=0 if settings.logprobs else None,
                 flat_logprobs=settings.logprobs,
                 detokenize=False,

@@ -96,6 +96,7 @@ class FakeRenderer:
     """Renders problem ``i`` as ``[1, i + 2]``."""
 
     identity = "fake_template"
+    stop_token_ids: tuple[int, ...] = ()
 
     def render(self, problem: Problem) -> list[int]:
         return [1, int(problem.extra_info["index"]) + 2]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import fields, is_dataclass
+from functools import partial
 from typing import Any
 
 import pytest
@@ -22,6 +23,7 @@ from rlvr.config import (
     PretrainStage,
     ProgramsConfig,
     RolloutConfig,
+    SamplingPlan,
     TrackingConfig,
     TrainConfig,
 )
@@ -50,8 +52,7 @@ BAD: list[tuple[Callable[..., object], str, str, Any]] = [
     (TrainConfig, "train.", "top_p", 0.9),
     (TrainConfig, "train.", "top_k", 20),
     (TrainConfig, "train.", "min_p", 0.05),
-    (BenchmarkConfig, "benchmark.", "family", "sums"),
-    (BenchmarkConfig, "benchmark.", "num_problems", 0),
+    (partial(BenchmarkConfig, "own"), "benchmarks.own.", "num_problems", 0),
     (RolloutConfig, "rollout.", "num_workers", 0),
     (RolloutConfig, "rollout.", "tensor_parallel_size", 0),
     (RolloutConfig, "rollout.", "threads_per_worker", 0),
@@ -145,13 +146,14 @@ def test_num_samples_has_one_owner() -> None:
     short = EvaluateConfig(model="m", num_samples=64)
     assert short.evaluation.num_samples == 64
     assert short.num_samples is None
-    assert EvaluateConfig(model="m").evaluation.num_samples == 128
+    assert EvaluateConfig(model="m").evaluation.num_samples is None
     with pytest.raises(ConfigError, match="num_samples"):
         EvaluateConfig(model="m", num_samples=0)
 
 
 def test_the_studys_settings_are_the_defaults() -> None:
-    evaluation = EvaluationConfig()
+    evaluation = EvaluationConfig().plan(SamplingPlan())
+    assert evaluation.num_samples == 128
     assert (evaluation.temperature, evaluation.top_p, evaluation.max_tokens) == (0.6, 0.95, 16_384)
     assert LearnerConfig().learning_rate == 1e-6
     assert TrainConfig().temperature == 1.0
@@ -164,7 +166,7 @@ def test_defaults_are_not_shared_between_configs() -> None:
     first.data.chains.operations.append(99)
     first.evaluation.num_samples = 1
     assert second.data.chains.operations == [4, 5, 6, 7, 8]
-    assert second.evaluation.num_samples == 128
+    assert second.evaluation.num_samples is None
 
 
 def test_group_size_lives_on_the_algorithm_alone() -> None:

@@ -1,4 +1,4 @@
-"""``rlvr evaluate``: measure pass@k of one model."""
+"""``rlvr evaluate``: measure pass@k of models on benchmarks."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from rlvr.cli import hydra_app
-from rlvr.cli.experiment import MODEL_FOLDER, Benchmark, run_evaluations
-from rlvr.cli.regrade import change_lines, load_for_regrading, regrade
+from rlvr.cli.experiment import MODEL_FOLDER, engine_size, load_benchmarks, run_evaluations
+from rlvr.cli.regrade import change_lines, regrade
 from rlvr.config import EvaluateConfig
-from rlvr.data.loaders import benchmark_problems
+from rlvr.errors import ConfigError
+from rlvr.eval.collect import collect
+from rlvr.eval.homes import STUDY_FOLDER
 from rlvr.eval.report import BenchmarkResults, StudyResults, write_report
 from rlvr.eval.tables import table_lines
 from rlvr.provenance import provenance
@@ -18,12 +20,17 @@ EXAMPLES = """\
 rlvr evaluate: sample n responses to every problem, verify them, report unbiased pass@k.
 
 Examples:
-  rlvr evaluate model=runs/tiny/grpo/model benchmark=chains num_samples=256
-  rlvr evaluate model=runs/tiny/grpo num_samples=16 data.chains.num_test=20 run.dir=runs/quick-look
-  rlvr evaluate model=Qwen/Qwen2.5-7B benchmark=file benchmark.path=test.jsonl
-  rlvr evaluate regrade=runs/evaluate/tiny rewards.math.units=required     new verdicts, nothing sampled
+  rlvr evaluate model=runs/tiny/grpo benchmark=chains num_samples=256 rollout.num_workers=2
+  rlvr evaluate model=Qwen/Qwen2.5-7B benchmark=math500 prompt=qwen_boxed
+  rlvr evaluate 'models=[Qwen/Qwen2.5-7B,runs/mine]' 'benchmarks=[math500,aime24,amc23]' run.dir=runs/both
+  rlvr evaluate model=runs/mine benchmark=test.jsonl num_samples=16      a file of your own
+  rlvr evaluate model=runs/mine 'benchmarks={hard: {path: test.jsonl, family: gsm8k, num_problems: 20}}'
+  rlvr evaluate regrade=runs/evaluate/tiny rewards.math.units=required   new verdicts, nothing sampled
 
-Writes report.html, summary.json and samples/ into run.dir, runs/evaluate/MODEL by default.
+`rlvr data show` lists the benchmarks and prompt templates. n, temperature, top-p and the longest response are each
+benchmark's own unless evaluation.* names them. data.folder=FOLDER takes the sets from there instead of the hub.
+Of several models the first one is the base that the others are compared with.
+Writes report.html, summary.json and evaluation/BENCHMARK/MODEL/ into run.dir, runs/evaluate/MODEL by default.
 Samples are appended as they come; the same command goes on after an interruption.
 """
 
@@ -34,47 +41,77 @@ def run(arguments: list[str]) -> None:
 
 
 def app(config: EvaluateConfig, resolved: dict[str, Any]) -> None:
-    """One evaluation: its table on stdout, its report in the run's folder."""
-    if config.regrade is not None:
-        regraded(config, resolved)
-        return
-    inner = Path(config.model) / MODEL_FOLDER
-    model = str(inner) if inner.exists() else config.model  # a training run's folder names its model
-    name = config.name or default_name(config.model)
-    benchmark = Benchmark(config.benchmark.name, benchmark_problems(config.benchmark, config.data))
+    """Measure, then the tables on stdout and the report in the run's folder."""
     folder = Path(config.run.dir)
-    [evaluation] = run_evaluations(
-        model=model,
-        name=name,
-        benchmarks={folder / "samples": benchmark},
-        settings=config.evaluation,
-        rollout=config.rollout,
-        cluster=config.cluster,
-        seed=config.seed,
-        rewards=config.rewards,
-    )
-    results = StudyResults(
-        [BenchmarkResults([evaluation], benchmark.problems)],
-        provenance=provenance(resolved),
-        title=f"pass@k of {name}",
-    )
+    if config.regrade is not None:
+        changes = regrade(Path(config.regrade), folder, config.rewards)
+        print("\n".join([*change_lines(changes), ""]))
+        results = collect([folder]).with_provenance(provenance(resolved))
+    else:
+        results = measured(config, folder, resolved)
     report = write_report(folder, results, seed=config.seed)
     print("\n".join(table_lines(report.comparisons)))
     print(f"\nreport: {report.path}")
 
 
-def regraded(config: EvaluateConfig, resolved: dict[str, Any]) -> None:
-    """A stored evaluation with new verdicts: what changed, its table, its report beside its rows."""
-    problems = load_for_regrading(config)
-    evaluation, changes = regrade(config, problems)
-    results = StudyResults(
-        [BenchmarkResults([evaluation], problems)],
-        provenance=provenance(resolved),
-        title=f"pass@k of {evaluation.name}, regraded",
+def measured(config: EvaluateConfig, folder: Path, resolved: dict[str, Any]) -> StudyResults:
+    """Every model on every benchmark, one model after another."""
+    models = named_models(config)
+    benchmarks = load_benchmarks(
+        config.benchmarks, config.data, config.evaluation, config.prompt, config.rewards
     )
-    report = write_report(evaluation.folder, results, seed=config.seed)
-    print("\n".join([*change_lines(changes), "", *table_lines(report.comparisons)]))
-    print(f"\nreport: {report.path}")
+    for model in models.values():
+        engine_size(model, benchmarks, config.rollout)  # what does not fit is said before anything starts
+    evaluations = [
+        run_evaluations(
+            model=model,
+            name=name,
+            benchmarks={folder / STUDY_FOLDER / each.name / name: each for each in benchmarks},
+            rollout=config.rollout,
+            cluster=config.cluster,
+            seed=config.seed,
+            rewards=config.rewards,
+        )
+        for name, model in models.items()
+    ]
+    return StudyResults(
+        [
+            BenchmarkResults([found[index] for found in evaluations], each.problems, each.out_of_domain)
+            for index, each in enumerate(benchmarks)
+        ],
+        provenance=provenance(resolved),
+        title=f"pass@k of {', '.join(models)}",
+    )
+
+
+def named_models(config: EvaluateConfig) -> dict[str, str]:
+    """The folders of the models by their names in tables, the base first.
+
+    Raises:
+        ConfigError: two have the same name, or a name cannot be that of a folder.
+    """
+    if isinstance(config.models, dict):
+        wanted = [(str(name), str(model)) for name, model in config.models.items()]
+    else:
+        folders = [str(model) for model in config.models] or [config.model]
+        wanted = [(config.name or default_name(model), model) for model in folders]
+    names = [name for name, _ in wanted]
+    for name in names:
+        if names.count(name) > 1 or name != hydra_app.slug(name):
+            raise ConfigError(
+                f"two models would be called {name!r}"
+                if names.count(name) > 1
+                else f"no model can be called {name!r}",
+                where="models",
+                fix="models={NAME: FOLDER, …}: a name of its own for each, of letters, digits, dots and dashes",
+            )
+    return {name: model_folder(model) for name, model in wanted}
+
+
+def model_folder(model: str) -> str:
+    """The model itself, where the folder of its training run is given."""
+    inner = Path(model) / MODEL_FOLDER
+    return str(inner) if inner.exists() else model
 
 
 def default_name(model: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,8 +20,23 @@ from rlvr.config import (
     ExperimentConfig,
     RolloutConfig,
 )
-from rlvr.data.loaders import benchmark_problems, problems_hash, training_problems
-from rlvr.data.prompts import ChatRenderer, check_context, check_prompt_lengths, load_renderer, model_hash
+from rlvr.data.benchmarks import (
+    BENCHMARKS,
+    Benchmark,
+    entry_of,
+    load_benchmark,
+    training_problems,
+    training_template,
+)
+from rlvr.data.loaders import problems_hash
+from rlvr.data.prompts import (
+    PromptRenderer,
+    check_context,
+    check_prompt_lengths,
+    load_renderer,
+    longest_prompt,
+    model_hash,
+)
 from rlvr.driver import train
 from rlvr.errors import ConfigError
 from rlvr.eval.evaluate import EvaluationProgress, evaluate
@@ -31,7 +46,7 @@ from rlvr.provenance import provenance
 from rlvr.records import Problem
 from rlvr.rewards.config import RewardsConfig
 from rlvr.rewards.pool import VerifierPool
-from rlvr.rewards.registry import chance_level, verifier_pool
+from rlvr.rewards.registry import chance_level, faults, verifier_pool
 from rlvr.tracking.progress import StageProgress, TrainingProgress, say
 from rlvr.tracking.trackers import make_trackers
 
@@ -68,18 +83,40 @@ def _differences(stored: Any, wanted: Any, key: str = "") -> list[str]:
     return [] if stored == wanted else [f"{key}: {stored!r} there, {wanted!r} now"]
 
 
-def check_training(config: ExperimentConfig) -> tuple[list[Problem], ChatRenderer, VerifierPool]:
+def check_training(config: ExperimentConfig) -> tuple[list[Problem], PromptRenderer, VerifierPool]:
     """Load and check everything that training needs, before any engine starts.
 
     Raises:
         RlvrError: the first thing that is wrong.
     """
     check_plan(config.rollout, config.learner, config.cluster)
-    renderer = load_renderer(config.model)
+    template = training_template(config.data, config.prompt)
+    renderer = load_renderer(config.model, template)
     problems = training_problems(config.data)
+    rewards = config.rewards.asked_for(template.extraction)
+    if config.data.path in BENCHMARKS:
+        problems, notes = readable(problems, rewards)
+        _say_notes(str(config.data.path), notes)
     check_prompt_lengths(renderer, problems, config.rollout.max_prompt_tokens)
-    check_context(config.model, config.rollout.max_prompt_tokens + config.rollout.max_response_tokens)
-    return problems, renderer, verifier_pool(problems, config.rewards)
+    check_context(config.model, config.rollout.max_prompt_tokens, config.rollout.max_response_tokens)
+    return problems, renderer, verifier_pool(problems, rewards)
+
+
+def readable(problems: Sequence[Problem], rewards: RewardsConfig) -> tuple[list[Problem], list[str]]:
+    """A published set without the rows whose answer cannot be compared, and a note that names them.
+
+    A user's own file is refused for such a row; of a published set that cannot be asked.
+    """
+    unusable = faults(problems, rewards)
+    kept = [problem for problem in problems if problem.id not in unusable]
+    named = ", ".join(list(unusable)[:5]) + (", …" if len(unusable) > 5 else "")
+    note = f"{len(unusable)} of {len(problems):,} left out, whose answer cannot be compared: {named}"
+    return kept, [note] if unusable else []
+
+
+def _say_notes(name: str, notes: Sequence[str]) -> None:
+    for note in notes:
+        say(f"{name}: {note}")
 
 
 def run_training(config: ExperimentConfig, resolved: dict[str, Any]) -> Path:
@@ -153,20 +190,18 @@ def saved_checkpoints(folder: Path, name: str) -> dict[str, str]:
     return {f"{name}-step{step}": str(found[step]) for step in sorted(found)}
 
 
-@dataclass(frozen=True, slots=True)
-class Benchmark:
-    """A benchmark with its problems loaded."""
-
-    name: str
-    problems: list[Problem]
-    out_of_domain: bool = False
-
-
-def load_benchmarks(configs: Mapping[str, BenchmarkConfig], data: DataConfig) -> list[Benchmark]:
-    """Load every benchmark, the in-domain ones first.
+def load_benchmarks(
+    configs: Mapping[str, BenchmarkConfig],
+    data: DataConfig,
+    evaluation: EvaluationConfig,
+    prompt: str | None,
+    rewards: RewardsConfig,
+) -> list[Benchmark]:
+    """Load every benchmark, the in-domain ones first, and say what is unusual about it.
 
     Raises:
-        ConfigError: there is none, or none that is in-domain.
+        ConfigError: there is none, or none that is in-domain; an unknown name.
+        DataError: a file is not there, or malformed.
     """
     if not any(not config.out_of_domain for config in configs.values()):
         raise ConfigError(
@@ -174,10 +209,15 @@ def load_benchmarks(configs: Mapping[str, BenchmarkConfig], data: DataConfig) ->
             where="benchmarks",
             fix="for example '+benchmarks.chains={family: chains}', or {path: FILE.jsonl}",
         )
-    loaded = [
-        Benchmark(config.name, benchmark_problems(config, data), config.out_of_domain)
-        for config in configs.values()
-    ]
+    loaded = []
+    for config in configs.values():
+        benchmark = load_benchmark(config, data, evaluation, prompt)
+        if entry_of(config) is not None:
+            judged = rewards.asked_for(benchmark.template.extraction)
+            problems, notes = readable(benchmark.problems, judged)
+            benchmark = replace(benchmark, problems=problems, notes=(*benchmark.notes, *notes))
+        _say_notes(benchmark.name, benchmark.notes)
+        loaded.append(benchmark)
     return sorted(loaded, key=lambda benchmark: benchmark.out_of_domain)
 
 
@@ -186,7 +226,6 @@ def run_evaluations(
     model: str,
     name: str,
     benchmarks: Mapping[Path, Benchmark],
-    settings: EvaluationConfig,
     rollout: RolloutConfig,
     cluster: ClusterConfig,
     seed: int,
@@ -197,67 +236,85 @@ def run_evaluations(
     Goes on where an earlier call stopped, and starts nothing when all is done.
     """
     check_plan(rollout, None, cluster)
-    renderer = load_renderer(model)
-    check_context(model, rollout.max_prompt_tokens + settings.max_tokens)
+    sized = engine_size(model, list(benchmarks.values()), rollout)
     with ExitStack() as stack:
-        verifiers = {
-            folder: stack.enter_context(verifier_pool(benchmark.problems, rewards))
-            for folder, benchmark in benchmarks.items()
-        }
-        return _run_evaluations(
-            model, name, benchmarks, settings, rollout, cluster, seed, renderer, verifiers
-        )
-
-
-def _run_evaluations(
-    model: str,
-    name: str,
-    benchmarks: Mapping[Path, Benchmark],
-    settings: EvaluationConfig,
-    rollout: RolloutConfig,
-    cluster: ClusterConfig,
-    seed: int,
-    renderer: ChatRenderer,
-    verifiers: Mapping[Path, Verifier],
-) -> list[Evaluation]:
-    specs, missing = {}, {}
-    for folder, benchmark in benchmarks.items():
-        check_prompt_lengths(renderer, benchmark.problems, rollout.max_prompt_tokens)
-        specs[folder] = _spec(model, name, benchmark, settings, renderer, seed, verifiers[folder].identity)
-        store = SampleStore(folder, specs[folder])
-        missing[folder] = specs[folder].num_problems * settings.num_samples - len(store.done)
-        store.close()
-    if any(missing.values()):
-        wanted = sum(spec.num_problems * spec.num_samples for spec in specs.values())
-        done = wanted - sum(missing.values())
-        say(
-            f"evaluate {name}: {sum(missing.values()):,} samples to draw"
-            + (f", {done:,} already there" if done else "")
-            + "; starting vLLM"
-        )
-        # The engine must hold a prompt and a whole response of this evaluation.
-        sized = replace(rollout, max_response_tokens=settings.max_tokens)
-        # A resumed session must not draw the samples of the first one again.
-        engine_seed = seed * 1_000_003 + done
-        with rollout_pool(model, sized, cluster, engine_seed) as engine:
-            for folder, benchmark in benchmarks.items():
-                if missing[folder]:
-                    _sample(engine, renderer, verifiers[folder], benchmark, settings, specs[folder], folder)
+        tasks = []
+        for folder, benchmark in benchmarks.items():
+            judged = rewards.asked_for(benchmark.template.extraction)
+            verifier = stack.enter_context(verifier_pool(benchmark.problems, judged))
+            renderer = load_renderer(model, benchmark.template)
+            spec = _spec(model, name, benchmark, renderer, seed, verifier.identity)
+            tasks.append(EvaluationTask(folder, benchmark, spec, renderer, verifier))
+        _run_missing(tasks, model, name, sized, cluster, seed)
     return [
         load_evaluation(folder, [problem.id for problem in benchmark.problems])
         for folder, benchmark in benchmarks.items()
     ]
 
 
-def _spec(
+def engine_size(model: str, benchmarks: Sequence[Benchmark], rollout: RolloutConfig) -> RolloutConfig:
+    """The rollout pool made as long as the longest prompt and response of these benchmarks.
+
+    Raises:
+        ConfigError: longer than the model's positions.
+    """
+    prompts = max(longest_prompt(load_renderer(model, each.template), each.problems) for each in benchmarks)
+    responses = max(each.plan.max_tokens for each in benchmarks)
+    check_context(model, prompts, responses)
+    return replace(rollout, max_prompt_tokens=prompts, max_response_tokens=responses)
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationTask:
+    """One model on one benchmark, ready to be sampled."""
+
+    folder: Path
+    benchmark: Benchmark
+    spec: EvaluationSpec
+    renderer: PromptRenderer
+    verifier: Verifier
+
+    @property
+    def num_samples(self) -> int:
+        """Wanted in all."""
+        return self.spec.num_problems * self.spec.num_samples
+
+    def num_stored(self) -> int:
+        """There already."""
+        store = SampleStore(self.folder, self.spec)
+        store.close()
+        return len(store.done)
+
+
+def _run_missing(
+    tasks: Sequence[EvaluationTask],
     model: str,
     name: str,
-    benchmark: Benchmark,
-    settings: EvaluationConfig,
-    renderer: ChatRenderer,
+    rollout: RolloutConfig,
+    cluster: ClusterConfig,
     seed: int,
-    verifier: str,
+) -> None:
+    """Sample what is missing of all tasks with one start of the engines, or start none."""
+    stored = [task.num_stored() for task in tasks]
+    wanted, done = sum(task.num_samples for task in tasks), sum(stored)
+    if done == wanted:
+        return
+    say(
+        f"evaluate {name}: {wanted - done:,} samples to draw"
+        + (f", {done:,} already there" if done else "")
+        + "; starting vLLM"
+    )
+    # A resumed session must not draw the samples of the first one again.
+    with rollout_pool(model, rollout, cluster, seed * 1_000_003 + done) as engine:
+        for task, count in zip(tasks, stored, strict=True):
+            if count < task.num_samples:
+                _sample(engine, task, count)
+
+
+def _spec(
+    model: str, name: str, benchmark: Benchmark, renderer: PromptRenderer, seed: int, verifier: str
 ) -> EvaluationSpec:
+    plan = benchmark.plan
     return EvaluationSpec(
         model_name=name,
         model_path=model,
@@ -265,31 +322,17 @@ def _spec(
         benchmark=benchmark.name,
         problems_sha256=problems_hash(benchmark.problems),
         num_problems=len(benchmark.problems),
-        num_samples=settings.num_samples,
+        num_samples=plan.num_samples,
         prompt_template=renderer.identity,
-        sampling={
-            "temperature": settings.temperature,
-            "top_p": settings.top_p,
-            "max_tokens": settings.max_tokens,
-        },
+        sampling={"temperature": plan.temperature, "top_p": plan.top_p, "max_tokens": plan.max_tokens},
         verifier=verifier,
         seed=seed,
         chance_level=chance_level(benchmark.problems),
     )
 
 
-def _sample(
-    engine: RolloutEngine,
-    renderer: ChatRenderer,
-    verifier: Verifier,
-    benchmark: Benchmark,
-    settings: EvaluationConfig,
-    spec: EvaluationSpec,
-    folder: Path,
-) -> None:
+def _sample(engine: RolloutEngine, task: EvaluationTask, num_done: int) -> None:
     """Draw what is missing of one evaluation, with a line or a bar of progress."""
-    total = spec.num_problems * spec.num_samples
-    title = f"evaluate {spec.model_name} on {benchmark.name}"
     started = time.monotonic()
 
     def show(now: EvaluationProgress) -> None:
@@ -297,21 +340,19 @@ def _sample(
         correct = now.num_correct / max(1, now.num_sampled)
         progress.update(now.num_done, f"correct {correct:.3f}  {rate:,.0f} tok/s")
 
-    store = SampleStore(folder, spec)
-    num_done = len(store.done)
-    store.close()
-    with StageProgress(title, total, num_done) as progress:
+    title = f"evaluate {task.spec.model_name} on {task.benchmark.name}"
+    with StageProgress(title, task.num_samples, num_done) as progress:
         evaluate(
             engine=engine,
-            renderer=renderer,
-            verifier=verifier,
-            problems=benchmark.problems,
-            settings=settings,
-            spec=spec,
-            folder=folder,
+            renderer=task.renderer,
+            verifier=task.verifier,
+            problems=task.benchmark.problems,
+            plan=task.benchmark.plan,
+            spec=task.spec,
+            folder=task.folder,
             on_progress=show,
         )
-    _add_seconds(folder, time.monotonic() - started)
+    _add_seconds(task.folder, time.monotonic() - started)
 
 
 def _add_seconds(folder: Path, seconds: float) -> None:

@@ -57,7 +57,7 @@ def run(
     for name, algorithm in ALGORITHMS.items():
         store.store(group="algorithm", name=name, node=algorithm)
     OmegaConf.register_new_resolver("rlvr_model", lambda name: str(MODELS / name), replace=True)
-    OmegaConf.register_new_resolver("rlvr_slug", slug, replace=True)
+    OmegaConf.register_new_resolver("rlvr_evaluation", evaluation_folder, replace=True)
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors reach us as exceptions instead of Hydra's own exit
     if any(argument in ("--help", "-h") for argument in arguments):
         print(f"{examples}\nAll keys with their defaults (documented in rlvr/config.py):\n", flush=True)
@@ -186,7 +186,7 @@ def refuse_unknown(config: DictConfig, schema: type) -> None:
 
 def dictionaries(schema: type) -> tuple[str, ...]:
     """Prefixes below which the names are the user's own; the config checks what they hold."""
-    return tuple(f"{spec.name}." for spec in fields(schema) if str(spec.type).startswith("dict["))
+    return tuple(f"{spec.name}." for spec in fields(schema) if str(spec.type).startswith(("dict[", "Any")))
 
 
 def _flat(config: dict[Any, Any], prefix: str = "") -> Iterator[str]:
@@ -199,6 +199,14 @@ def _flat(config: dict[Any, Any], prefix: str = "") -> Iterator[str]:
 def slug(text: str) -> str:
     """A file name made of ``text``: it cannot leave its folder."""
     return re.sub(r"[^\w.+-]+", "_", text).strip("._") or "default"
+
+
+def evaluation_folder(model: str, models: Any, regraded: str | None) -> str:
+    """Default folder of `rlvr evaluate`, by what is measured."""
+    if regraded:
+        return f"{slug(Path(regraded).name)}-regraded"
+    several = [Path(str(word)).name for word in models] if models else []
+    return slug("+".join(several)[:100] if several else model)
 
 
 def explain(error: Exception, schema: type, folder: Path) -> ConfigError:

@@ -18,6 +18,7 @@ COMMANDS = {
     "audit": "is the reasoning behind right answers valid?",
     "report": "one page from the evaluations of any number of runs",
     "pretrain": "make a tiny base model from scratch",
+    "data": "list the benchmarks, show one, check a file of your own",
     "verify": "judge responses from rows of JSON",
     "doctor": "say what works on this machine and what is missing",
 }

@@ -1,68 +1,71 @@
-"""``rlvr evaluate regrade=FOLDER``: judge the stored responses of a finished evaluation anew.
+"""``rlvr evaluate regrade=FOLDER``: judge the stored responses of finished evaluations anew.
 
-Nothing is sampled and no model is needed. The old rows stay; the new ones go to a folder beside them, with
-the new verifier in their spec, so that the two are never mixed.
+Nothing is sampled and no model is needed. The old rows stay; the new ones go to another folder, with the new
+verifier in their spec, so that the two are never mixed.
 """
 
 from __future__ import annotations
 
-import json
 from collections import Counter
-from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
 
-from rlvr.config import EvaluateConfig
-from rlvr.data.loaders import benchmark_problems, problems_hash
+from rlvr.data.loaders import problems_hash
+from rlvr.data.templates import TEMPLATES
 from rlvr.errors import ConfigError, DataError
-from rlvr.eval.store import (
-    SAMPLES_FILE,
-    SPEC_FILE,
-    Evaluation,
-    EvaluationSpec,
-    Sample,
-    SampleStore,
-    load_evaluation,
-    read_samples,
-)
-from rlvr.records import Problem, Verdict
+from rlvr.eval.homes import stores_in
+from rlvr.eval.store import Sample, SampleStore, load_evaluation, read_problems, write_problems
+from rlvr.records import Verdict
+from rlvr.rewards.config import RewardsConfig
 from rlvr.rewards.registry import verifier_pool
 
-REGRADED = "regraded"
+Changes = Counter[tuple[str, str]]
+"""How often which status became which."""
 
 
-def regrade(
-    config: EvaluateConfig, problems: Sequence[Problem]
-) -> tuple[Evaluation, Counter[tuple[str, str]]]:
-    """Judge every stored response with the verifier of ``config.rewards``.
+def regrade(source: Path, target: Path, rewards: RewardsConfig) -> Changes:
+    """Judge every response of every evaluation under a folder.
 
-    Returns:
-        The regraded evaluation in ``FOLDER/regraded``, and how often which status became which.
+    Args:
+        source: folder of `rlvr evaluate` or of a study, or of one evaluation in it.
+        target: the new evaluations go to ``<target>/evaluation/<benchmark>/<model>``.
+        rewards: how they are judged now.
 
     Raises:
-        ConfigError: the folder holds no evaluation, or one of other problems.
-        DataError: the evaluation is not finished.
+        ConfigError: there is no evaluation, or the target is the source.
+        DataError: an evaluation is not finished, or does not hold its problems.
     """
-    source = find_evaluation(Path(str(config.regrade)))
+    if source.resolve() == target.resolve():
+        raise ConfigError(
+            "the new verdicts would stand among the old ones", where="run.dir", fix="run.dir=ANOTHER_FOLDER"
+        )
+    changes: Changes = Counter()
+    for store in stores_in(source):
+        folder = target / "evaluation" / store.spec.benchmark / store.name
+        changes += regrade_one(store.folder, folder, rewards)
+    return changes
+
+
+def regrade_one(source: Path, target: Path, rewards: RewardsConfig) -> Changes:
+    """Judge every response of one evaluation, or those that an interrupted call left."""
+    problems = read_problems(source)
     old = load_evaluation(source, [problem.id for problem in problems])
     if old.spec.problems_sha256 != problems_hash(problems):
-        raise ConfigError(
-            "the evaluation was made with other problems",
-            where=str(source / SPEC_FILE),
-            fix="give the benchmark.* and data.* settings of that evaluation",
+        raise DataError(
+            "the folder does not hold the problems that were measured",
+            where=str(source),
+            fix="evaluate again",
         )
+    asked = TEMPLATES.get(old.spec.prompt_template.partition(":")[0])
+    judged = rewards.asked_for(asked.extraction) if asked else rewards
     by_id = {problem.id: problem for problem in problems}
-    target = source.parent / REGRADED
-    changes: Counter[tuple[str, str]] = Counter()
-    with verifier_pool(problems, config.rewards) as pool:
+    changes: Changes = Counter()
+    with verifier_pool(problems, judged) as pool:
         store = SampleStore(target, replace(old.spec, verifier=pool.identity))
+        write_problems(target, problems)
         try:
-            rows = [
-                row
-                for row in read_samples(source / SAMPLES_FILE)
-                if (row.problem, row.sample) not in store.done
-            ]
+            rows = [row for row in old.samples() if (row.problem, row.sample) not in store.done]
             pending: list[tuple[Sample, Future[Verdict]]] = [
                 (row, pool.submit(by_id[row.problem], row.text, row.finish_reason)) for row in rows
             ]
@@ -74,40 +77,10 @@ def regrade(
                 )
         finally:
             store.close()
-    return load_evaluation(target, [problem.id for problem in problems]), changes
+    return changes
 
 
-def find_evaluation(folder: Path) -> Path:
-    """The folder with the samples: the one given, or ``samples`` in a run of ``rlvr evaluate``.
-
-    Raises:
-        ConfigError: neither holds an evaluation.
-    """
-    for place in (folder, folder / "samples"):
-        if (place / SPEC_FILE).exists():
-            return place
-    raise ConfigError(
-        "there is no evaluation in this folder",
-        where=f"regrade={folder}",
-        fix="a folder that `rlvr evaluate` wrote",
-    )
-
-
-def load_for_regrading(config: EvaluateConfig) -> list[Problem]:
-    """The problems of a stored evaluation.
-
-    Raises:
-        DataError: the spec cannot be read.
-    """
-    path = find_evaluation(Path(str(config.regrade))) / SPEC_FILE
-    try:
-        EvaluationSpec(**json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, TypeError) as error:
-        raise DataError(f"the spec cannot be read: {error}", where=str(path), fix="evaluate again") from error
-    return benchmark_problems(config.benchmark, config.data)
-
-
-def change_lines(changes: Counter[tuple[str, str]]) -> list[str]:
+def change_lines(changes: Changes) -> list[str]:
     """What regrading changed, in words."""
     total = sum(changes.values())
     moved = {pair: count for pair, count in changes.items() if pair[0] != pair[1]}

@@ -10,9 +10,9 @@ from rlvr.algorithms.registry import ALGORITHMS
 from rlvr.cli import hydra_app
 from rlvr.cli.experiment import (
     TRAINED_FILE,
-    Benchmark,
     check_training,
     claim_run,
+    engine_size,
     evaluation_seconds,
     load_benchmarks,
     read_metrics,
@@ -21,7 +21,7 @@ from rlvr.cli.experiment import (
     saved_checkpoints,
 )
 from rlvr.config import ExperimentConfig
-from rlvr.data.prompts import check_prompt_lengths, load_renderer
+from rlvr.data.benchmarks import Benchmark
 from rlvr.errors import ConfigError, did_you_mean
 from rlvr.eval.report import BenchmarkResults, StudyResults, write_report
 from rlvr.eval.store import Evaluation
@@ -62,10 +62,10 @@ def app(config: ExperimentConfig, resolved: dict[str, Any]) -> None:
     runs = training_runs(config)
     for run_config, _ in runs.values():
         check_training(run_config)[2].close()
-    benchmarks = load_benchmarks(config.benchmarks, config.data)
-    renderer = load_renderer(config.model)
-    for benchmark in benchmarks:
-        check_prompt_lengths(renderer, benchmark.problems, config.rollout.max_prompt_tokens)
+    benchmarks = load_benchmarks(
+        config.benchmarks, config.data, config.evaluation, config.prompt, config.rewards
+    )
+    engine_size(config.model, benchmarks, config.rollout)
     claim_run(folder, resolved)
 
     models = {BASE: config.model}
@@ -144,7 +144,6 @@ def measure(
         model=model,
         name=name,
         benchmarks={folder / benchmark.name / name: benchmark for benchmark in benchmarks},
-        settings=config.evaluation,
         rollout=config.rollout,
         cluster=config.cluster,
         seed=config.seed,

@@ -64,14 +64,16 @@ def parse_code_row(row: Mapping[str, Any], where: str) -> Problem:
     return problem
 
 
-def _problem(source: str, index: Any, text: str, tests: Any, split: str = "test") -> Problem:
+def _problem(source: str, index: Any, text: str, tests: Any, **extra: str) -> Problem:
+    """``text`` asks for the program by itself; ``extra`` has what a prompt template puts its own words around."""
+    split = "test"
     return Problem(
         id=f"{source}/{split}/{index}",
         prompt=({"role": "user", "content": f"{text.strip()}\n\n{FENCED}"},),
         data_source=source,
         ground_truth=json.dumps(tests),
         ability="code",
-        extra_info={"split": split, "index": index},
+        extra_info={"split": split, "index": index, **extra},
     )
 
 
@@ -84,7 +86,8 @@ def _livecodebench(row: Mapping[str, Any]) -> Problem:
     name = json.loads(row.get("metadata") or "{}").get("func_name")
     if not cases:
         raise ValueError("no test cases")
-    text = str(row["question_content"])
+    question = text = str(row["question_content"])
+    starter = str(row.get("starter_code") or "")
     if name:
         lines = [[json.loads(line) for line in case["input"].splitlines() if line.strip()] for case in cases]
         tests: Any = {
@@ -94,11 +97,12 @@ def _livecodebench(row: Mapping[str, Any]) -> Problem:
                 for args, case in zip(lines, cases, strict=True)
             ],
         }
-        text += f"\n\n{FUNCTION.format(name=name)} Begin with:\n\n{row.get('starter_code', '')}"
+        text += f"\n\n{FUNCTION.format(name=name)} Begin with:\n\n{starter}"
     else:
         tests = [{"stdin": case["input"], "stdout": case["output"]} for case in cases]
         text += f"\n\n{SCRIPT}"
-    return _problem("livecodebench", row.get("question_id", row.get("question_title", "")), text, tests)
+    index = row.get("question_id", row.get("question_title", ""))
+    return _problem("livecodebench", index, text, tests, question=question, starter_code=starter)
 
 
 class _TextUnpickler(pickle.Unpickler):
@@ -147,7 +151,8 @@ def _evalplus(row: Mapping[str, Any]) -> Problem:
     }
     source = "humanevalplus" if "entry_point" in row else "mbppplus"
     text = f"{row['prompt']}\n\n{FUNCTION.format(name=name)}"
-    return _problem(source, str(row["task_id"]).rpartition("/")[2], text, tests)
+    index = str(row["task_id"]).rpartition("/")[2]
+    return _problem(source, index, text, tests, question=str(row["prompt"]).strip())
 
 
 def _assigned(tree: ast.AST, name: str) -> list[Any]:

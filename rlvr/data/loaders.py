@@ -13,37 +13,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from rlvr.config import BenchmarkConfig, DataConfig
+from rlvr.config import FORMATS
 from rlvr.data.code_sets import is_code_row, parse_code_row
-from rlvr.data.families import FAMILIES
-from rlvr.errors import ConfigError, DataError
+from rlvr.errors import DataError
 from rlvr.records import Problem
 
 COLUMNS = ("data_source", "prompt", "ability", "reward_model", "extra_info")
-FORMATS = (".jsonl", ".parquet")
-
-
-def training_problems(config: DataConfig) -> list[Problem]:
-    """The train split that a config names."""
-    return load_problems(config.path) if config.path else FAMILIES[config.family].splits(config)[0]
-
-
-def benchmark_problems(benchmark: BenchmarkConfig, data: DataConfig) -> list[Problem]:
-    """The problems that are measured.
-
-    Raises:
-        DataError: no such file, or a malformed one.
-        ConfigError: ``benchmark=file`` without a path.
-    """
-    if benchmark.path:
-        return load_problems(benchmark.path)
-    if benchmark.family:
-        return FAMILIES[benchmark.family].test_split(data, benchmark.num_problems, benchmark.operations)
-    raise ConfigError(
-        f"benchmark {benchmark.name!r} has no file",
-        where="benchmark.path",
-        fix=f"benchmark.path=FILE.jsonl, or one that is generated: benchmark={' or '.join(FAMILIES)}",
-    )
 
 
 def load_problems(path: str) -> list[Problem]:
@@ -53,63 +28,89 @@ def load_problems(path: str) -> list[Problem]:
         DataError: missing, empty or malformed; a bad row is named by file and line (JSONL)
             or row (parquet and folders), counted from 1.
     """
-    source = Path(path)
-    if not source.exists():
-        raise DataError("the data file does not exist", where=path, fix="check the path")
-    try:
-        problems = [parse_row(row, where) for row, where in read_rows(source)]
-    except DataError:
-        raise
-    except Exception as error:  # pyarrow and datasets raise many types for a file that is not theirs
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise DataError(
-            f"the data cannot be read: {reason}", where=path, fix="write the file again"
-        ) from error
+    problems = [parse_row(row, where) for row, where in read_rows(Path(path))]
     if not problems:
         raise DataError("the data set is empty", where=path, fix="it must hold at least one problem")
+    refuse_doubles(problems, path)
+    return problems
+
+
+def refuse_doubles(problems: Sequence[Problem], where: str) -> None:
+    """Raise a DataError for the first id that occurs twice."""
     seen: dict[str, int] = {}
     for number, problem in enumerate(problems, start=1):
         if problem.id in seen:
             raise DataError(
                 f"problem id {problem.id!r} occurs twice, in rows {seen[problem.id]} and {number}",
-                where=path,
+                where=where,
                 fix="ids are data_source/split/index: give every row its own extra_info.index",
             )
         seen[problem.id] = number
-    return problems
 
 
 def read_rows(source: Path) -> Iterator[tuple[Any, str]]:
-    """Yield every row with the words that say where it stands."""
-    if source.suffix == ".jsonl":
-        with source.open(encoding="utf-8") as file:
-            for number, line in enumerate(file, start=1):
-                where = f"{source}:{number}"
-                try:
-                    yield json.loads(line), where
-                except json.JSONDecodeError as error:
-                    raise DataError(
-                        f"the line is not valid JSON ({error.msg} at column {error.colno})",
-                        where=where,
-                        fix="the line is often cut off: write the file again, or delete the line",
-                    ) from error
-        return
-    import datasets
+    """Yield every row with the words that say where it stands.
 
-    if source.is_dir():
-        table = datasets.load_from_disk(str(source))
-    elif source.suffix == ".parquet":
-        table = datasets.Dataset.from_parquet(str(source))
-    else:
+    Raises:
+        DataError: no such file, of an unknown format, or not what its name says.
+    """
+    if not source.exists():
+        raise DataError("the data file does not exist", where=str(source), fix="check the path")
+    if source.suffix == ".jsonl":
+        yield from _json_lines(source)
+        return
+    if not source.is_dir() and source.suffix not in FORMATS:
         raise DataError(
             f"unknown file format {source.suffix!r}", where=str(source), fix=f"one of {', '.join(FORMATS)}"
         )
+    import datasets
+
+    try:
+        table = (
+            datasets.load_from_disk(str(source))
+            if source.is_dir()
+            else datasets.Dataset.from_parquet(str(source))
+        )
+    except Exception as error:  # pyarrow and datasets raise many types for a file that is not theirs
+        raise unreadable(source, error) from error
     if not isinstance(table, datasets.Dataset):
         raise DataError(
             f"the folder holds several splits: {', '.join(table)}", where=str(source), fix="name one of them"
         )
     for number, row in enumerate(table, start=1):
         yield row, f"{source}, row {number}"
+
+
+def json_row(line: str, where: str) -> Any:
+    """One line of a JSONL file.
+
+    Raises:
+        DataError: it is not JSON.
+    """
+    try:
+        return json.loads(line)
+    except json.JSONDecodeError as error:
+        raise DataError(
+            f"the line is not valid JSON ({error.msg} at column {error.colno})",
+            where=where,
+            fix="the line is often cut off: write the file again, or delete the line",
+        ) from error
+
+
+def _json_lines(source: Path) -> Iterator[tuple[Any, str]]:
+    with source.open(encoding="utf-8") as file:
+        try:
+            for number, line in enumerate(file, start=1):
+                where = f"{source}:{number}"
+                yield json_row(line, where), where
+        except UnicodeDecodeError as error:
+            raise unreadable(source, error) from error
+
+
+def unreadable(source: Path, error: Exception) -> DataError:
+    """The error for a file that is not what its name says."""
+    reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return DataError(f"the data cannot be read: {reason}", where=str(source), fix="write the file again")
 
 
 def parse_row(row: Any, where: str) -> Problem:

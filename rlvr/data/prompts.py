@@ -1,4 +1,4 @@
-"""Prompts: a problem's chat messages, rendered by the tokenizer's own chat template."""
+"""Prompts: a problem and a template (templates.py) made the tokens that a model reads."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 from transformers import AutoConfig, AutoTokenizer
 
+from rlvr.data.templates import TEMPLATES, PromptTemplate
 from rlvr.errors import ConfigError, DataError, ModelError
 from rlvr.records import Problem
 
@@ -16,44 +17,80 @@ TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "tekken.js
 WEIGHT_PATTERNS = ("*.safetensors", "config.json", "tokenizer*", "chat_template*")
 
 
-class ChatRenderer:
-    """Renders prompts for one model; the same object serves training and evaluation."""
+class PromptRenderer:
+    """Renders prompts for one model by one template; the same object serves training and evaluation."""
 
-    def __init__(self, tokenizer: Any) -> None:
-        """Wrap a Hugging Face tokenizer that has a chat template.
+    def __init__(self, tokenizer: Any, template: PromptTemplate = TEMPLATES["chat"]) -> None:
+        """Bring a Hugging Face tokenizer and a template together.
 
         Raises:
-            ModelError: it has none, or its template breaks the prefix rule.
+            ModelError: the tokenizer lacks what the template needs, or the prefix rule does not hold.
         """
-        if not tokenizer.chat_template:
+        if template.is_chat and not tokenizer.chat_template:
             raise ModelError(
-                "the tokenizer has no chat template", fix="add chat_template.jinja to the model folder"
+                f"the tokenizer has no chat template, which prompt={template.name} needs",
+                fix="a template that is plain text, such as prompt=think_answer; or add chat_template.jinja",
             )
         self._tokenizer = tokenizer
-        check_prefix(tokenizer)
+        self.template = template
+        known = {word: _special_token(tokenizer, word) for word in (*template.special, *template.stop)}
+        for word, token in known.items():
+            if token is None:
+                raise ModelError(
+                    f"prompt={template.name} is written for tokenizers that know {word!r}, this one does not",
+                    fix="prompt=boxed uses the model's own chat template, prompt=plain none at all",
+                )
+        self.stop_token_ids: tuple[int, ...] = tuple(known[word] or 0 for word in template.stop)
+        check_prefix(self)
 
     @property
     def identity(self) -> str:
-        """The template's hash: two models with the same one are prompted alike."""
-        return "chat_template:" + hashlib.sha256(self._tokenizer.chat_template.encode()).hexdigest()[:12]
+        """Name and hash of all words: models with the same one are prompted alike."""
+        template = self.template
+        words = [template.text, template.system, template.user]
+        if template.is_chat:
+            words.append(self._tokenizer.chat_template)
+        return f"{template.name}:{hashlib.sha256(repr(words).encode()).hexdigest()[:12]}"
 
     def render(self, problem: Problem) -> list[int]:
         """Prompt tokens, ending where the response begins."""
+        if not self.template.is_chat:
+            return self.encode(self.template.plain(problem))
         ids: list[int] = self._tokenizer.apply_chat_template(
-            [dict(message) for message in problem.prompt], add_generation_prompt=True, return_dict=False
+            self.template.messages(problem), add_generation_prompt=True, return_dict=False
         )
         return ids
+
+    def rendered_text(self, problem: Problem) -> str:
+        """The prompt as text before it is tokenized."""
+        if not self.template.is_chat:
+            return self.template.plain(problem)
+        return str(
+            self._tokenizer.apply_chat_template(
+                self.template.messages(problem), tokenize=False, add_generation_prompt=True
+            )
+        )
+
+    def encode(self, text: str, *, begin: bool = True) -> list[int]:
+        """Tokens of a plain text; ``begin`` adds the token that the model's texts begin with, if any."""
+        return list(self._tokenizer(text, add_special_tokens=begin)["input_ids"])
 
     def text(self, problem: Problem) -> str:
         """The prompt as text, special tokens included."""
         return str(self._tokenizer.decode(self.render(problem)))
 
 
-def load_renderer(model: str) -> ChatRenderer:
+def _special_token(tokenizer: Any, word: str) -> int | None:
+    """The token that stands for exactly this word, or None."""
+    ids = tokenizer(word, add_special_tokens=False)["input_ids"]
+    return ids[0] if len(ids) == 1 and ids[0] != tokenizer.unk_token_id else None
+
+
+def load_renderer(model: str, template: PromptTemplate = TEMPLATES["chat"]) -> PromptRenderer:
     """The renderer of a model folder (or hub name).
 
     Raises:
-        ModelError: the folder does not exist or lacks a config or a tokenizer.
+        ModelError: the folder does not exist or lacks a config, a tokenizer, or what the template needs.
     """
     check_model_folder(model)
     try:
@@ -62,7 +99,7 @@ def load_renderer(model: str) -> ChatRenderer:
         raise ModelError(
             f"the tokenizer cannot be loaded: {str(error).splitlines()[0]}", where=model
         ) from error
-    return ChatRenderer(tokenizer)
+    return PromptRenderer(tokenizer, template)
 
 
 def check_model_folder(model: str) -> None:
@@ -89,27 +126,36 @@ def check_model_folder(model: str) -> None:
         )
 
 
-def check_prefix(tokenizer: Any) -> None:
+def check_prefix(renderer: PromptRenderer) -> None:
     """Check that the ids of a prompt are a prefix of the ids of prompt + response.
 
     A tokenizer that merges the prompt's last token with the response's first one trains a
-    model that never sees its own prompt's end.
+    model that never sees its own prompt's end. After a prompt that ends in the middle of a line,
+    a response begins with a space.
 
     Raises:
         ModelError: the rule does not hold.
     """
-    messages = [{"role": "user", "content": "a = 3 ; a ?"}]
-    prompt = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-    prompt_ids = tokenizer(prompt, add_special_tokens=False)["input_ids"]
-    whole_ids = tokenizer(prompt + "a = 3", add_special_tokens=False)["input_ids"]
-    if whole_ids[: len(prompt_ids)] != prompt_ids:
+    problem = Problem("prefix", ({"role": "user", "content": "a = 3 ; a ?"},), "prefix", "3")
+    prompt = renderer.rendered_text(problem)
+    opening = "a = 3" if renderer.template.is_chat or prompt.endswith("\n") else " a = 3"
+    prompt_ids = renderer.encode(prompt, begin=False)
+    if renderer.encode(prompt + opening, begin=False)[: len(prompt_ids)] != prompt_ids:
         raise ModelError(
             "the tokenizer merges the end of the prompt with the start of the response",
-            fix="let the chat template's generation prompt end in a special token or a line break",
+            fix="let the prompt (for prompt=chat, the chat template's generation prompt) end in a special token "
+            "or a line break",
         )
 
 
-def check_prompt_lengths(renderer: ChatRenderer, problems: Sequence[Problem], max_prompt_tokens: int) -> None:
+def longest_prompt(renderer: PromptRenderer, problems: Sequence[Problem]) -> int:
+    """Tokens of the longest prompt."""
+    return max(len(renderer.render(problem)) for problem in problems)
+
+
+def check_prompt_lengths(
+    renderer: PromptRenderer, problems: Sequence[Problem], max_prompt_tokens: int
+) -> None:
     """Refuse prompts that are longer than the engine is told to expect.
 
     Raises:
@@ -125,18 +171,24 @@ def check_prompt_lengths(renderer: ChatRenderer, problems: Sequence[Problem], ma
         )
 
 
-def check_context(model: str, num_tokens: int) -> None:
+def check_context(model: str, prompt_tokens: int, response_tokens: int) -> None:
     """Refuse sequences that are longer than the model's positions.
 
     Raises:
         ConfigError: prompt and response together do not fit.
     """
-    limit = getattr(AutoConfig.from_pretrained(model), "max_position_embeddings", None)
-    if limit is not None and num_tokens > limit:
+    config = AutoConfig.from_pretrained(model).get_text_config()
+    limit = getattr(config, "max_position_embeddings", None)
+    needed = prompt_tokens + response_tokens
+    if limit is not None and needed > limit:
+        room = limit - prompt_tokens
         raise ConfigError(
-            f"prompt and response may take {num_tokens} tokens, the model has {limit} positions",
-            where="rollout.max_prompt_tokens + the longest response",
-            fix=f"together at most {limit}",
+            f"prompt and response may take {needed} tokens, the model has {limit} positions",
+            where="the longest prompt + the longest response",
+            fix=f"after a prompt of {prompt_tokens} tokens at most {room}: evaluation.max_tokens={room}, or in "
+            f"training rollout.max_response_tokens={room}"
+            if room > 0
+            else "leave long problems out",
         )
 
 

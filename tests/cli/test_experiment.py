@@ -153,7 +153,9 @@ def test_an_evaluation_prints_its_table_and_can_be_read(evaluate, pools: Pools, 
     assert result.code == 0, result.err
     assert "pass@1" in result.out or "k" in result.out.split()
     assert str(tmp_path / "measured") in result.out.splitlines()[-1]
-    rows = list(read_samples(tmp_path / "measured" / "samples" / "samples.jsonl"))
+    rows = list(
+        read_samples(tmp_path / "measured" / "evaluation" / "chains" / pools.model.name / "samples.jsonl")
+    )
     assert len(rows) == 24
     assert sum(row.score for row in rows) == 12
 
@@ -162,7 +164,7 @@ def test_a_runs_folder_stands_for_its_model(train, evaluate, pools: Pools, tmp_p
     train()
     assert evaluate(tmp_path / "run").code == 0
     assert pools.evaluated == [(f"{tmp_path}/run/model", 0)]
-    spec = json.loads((tmp_path / "measured" / "samples" / "spec.json").read_text())
+    spec = json.loads((tmp_path / "measured" / "evaluation" / "chains" / "run" / "spec.json").read_text())
     assert spec["model_name"] == "run"
 
 
@@ -186,7 +188,16 @@ def test_an_interrupted_evaluation_goes_on_with_other_random_numbers(
     assert evaluate(pools.model).code == 130
     pools.die_after = None
     assert evaluate(pools.model).code == 0
-    assert len(list(read_samples(tmp_path / "measured" / "samples" / "samples.jsonl"))) == 24
+    assert (
+        len(
+            list(
+                read_samples(
+                    tmp_path / "measured" / "evaluation" / "chains" / pools.model.name / "samples.jsonl"
+                )
+            )
+        )
+        == 24
+    )
     # An engine that starts from the same seed draws the noise of the stored samples once more.
     [first, second] = [seed for _, seed in pools.evaluated]
     assert first != second

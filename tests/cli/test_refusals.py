@@ -53,7 +53,7 @@ TINY = ("train", "recipe=tiny")
         (("study", "recipe=tinny"), ["no recipe 'tinny'", "'tiny'?"]),
         (("pretrain", "recipe=tinny"), ["no recipe 'tinny'", "'tiny'?"]),
         (("train", "algorithm=grpoo"), ["no algorithm 'grpoo'", "'grpo'?"]),
-        (("evaluate", "model=m", "benchmark=chain"), ["no benchmark 'chain'", "'chains'?"]),
+        (("evaluate", "model=m", "benchmark=chain"), ["no benchmark 'chain'", "'chains'?", "./chain.jsonl"]),
         (("evaluate", "model=m", "num_sample=4"), ["unknown key 'num_sample'", "num_samples'?"]),
         (("pretrain", "hidden=4"), ["unknown key 'hidden'", "'hidden_size'?"]),
         (("doctor", "--jsno"), ["unknown flag '--jsno'", "'--json'?"]),
@@ -123,9 +123,8 @@ def data_file(path: Path, rows: int, cut: int = 0) -> Path:
 @pytest.mark.parametrize("command", ["train", "evaluate"])
 def test_a_truncated_data_file_is_named_by_its_line(rlvr, cwd, tmp_path, model: Path, command: str) -> None:
     path = data_file(tmp_path / "cut.jsonl", rows=3, cut=30)
-    key = ["data.path"] if command == "train" else ["benchmark=file", "benchmark.path"]
-    words = [*key[:-1], f"{key[-1]}={path}"]
-    refused(rlvr(command, f"model={model}", *FIT, *words), "not valid JSON", f"where: {path}:3")
+    key = "data.path" if command == "train" else "benchmark"
+    refused(rlvr(command, f"model={model}", *FIT, f"{key}={path}"), "not valid JSON", f"where: {path}:3")
     assert list(cwd.iterdir()) == []
 
 
@@ -138,15 +137,26 @@ def test_a_missing_data_file(rlvr, tmp_path: Path, model: Path) -> None:
     refused(rlvr("train", f"model={model}", *FIT, f"data.path={tmp_path}/no.jsonl"), "does not exist")
 
 
-def test_a_benchmark_without_its_file(rlvr, model: Path) -> None:
-    refused(rlvr("evaluate", f"model={model}", "benchmark=file"), "where: benchmark.path")
-
-
-def test_a_benchmark_that_does_not_exist(rlvr, model: Path) -> None:
-    refused(rlvr("evaluate", f"model={model}", "benchmark.family=chian"), "chian", "where: benchmark.family")
-    refused(
-        rlvr("evaluate", f"model={model}", "benchmark=file"), "'file' has no file", "where: benchmark.path"
-    )
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        (["benchmarks={mine: {family: chian}}"], ["'chian'", "where: benchmarks.mine.family", "'chains'?"]),
+        (["benchmark=no/where.jsonl"], ["does not exist", "where: no/where.jsonl"]),
+        (["benchmark=math500", "data.folder=nowhere"], ["does not hold math500", "math500.jsonl"]),
+        (["benchmarks=[a/x.jsonl,b/x.jsonl]"], ["two benchmarks are called 'x'"]),
+        (["benchmarks=math500"], ["no list of benchmarks"]),
+        (["benchmarks=[chains]", "benchmark=chains"], ["one benchmark and several"]),
+        (["benchmarks={mine: {famly: chains}}"], ["'famly'", "'family'?"]),
+        (["models=[a,b]"], ["one model and several"]),
+        (["prompt=think"], ["no prompt template 'think'", "'think_answer'?"]),
+        (["prompt=qwen_boxed"], ["'<|im_start|>'", "prompt=plain"]),
+    ],
+)
+def test_benchmarks_models_and_prompts_that_are_not_there(
+    rlvr, cwd: Path, model: Path, words: list[str], found: list[str]
+) -> None:
+    refused(rlvr("evaluate", f"model={model}", *words), *found)
+    assert list(cwd.iterdir()) == []
 
 
 @pytest.mark.parametrize("words", [["data.chains.modulus=24"], ["data.chains.operations=[0]"]])
@@ -184,7 +194,7 @@ def test_a_ground_truth_without_a_verifier(rlvr, tmp_path: Path, model: Path) ->
     [("train", "rollout.max_response_tokens=177"), ("evaluate", "evaluation.max_tokens=177")],
 )
 def test_responses_that_the_model_has_no_positions_for(rlvr, model: Path, command: str, word: str) -> None:
-    refused(rlvr(command, f"model={model}", DATA, *FIT, word), "257 tokens", "256 positions")
+    refused(rlvr(command, f"model={model}", DATA, *FIT, word), "tokens", "256 positions", "positions")
 
 
 def test_an_unknown_key_in_a_recipe_is_named() -> None:

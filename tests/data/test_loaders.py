@@ -8,17 +8,9 @@ from typing import Any
 
 import pytest
 
-from rlvr.config import BenchmarkConfig, ChainsConfig, DataConfig
 from rlvr.data.chains import generate
-from rlvr.data.loaders import (
-    benchmark_problems,
-    load_problems,
-    problems_hash,
-    save_problems,
-    to_row,
-    training_problems,
-)
-from rlvr.errors import ConfigError, DataError
+from rlvr.data.loaders import load_problems, problems_hash, save_problems, to_row
+from rlvr.errors import DataError
 from rlvr.records import Problem
 from tests.fakes import problem, problems
 
@@ -155,26 +147,6 @@ def test_a_file_that_is_no_such_file_is_refused(tmp_path: Path, name: str) -> No
     (tmp_path / name).write_bytes(b"\xff\xfe\x00\x81 nothing of that kind")
     with pytest.raises(DataError):
         load_problems(str(tmp_path / name))
-
-
-def test_training_and_benchmark_problems_come_from_the_config(tmp_path: Path) -> None:
-    data = DataConfig(chains=ChainsConfig(num_train=8, num_test=4, operations=[3]))
-    train, test = training_problems(data), benchmark_problems(BenchmarkConfig(family="chains"), data)
-    assert [p.extra_info["split"] for p in train] == ["train"] * 8
-    assert [p.extra_info["split"] for p in test] == ["test"] * 4
-
-    longer = benchmark_problems(BenchmarkConfig(family="chains", operations=[5], num_problems=2), data)
-    assert [p.extra_info["num_operations"] for p in longer] == [5, 5]
-
-    path = write_lines(tmp_path / "own.jsonl", row(0), row(1))
-    assert training_problems(DataConfig(path=path)) == problems(2)
-    assert benchmark_problems(BenchmarkConfig("file", path), data) == problems(2)
-
-
-def test_a_benchmark_without_its_file_is_refused() -> None:
-    with pytest.raises(ConfigError) as caught:
-        benchmark_problems(BenchmarkConfig("file"), DataConfig())
-    assert caught.value.where == "benchmark.path"
 
 
 def test_the_hash_is_of_what_is_asked_and_of_the_answers() -> None:

@@ -12,9 +12,8 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from rlvr.data.chains import generate, graph_of, solution_text
 from rlvr.data.prompts import (
-    ChatRenderer,
+    PromptRenderer,
     check_model_folder,
-    check_prefix,
     check_prompt_lengths,
     load_renderer,
     model_hash,
@@ -41,16 +40,16 @@ TEMPLATE = "{{ messages[0]['content'] }}{% if add_generation_prompt %}:{% endif 
 
 def test_a_tokenizer_that_merges_prompt_and_response_is_refused() -> None:
     with pytest.raises(ModelError, match="merges the end of the prompt"):
-        ChatRenderer(tokenizer(merges=[(":", "a")], template=TEMPLATE))
+        PromptRenderer(tokenizer(merges=[(":", "a")], template=TEMPLATE))
 
 
 def test_a_tokenizer_that_merges_elsewhere_is_not() -> None:
-    check_prefix(tokenizer(merges=[("a", " ")], template=TEMPLATE))
+    PromptRenderer(tokenizer(merges=[("a", " ")], template=TEMPLATE))
 
 
 def test_a_tokenizer_without_a_chat_template_is_refused() -> None:
     with pytest.raises(ModelError, match="no chat template") as caught:
-        ChatRenderer(tokenizer(merges=[], template=""))
+        PromptRenderer(tokenizer(merges=[], template=""))
     assert caught.value.fix
 
 

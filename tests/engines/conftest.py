@@ -12,7 +12,7 @@ from rlvr.algorithms.algorithm import Algorithm
 from rlvr.cluster import LearnerPool, RolloutPool, training_pools
 from rlvr.config import ChainsConfig, ClusterConfig, LearnerConfig, RolloutConfig
 from rlvr.data.chains import make_splits
-from rlvr.data.prompts import ChatRenderer, load_renderer
+from rlvr.data.prompts import PromptRenderer, load_renderer
 from rlvr.records import Problem
 
 TINY = Path(__file__).resolve().parents[2] / "rlvr" / "models" / "tiny"
@@ -33,7 +33,7 @@ def problems() -> list[Problem]:
 
 
 @pytest.fixture(scope="session")
-def renderer() -> ChatRenderer:
+def renderer() -> PromptRenderer:
     """Prompts of the tiny model."""
     return load_renderer(str(TINY))
 

@@ -186,7 +186,7 @@ def test_killed_evaluation_goes_on(tmp_path: Path) -> None:
         "evaluate", f"model={TINY}", "benchmark=chains", "num_samples=64", "data.chains.num_test=40",
         f"run.dir={run}", "rollout.num_workers=2", "evaluation.chunk_size=8",
     )  # fmt: skip
-    samples = run / "samples" / "samples.jsonl"
+    samples = run / "evaluation" / "chains" / "tiny" / "samples.jsonl"
     command = start(tmp_path, *arguments)
     wait_for(lambda: samples.exists() and samples.stat().st_size > 20_000, command)
     command.kill()

@@ -18,7 +18,7 @@ from rlvr.batch import Annotations, RolloutBatch, TrainBatch, collate
 from rlvr.cluster import LearnerPool, RolloutPool
 from rlvr.collect import collect
 from rlvr.config import TrainConfig
-from rlvr.data.prompts import ChatRenderer
+from rlvr.data.prompts import PromptRenderer
 from rlvr.driver import probes_from, train
 from rlvr.errors import WeightUpdateError
 from rlvr.protocols import Probe, SampleRequest, SamplingSettings
@@ -70,7 +70,7 @@ class OneLearner:
 
 @pytest.fixture(scope="module")
 def one_learner(
-    problems: list[Problem], renderer: ChatRenderer, tmp_path_factory: pytest.TempPathFactory
+    problems: list[Problem], renderer: PromptRenderer, tmp_path_factory: pytest.TempPathFactory
 ) -> OneLearner:
     """One session of Ray at a time can run in a process, so this one ends before the tests begin."""
     folder = tmp_path_factory.mktemp("one_learner")
@@ -124,7 +124,9 @@ def _tensors(annotations: Annotations) -> dict[str, torch.Tensor]:
     return {name: tensor for name, tensor in found.items() if tensor is not None}
 
 
-def _sampled(engine: RolloutPool, renderer: ChatRenderer, problems: Sequence[Problem]) -> list[RolloutGroup]:
+def _sampled(
+    engine: RolloutPool, renderer: PromptRenderer, problems: Sequence[Problem]
+) -> list[RolloutGroup]:
     collected = collect(
         engine, renderer, FinalAnswerVerifier(), iter(problems), len(problems), Sampling(4), SAMPLED
     )
@@ -178,7 +180,7 @@ def test_every_model_stands_still_at_learning_rate_zero(one_learner: OneLearner)
 
 @pytest.mark.parametrize("zero_stage", [2, 3])
 def test_two_workers_and_two_learners_give_the_one_learner_loss(
-    one_learner: OneLearner, problems: list[Problem], renderer: ChatRenderer, zero_stage: int
+    one_learner: OneLearner, problems: list[Problem], renderer: PromptRenderer, zero_stage: int
 ) -> None:
     batch, expected = one_learner.batch, _tensors(one_learner.annotations[0])
     # Smaller micro-batches as well: neither may matter.

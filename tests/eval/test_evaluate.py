@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rlvr.config import EvaluationConfig
+from rlvr.config import SamplingPlan
 from rlvr.errors import ConfigError, VerifierError
 from rlvr.eval.evaluate import EvaluationProgress, evaluate, missing_chunks
 from rlvr.eval.store import SAMPLES_FILE, EvaluationSpec, load_evaluation, read_samples
@@ -15,7 +15,7 @@ from rlvr.records import Status
 from tests.fakes import FakeEngine, FakeRenderer, FakeVerifier, problems
 
 NUM_PROBLEMS, NUM_SAMPLES = 5, 10
-SETTINGS = EvaluationConfig(num_samples=NUM_SAMPLES, temperature=0.6, top_p=0.95, max_tokens=16, chunk_size=4)
+PLAN = SamplingPlan(num_samples=NUM_SAMPLES, temperature=0.6, top_p=0.95, max_tokens=16, chunk_size=4)
 SPEC = EvaluationSpec(
     "base", "m", "aa", "fake", "bb", NUM_PROBLEMS, NUM_SAMPLES, "t", {"temperature": 0.6}, "fake/1", 0, 0.2
 )
@@ -29,7 +29,7 @@ def run(folder: Path, engine: FakeEngine, **changes) -> list[EvaluationProgress]
         renderer=FakeRenderer(),
         verifier=FakeVerifier(),
         problems=problems(NUM_PROBLEMS),
-        settings=SETTINGS,
+        plan=PLAN,
         folder=folder,
         on_progress=progress.append,
         **{"spec": SPEC, **changes},
@@ -140,7 +140,7 @@ def test_resuming_does_not_forget_the_errors_of_before(tmp_path: Path) -> None:
 
 def test_only_what_is_missing_is_cut_into_chunks() -> None:
     done = {("fake/train/0", i) for i in (0, 1, 5)} | {("fake/train/1", i) for i in range(NUM_SAMPLES)}
-    chunks = missing_chunks(problems(3), SETTINGS, done)
+    chunks = missing_chunks(problems(3), PLAN, done)
     assert [(chunk.problem.id[-1], chunk.samples) for chunk in chunks] == [
         ("0", (2, 3, 4, 6)),
         ("0", (7, 8, 9)),

@@ -1,0 +1,238 @@
+"""``rlvr data``: list the benchmarks and prompts, show a benchmark or a file, check a file of one's own."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rlvr.config import BenchmarkConfig, DataConfig, EvaluationConfig, as_benchmarks
+from rlvr.data.benchmarks import BENCHMARKS, entry_of, load_benchmark
+from rlvr.data.prompts import load_renderer, longest_prompt
+from rlvr.data.templates import TEMPLATES, template
+from rlvr.data.validate import validate
+from rlvr.errors import ConfigError, DataError, did_you_mean
+from rlvr.records import Problem
+from rlvr.rewards.config import RewardsConfig
+
+EXAMPLES = """\
+rlvr data: what can be trained on and measured, and whether a file of your own can be.
+
+Examples:
+  rlvr data show                                    all registered benchmarks and prompt templates
+  rlvr data show math500 data.folder=sets           one of them: size, source, sampling, a rendered prompt
+  rlvr data show aime24 prompt=qwen_boxed model=Qwen/Qwen2.5-7B      prompts as this model reads them
+  rlvr data show own.jsonl                          a file in verl's columns
+  rlvr data validate own.jsonl                      every row and every ground truth; all faults at once
+  rlvr data validate rows.jsonl family=gsm8k        a file in the columns of a registered benchmark
+
+Keys:
+  data.folder      folder with local copies of registered benchmarks; without it they come from the hub
+  data.split_seed  seed of the split of Omni-MATH-Rule
+  prompt           name of a prompt template
+  model            folder or hub name, for the length of the prompts in tokens
+  family           the registered benchmark whose columns a file has
+
+Exit codes: 0 fine, 2 the file has faults or cannot be read.
+"""
+KEYS = ("data.folder", "data.split_seed", "prompt", "model", "family")
+MAX_FAULTS = 20
+SHOWN_CHARS = 1500
+
+
+@dataclass
+class Words:
+    """The command line."""
+
+    action: str
+    subject: str | None = None
+    keys: dict[str, str] = field(default_factory=dict)
+
+
+def run(arguments: list[str]) -> None:
+    """Run the command."""
+    if not arguments or "--help" in arguments or "-h" in arguments:
+        print(EXAMPLES)
+        return
+    words = parse(arguments)
+    if words.action == "validate":
+        validate_file(words)
+    elif words.subject is None:
+        print("\n".join(listing()))
+    else:
+        print("\n".join(shown(words, words.subject)))
+
+
+def parse(arguments: list[str]) -> Words:
+    """Action, subject and keys from the words on the command line.
+
+    Raises:
+        ConfigError: an unknown action, key or flag; no file to validate.
+    """
+    action, *rest = arguments
+    if action not in ("show", "validate"):
+        raise ConfigError(
+            f"unknown action {action!r}",
+            where="command line",
+            fix=f"{did_you_mean(action, ('show', 'validate'))}; rlvr data --help",
+        )
+    words = Words(action)
+    for word in rest:
+        key, equals, value = word.partition("=")
+        if equals and key in KEYS:
+            words.keys[key] = value
+        elif equals or word.startswith("-"):
+            raise ConfigError(f"unknown key {key!r}", where="command line", fix=did_you_mean(key, KEYS))
+        elif words.subject is None:
+            words.subject = word
+        else:
+            raise ConfigError(f"one word too many: {word!r}", where="command line", fix="one file at a time")
+    if action == "validate" and words.subject is None:
+        raise ConfigError("no file is named", where="command line", fix="rlvr data validate FILE")
+    return words
+
+
+def listing() -> list[str]:
+    """All benchmarks and all templates."""
+    header = ("benchmark", "problems", "n", "T", "top-p", "tokens", "prompt", "verifier", "what it is")
+    rows = [
+        (
+            entry.name,
+            f"{entry.num_problems:,}" if entry.num_problems else "–",
+            str(entry.plan.num_samples),
+            str(entry.plan.temperature),
+            str(entry.plan.top_p),
+            f"{entry.plan.max_tokens:,}",
+            entry.prompt,
+            entry.verifier,
+            entry.about,
+        )
+        for entry in BENCHMARKS.values()
+    ]
+    templates = [(each.name, each.extraction, each.source) for each in TEMPLATES.values()]
+    return [
+        *columns([header, *rows]),
+        "",
+        *columns([("prompt", "answer in", "where its words come from"), *templates]),
+        "",
+        "rlvr data show NAME shows one of them; rlvr evaluate model=FOLDER benchmark=NAME measures on it.",
+    ]
+
+
+def columns(rows: list[tuple[str, ...]]) -> list[str]:
+    """Rows as lines with aligned columns."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    ]
+
+
+def shown(words: Words, subject: str) -> list[str]:
+    """One benchmark or file: what it is, how it is measured, and its first problem as a model would see it."""
+    [config] = as_benchmarks([subject]).values()
+    config.family = words.keys.get("family", config.family)
+    entry = entry_of(config)
+    benchmark = load_benchmark(config, data_config(words.keys), EvaluationConfig(), words.keys.get("prompt"))
+    plan, words_around, first = benchmark.plan, benchmark.template, benchmark.problems[0]
+    source = (
+        config.path
+        or words.keys.get("data.folder")
+        or (entry.source.address if entry and entry.source else "generated")
+    )
+    lines = [
+        f"{benchmark.name}: {entry.about if entry and not config.path else 'a file of your own'}",
+        f"  problems   {len(benchmark.problems):,}  ({', '.join(abilities(benchmark.problems))})",
+        *(f"  note       {note}" for note in benchmark.notes),
+        f"  from       {source}",
+        f"  sampling   n {plan.num_samples}, temperature {plan.temperature}, top-p {plan.top_p}, "
+        f"up to {plan.max_tokens:,} tokens",
+        f"  prompt     {words_around.name}: {words_around.source}",
+    ]
+    if "model" in words.keys:
+        renderer = load_renderer(words.keys["model"], words_around)
+        lines.append(f"  longest    {longest_prompt(renderer, benchmark.problems):,} tokens of prompt")
+        rendered = renderer.text(first)
+    elif words_around.is_chat:
+        rendered = "\n".join(
+            f"[{message['role']}] {message['content']}" for message in words_around.messages(first)
+        )
+    else:
+        rendered = words_around.plain(first)
+    truth = first.ground_truth
+    return [
+        *lines,
+        "",
+        f"problem {first.id}, as it is asked:",
+        *(f"  {line}" for line in clipped(rendered).splitlines()),
+        "",
+        f"ground truth: {clipped(truth, 200)}",
+    ]
+
+
+def data_config(keys: Mapping[str, str]) -> DataConfig:
+    """The section ``data`` of the config, from the keys that were given.
+
+    Raises:
+        ConfigError: the seed is no number.
+    """
+    seed = keys.get("data.split_seed", str(DataConfig().split_seed))
+    if not seed.isdecimal():
+        raise ConfigError(f"{seed!r} is no seed", where="data.split_seed", fix="a whole number")
+    return DataConfig(folder=keys.get("data.folder"), split_seed=int(seed))
+
+
+def abilities(problems: Sequence[Problem]) -> list[str]:
+    """Problems by the verifier that judges them."""
+    return [f"{ability} {count:,}" for ability, count in Counter(each.ability for each in problems).items()]
+
+
+def clipped(text: str, limit: int = SHOWN_CHARS) -> str:
+    """The beginning of a long text."""
+    return text if len(text) <= limit else f"{text[:limit]} … ({len(text):,} characters)"
+
+
+def validate_file(words: Words) -> None:
+    """Print what a file holds.
+
+    Raises:
+        DataError: it has faults; the first ones are listed.
+    """
+    path = Path(str(words.subject))
+    if not path.exists() and str(path) in BENCHMARKS:
+        raise ConfigError(
+            f"{path} is a registered benchmark, not a file",
+            where="command line",
+            fix=f"rlvr data show {path}",
+        )
+    entry = entry_of(BenchmarkConfig(path.stem, str(path), words.keys.get("family")))
+    found = validate(path, entry, RewardsConfig())
+    name = words.keys.get("prompt") or (entry.prompt if entry else "chat")
+    print(
+        f"{path}: {found.num_rows:,} rows, read in {f'the columns of {entry.name}, or ' if entry else ''}verl's columns"
+    )
+    if found.problems:
+        print(f"  problems   {len(found.problems):,}  ({', '.join(abilities(found.problems))})")
+    if found.left_out:
+        print(f"  left out   {found.left_out:,} that {entry.name if entry else ''} does not count")
+    if found.problems and "model" in words.keys:
+        renderer = load_renderer(words.keys["model"], template(name))
+        print(f"  longest    {longest_prompt(renderer, found.problems):,} tokens of prompt, prompt={name}")
+    if found.faults or not found.problems:
+        raise fault_list(path, found.faults)
+    print("no faults")
+
+
+def fault_list(path: Path, faults: list[DataError]) -> DataError:
+    """One error that lists the first faults of a file, each with its place."""
+    if not faults:
+        return DataError("the file holds no problem", where=str(path), fix="one row per problem")
+    if len(faults) == 1:
+        return faults[0]
+    lines = [f"    {error.where}: {error.what}\n      fix: {error.fix}" for error in faults[:MAX_FAULTS]]
+    more = len(faults) - MAX_FAULTS
+    return DataError(
+        "\n".join([f"{len(faults):,} faults", *lines, *([f"    and {more:,} more"] if more > 0 else [])]),
+        where=str(path),
+        fix="correct these rows or leave them out",
+    )

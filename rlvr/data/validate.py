@@ -1,0 +1,90 @@
+"""All faults of a data file at once, each with its place, where loading stops at the first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rlvr.data.benchmarks import BenchmarkEntry, parse_entry
+from rlvr.data.loaders import json_row, parse_row, read_rows, unreadable
+from rlvr.errors import DataError
+from rlvr.records import Problem
+from rlvr.rewards.config import RewardsConfig
+from rlvr.rewards.registry import faults
+
+
+@dataclass(frozen=True, slots=True)
+class Validation:
+    """What a file holds."""
+
+    num_rows: int
+    problems: list[Problem]
+    """Those that could be read."""
+    left_out: int
+    """Rows that the registered benchmark leaves out by design, such as other dates."""
+    faults: list[DataError]
+    """In the order of the rows."""
+
+
+def validate(path: Path, entry: BenchmarkEntry | None, rewards: RewardsConfig) -> Validation:
+    """Read every row and check every ground truth.
+
+    Args:
+        path: JSONL or parquet file, or a folder saved by ``datasets``.
+        entry: the registered benchmark whose columns it has; None for verl's.
+        rewards: how responses would be judged.
+
+    Raises:
+        DataError: the file as a whole cannot be read.
+    """
+    rows = list(_rows(path))
+    found: list[DataError] = []
+    places: dict[str, str] = {}
+    problems: list[Problem] = []
+    left_out = 0
+    for index, (row, where) in enumerate(rows):
+        if isinstance(row, DataError):
+            found.append(row)
+            continue
+        try:
+            problem = parse_entry(entry, row, index, where) if entry else parse_row(row, where)
+        except DataError as error:
+            found.append(error)
+            continue
+        if problem is None:
+            left_out += 1
+        elif problem.id in places:
+            found.append(
+                DataError(
+                    f"problem id {problem.id!r} stands at {places[problem.id]} already",
+                    where=where,
+                    fix="ids are data_source/split/index: give every row its own extra_info.index",
+                )
+            )
+        else:
+            places[problem.id] = where
+            problems.append(problem)
+    for problem_id, fault in faults(problems, rewards).items():
+        found.append(DataError(fault.what, where=places[problem_id], fix=fault.fix))
+    order = {where: index for index, (_, where) in enumerate(rows)}
+    found.sort(key=lambda error: order[str(error.where)])
+    return Validation(len(rows), problems, left_out, found)
+
+
+def _rows(path: Path) -> Iterator[tuple[Any, str]]:
+    """As :func:`read_rows`, with a DataError in place of a line that is not JSON."""
+    if path.suffix != ".jsonl" or not path.is_file():
+        yield from read_rows(path)
+        return
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except UnicodeDecodeError as error:
+        raise unreadable(path, error) from error
+    for number, line in enumerate(lines[:-1] if lines[-1] == "" else lines, start=1):
+        where = f"{path}:{number}"
+        try:
+            yield json_row(line, where), where
+        except DataError as error:
+            yield error, where
