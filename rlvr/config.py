@@ -427,7 +427,7 @@ class ExperimentConfig:
     prompt: str | None = None
     """Prompt template of training and of all benchmarks, by name (rlvr/data/templates.py); null takes the data's
     own: a registered benchmark's, or the messages of a file."""
-    benchmarks: Any = field(default_factory=dict)
+    benchmarks: Any = None
     """``rlvr study`` only: what is measured: names of registered benchmarks and files, ``[math500,own.jsonl]``,
     or settings by name, each a :class:`BenchmarkConfig`."""
     train: TrainConfig = field(default_factory=TrainConfig)
@@ -441,7 +441,7 @@ class ExperimentConfig:
     def __post_init__(self) -> None:
         """Check what involves more than one section."""
         require_model(self.model)
-        self.benchmarks = as_benchmarks(self.benchmarks)
+        self.benchmarks = as_benchmarks(self.benchmarks or {})
         group_size = self.build_algorithm().group_size
         rollouts = self.train.prompts_per_step * group_size
         minibatch = self.train.minibatch_size
@@ -471,7 +471,7 @@ class EvaluateConfig:
 
     model: str = MISSING_PATH
     """Hugging Face folder, training run folder, or hub name. Short for ``models`` with one."""
-    models: Any = field(default_factory=list)
+    models: Any = None
     """Several, measured one after another; the first is the base: ``[base,runs/mine]``, or by the names that they
     get in tables, ``{base: Qwen/Qwen2.5-7B, grpo: runs/mine}``."""
     name: str | None = None
@@ -480,7 +480,7 @@ class EvaluateConfig:
     """Folder of a finished evaluation whose responses are judged anew; nothing is sampled."""
     benchmark: str | None = None
     """Name of a registered benchmark, or a file. Short for ``benchmarks`` with one."""
-    benchmarks: Any = field(default_factory=list)
+    benchmarks: Any = None
     """What is measured: names and files, ``[math500,own.jsonl]``, or settings by name, each a
     :class:`BenchmarkConfig`. Nothing at all measures ``chains``."""
     prompt: str | None = None

@@ -93,7 +93,7 @@ def named_models(config: EvaluateConfig) -> dict[str, str]:
     if isinstance(config.models, dict):
         wanted = [(str(name), str(model)) for name, model in config.models.items()]
     else:
-        folders = [str(model) for model in config.models] or [config.model]
+        folders = [str(model) for model in config.models or [config.model]]
         wanted = [(config.name or default_name(model), model) for model in folders]
     names = [name for name, _ in wanted]
     for name in names:

@@ -245,6 +245,12 @@ def explain(error: Exception, schema: type, folder: Path) -> ConfigError:
     match = re.match(r"Error merging override ([^=]+)=", lines[0])
     if match:
         reason = (lines[1:] or str(error.__cause__).strip().splitlines() or lines)[0]
+        if "Cannot merge DictConfig with ListConfig" in reason:
+            return ConfigError(
+                "the recipe names them with settings, so a list cannot replace them",
+                where=match.group(1),
+                fix=f"'+{match.group(1)}.NAME={{}}' adds one; without a recipe a list is fine",
+            )
         return ConfigError(reason, where=match.group(1), fix="see its type in rlvr/config.py")
     key = getattr(error, "full_key", None)
     return ConfigError(lines[0], where=key or "command line", fix="`rlvr COMMAND --help` shows every key")

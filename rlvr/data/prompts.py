@@ -29,6 +29,7 @@ class PromptRenderer:
         if template.is_chat and not tokenizer.chat_template:
             raise ModelError(
                 f"the tokenizer has no chat template, which prompt={template.name} needs",
+                where="prompt",
                 fix="a template that is plain text, such as prompt=think_answer; or add chat_template.jinja",
             )
         self._tokenizer = tokenizer
@@ -38,6 +39,7 @@ class PromptRenderer:
             if token is None:
                 raise ModelError(
                     f"prompt={template.name} is written for tokenizers that know {word!r}, this one does not",
+                    where="prompt",
                     fix="prompt=boxed uses the model's own chat template, prompt=plain none at all",
                 )
         self.stop_token_ids: tuple[int, ...] = tuple(known[word] or 0 for word in template.stop)

@@ -81,6 +81,7 @@ TINY = ("train", "recipe=tiny")
             ("study", "recipe=tiny", "benchmarks.chains.famly=chains"),
             ["no key 'benchmarks.chains.famly' yet", "+bench"],
         ),
+        (("study", "recipe=tiny", "benchmarks=[math500]"), ["where: benchmarks", "'+benchmarks.NAME={}'"]),
         (("study", "recipe=tiny", "+benchmarks.chains.famly=chains"), ["'famly'", "'family'?"]),
         (("study", "recipe=tiny", "+benchmarks.chains.out_of_domain=true"), ["no in-domain benchmark"]),
         (("study", "recipe=tiny", "+variants.base=['seed=1']"), ["no run can be called 'base'"]),
@@ -191,10 +192,10 @@ def test_a_ground_truth_without_a_verifier(rlvr, tmp_path: Path, model: Path) ->
 
 @pytest.mark.parametrize(
     ("command", "word"),
-    [("train", "rollout.max_response_tokens=177"), ("evaluate", "evaluation.max_tokens=177")],
+    [("train", "rollout.max_response_tokens=177"), ("evaluate", "evaluation.max_tokens=250")],
 )
 def test_responses_that_the_model_has_no_positions_for(rlvr, model: Path, command: str, word: str) -> None:
-    refused(rlvr(command, f"model={model}", DATA, *FIT, word), "tokens", "256 positions", "positions")
+    refused(rlvr(command, f"model={model}", DATA, *FIT, word), "tokens", "256 positions")
 
 
 def test_an_unknown_key_in_a_recipe_is_named() -> None:
