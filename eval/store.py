@@ -2,26 +2,31 @@
 
 ``spec.json`` fixes what is being measured (model, problems, prompt, sampling, verifier), and
 ``problems.jsonl`` holds the problems, so that a folder can be read without its config;
-``samples.jsonl`` receives one row per verified sample, in the order in which they finish.
-A row is complete once its line ends, so a killed evaluation loses at most the line being
-written, and resuming needs no other state.
+``samples.jsonl.gz`` receives one row per verified sample, in the order in which they finish
+(``zcat`` shows them). Each append is a gzip member of its own: it counts once it is whole, so a
+killed evaluation loses at most the chunk being written, and resuming needs no other state.
 """
 
 from __future__ import annotations
 
+import fcntl
+import gzip
+import hashlib
 import json
 import os
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
 from rlvr.errors import ConfigError, DataError
 from rlvr.records import Problem, Status
 
-SPEC_FILE, PROBLEMS_FILE, SAMPLES_FILE = "spec.json", "problems.jsonl", "samples.jsonl"
+SPEC_FILE, PROBLEMS_FILE, SAMPLES_FILE = "spec.json", "problems.jsonl", "samples.jsonl.gz"
+COUNTS_FILE = "counts.json"
 COMPARED_KEYS = ("benchmark", "problems_sha256", "prompt_template", "sampling", "verifier")
 """What two evaluations must share before their pass@k may be compared."""
 
@@ -52,7 +57,7 @@ class EvaluationSpec:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One verified sample: a row of ``samples.jsonl``."""
+    """One verified sample: a row of ``samples.jsonl.gz``."""
 
     problem: str
     """Problem id."""
@@ -95,39 +100,68 @@ class SampleStore:
     """Append-only writer of one evaluation, and the list of what is still to do."""
 
     def __init__(self, folder: Path, spec: EvaluationSpec) -> None:
-        """Open or create the folder.
+        """Open or create the folder, for this process alone.
 
         Raises:
-            ConfigError: the folder holds an evaluation with another spec.
+            ConfigError: the folder holds an evaluation with another spec, or another process writes into it.
         """
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         spec_path = folder / SPEC_FILE
         if spec_path.exists():
             refuse_other_spec(json.loads(spec_path.read_text()), asdict(spec), spec_path)
-        else:
-            write_json(spec_path, asdict(spec))
         path = folder / SAMPLES_FILE
-        stored = list(read_samples(path, repair=True))
+        self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+        try:
+            lock(self._file, path)
+            if not spec_path.exists():
+                write_json(spec_path, asdict(spec))
+            stored = list(read_samples(path, repair=True))
+        except BaseException:
+            os.close(self._file)
+            raise
         self.done = {(row.problem, row.sample) for row in stored}
         self.num_errors = sum(row.status is Status.ERROR for row in stored)
-        self._file: IO[str] = path.open("a", encoding="utf-8")
 
     def append(self, samples: Sequence[Sample]) -> None:
-        """Write rows, each exactly once, and hand them to the operating system at once."""
-        for sample in samples:
-            key = (sample.problem, sample.sample)
-            if key in self.done:
-                raise ValueError(f"sample {key} is already stored in {self.folder}")
-            self.done.add(key)
-            self._file.write(json.dumps(asdict(sample), ensure_ascii=False, separators=(",", ":")) + "\n")
-        self._file.flush()
+        """Write rows as one whole, each exactly once, and hand them to the operating system at once."""
+        keys = [(sample.problem, sample.sample) for sample in samples]
+        doubled = next((key for i, key in enumerate(keys) if key in self.done or key in keys[:i]), None)
+        if doubled is not None:
+            raise ValueError(f"sample {doubled} is already stored in {self.folder}")
+        left = memoryview(encode_samples(samples))
+        while left:  # a full disk or a signal may cut a write short; what is there of it is no member
+            left = left[os.write(self._file, left) :]
+        self.done.update(keys)
 
     def close(self) -> None:
         """Flush to the disk itself and close."""
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        self._file.close()
+        os.fsync(self._file)
+        os.close(self._file)
+
+
+def lock(file: int, path: Path) -> None:
+    """Keep the file to this process; the lock ends with it, however it ends.
+
+    Raises:
+        ConfigError: another process holds it.
+    """
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise ConfigError(
+            "another process is writing this evaluation",
+            where=str(path),
+            fix="wait for it or end it; or run.dir=ANOTHER_FOLDER",
+        ) from error
+
+
+def encode_samples(samples: Sequence[Sample]) -> bytes:
+    """Rows as one gzip member."""
+    rows = [
+        json.dumps(asdict(sample), ensure_ascii=False, separators=(",", ":")) + "\n" for sample in samples
+    ]
+    return gzip.compress("".join(rows).encode(), compresslevel=6, mtime=0)
 
 
 def refuse_other_spec(stored: dict[str, Any], wanted: dict[str, Any], path: Path) -> None:
@@ -145,21 +179,18 @@ def read_samples(path: Path, repair: bool = False) -> Iterator[Sample]:
     """Read the rows of a samples file.
 
     Args:
-        path: ``samples.jsonl``; a missing file holds no rows.
-        repair: cut off a last line that was never finished (the process was killed).
+        path: ``samples.jsonl.gz``; a missing file holds no rows.
+        repair: cut off a last member that was never finished (the process was killed).
 
     Raises:
-        DataError: a finished line is malformed; named by file and line.
+        DataError: a finished member is malformed; named by file and place.
     """
     if not path.exists():
         return
-    with path.open("rb") as file:
-        good_end = 0
-        for number, line in enumerate(file, start=1):
-            if not line.endswith(b"\n"):
-                if repair:
-                    os.truncate(path, good_end)
-                return
+    number = end = 0
+    for member, member_end in read_members(path):
+        for line in member.splitlines():
+            number += 1
             try:
                 row = json.loads(line)
                 row["status"] = Status(row["status"])
@@ -167,10 +198,41 @@ def read_samples(path: Path, repair: bool = False) -> Iterator[Sample]:
             except (ValueError, TypeError, KeyError) as error:
                 raise DataError(
                     f"malformed sample row: {error}",
-                    where=f"{path}:{number}",
-                    fix="delete the line and resume",
+                    where=f"{path}, row {number}",
+                    fix="restore the file, or delete the folder and evaluate anew",
                 ) from error
-            good_end += len(line)
+        end = member_end
+    if repair and end < path.stat().st_size:
+        os.truncate(path, end)
+
+
+def read_members(path: Path, block: int = 1 << 20) -> Iterator[tuple[bytes, int]]:
+    """Every whole gzip member of a file, and where it ends; an unfinished last one is left out.
+
+    Raises:
+        DataError: bytes that are no gzip.
+    """
+    with path.open("rb") as file:
+        end, data = 0, b""
+        while True:
+            reader, parts, size = zlib.decompressobj(wbits=31), [], 0
+            while not reader.eof:
+                data = data or file.read(block)
+                if not data:
+                    return
+                size += len(data)
+                try:
+                    parts.append(reader.decompress(data))
+                except zlib.error as error:
+                    raise DataError(
+                        f"not gzip: {error}",
+                        where=f"{path}, byte {end}",
+                        fix="restore the file, or delete the folder and evaluate anew",
+                    ) from error
+                data = b""
+            data = reader.unused_data
+            end += size - len(data)
+            yield b"".join(parts), end
 
 
 def read_spec(folder: Path) -> EvaluationSpec:
@@ -208,13 +270,47 @@ def read_problems(folder: Path) -> list[Problem]:
 def load_evaluation(folder: Path, problem_ids: Sequence[str]) -> Evaluation:
     """Count the verdicts of a finished evaluation.
 
+    The counts are kept beside the samples, so that a report need not read every response again.
+
     Raises:
         DataError: samples are missing, doubled or belong to other problems.
     """
     spec = read_spec(folder)
+    counts = read_counts(folder, problem_ids) or count(folder, spec, problem_ids)
+    return Evaluation(
+        spec,
+        tuple(problem_ids),
+        np.array(counts["correct"], dtype=np.int64),
+        np.array(counts["valid"], dtype=np.int64),
+        folder,
+        counts["status"],
+        counts["tokens"] / max(1, sum(counts["status"].values())),
+    )
+
+
+def read_counts(folder: Path, problem_ids: Sequence[str]) -> dict[str, Any] | None:
+    """The stored counts, if they are of this very samples file and these problems in this order."""
+    path = folder / COUNTS_FILE
+    if not path.exists():
+        return None
+    try:
+        counts: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return counts if counts["of"] == counted(folder, problem_ids) else None
+    except (ValueError, TypeError, KeyError):
+        return None
+
+
+def counted(folder: Path, problem_ids: Sequence[str]) -> dict[str, Any]:
+    """What counts are of: the file by its size and time, the problems by their ids."""
+    stat = (folder / SAMPLES_FILE).stat()
+    ids = hashlib.sha256("\n".join(problem_ids).encode()).hexdigest()
+    return {"bytes": stat.st_size, "modified_ns": stat.st_mtime_ns, "problems": ids}
+
+
+def count(folder: Path, spec: EvaluationSpec, problem_ids: Sequence[str]) -> dict[str, Any]:
+    """Read every row, check that each is there once, count, and keep the counts."""
     index = {problem_id: i for i, problem_id in enumerate(problem_ids)}
-    correct = np.zeros(len(index), dtype=np.int64)
-    valid = np.zeros(len(index), dtype=np.int64)
+    correct, valid = [0] * len(index), [0] * len(index)
     status_counts = {status.value: 0 for status in Status}
     seen: set[tuple[str, int]] = set()
     num_tokens = 0
@@ -237,9 +333,11 @@ def load_evaluation(folder: Path, problem_ids: Sequence[str]) -> Evaluation:
             where=str(folder),
             fix="run the same evaluate command again: it goes on where it stopped",
         )
-    return Evaluation(
-        spec, tuple(problem_ids), correct, valid, folder, status_counts, num_tokens / max(1, len(seen))
-    )
+    counts = {"correct": correct, "valid": valid, "status": status_counts, "tokens": num_tokens}
+    if os.access(folder, os.W_OK):
+        of = counted(folder, problem_ids)
+        write_atomically(folder / COUNTS_FILE, json.dumps({"of": of, **counts}) + "\n")
+    return counts
 
 
 def refuse_unlike(base: EvaluationSpec, other: EvaluationSpec, where: str | None = None) -> None:

@@ -15,6 +15,7 @@ from rlvr.eval.store import (
     Evaluation,
     EvaluationSpec,
     Sample,
+    encode_samples,
     load_evaluation,
     write_json,
     write_problems,
@@ -74,7 +75,7 @@ def evaluation(
         for problem, c in zip(problems, correct, strict=True)
         for s in range(samples)
     ]
-    (folder / SAMPLES_FILE).write_text("".join(json.dumps(asdict(row)) + "\n" for row in rows))
+    (folder / SAMPLES_FILE).write_bytes(encode_samples(rows))
     return load_evaluation(folder, [problem.id for problem in problems])
 
 

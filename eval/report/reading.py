@@ -14,7 +14,7 @@ from rlvr.eval.store import Sample
 from rlvr.records import Problem, Status
 
 MAX_TEXT = 6000
-"""Characters of a response shown; the whole of it lies in ``samples.jsonl``."""
+"""Characters of a response shown; the whole of it lies in ``samples.jsonl.gz``."""
 VERDICT_WORDS = {
     Status.CORRECT: "✓ correct",
     Status.INCORRECT: "✗ incorrect",

@@ -154,7 +154,7 @@ def test_an_evaluation_prints_its_table_and_can_be_read(evaluate, pools: Pools, 
     assert "pass@1" in result.out or "k" in result.out.split()
     assert str(tmp_path / "measured") in result.out.splitlines()[-1]
     rows = list(
-        read_samples(tmp_path / "measured" / "evaluation" / "chains" / pools.model.name / "samples.jsonl")
+        read_samples(tmp_path / "measured" / "evaluation" / "chains" / pools.model.name / "samples.jsonl.gz")
     )
     assert len(rows) == 24
     assert sum(row.score for row in rows) == 12
@@ -192,7 +192,7 @@ def test_an_interrupted_evaluation_goes_on_with_other_random_numbers(
         len(
             list(
                 read_samples(
-                    tmp_path / "measured" / "evaluation" / "chains" / pools.model.name / "samples.jsonl"
+                    tmp_path / "measured" / "evaluation" / "chains" / pools.model.name / "samples.jsonl.gz"
                 )
             )
         )
@@ -239,7 +239,7 @@ def test_a_study_trains_measures_both_and_reports_once(
     assert [Path(model).name for model, _ in pools.evaluated] == ["tiny", "model"]
     for benchmark, size in (("chains", 6), ("longer", 4)):
         for model in ("base", "grpo"):
-            rows = list(read_samples(folder / "evaluation" / benchmark / model / "samples.jsonl"))
+            rows = list(read_samples(folder / "evaluation" / benchmark / model / "samples.jsonl.gz"))
             assert len(rows) == size * 4
     summary = json.loads((folder / "summary.json").read_text())
     assert summary["evaluation"]["benchmark"] == "chains"  # the in-domain one leads, whatever the order

@@ -142,7 +142,7 @@ def test_study_end_to_end(tmp_path: Path) -> None:
     assert list((run / "opo" / "tensorboard").glob("events.*"))
     assert list((run / "opo" / "wandb").glob("offline-run-*"))
     for name in ("base", "remax", "opo"):
-        samples = list(read_samples(run / "evaluation" / "chains" / name / "samples.jsonl"))
+        samples = list(read_samples(run / "evaluation" / "chains" / name / "samples.jsonl.gz"))
         assert len({(sample.problem, sample.sample) for sample in samples}) == len(samples) == 160
     assert "<html" in (run / "report.html").read_text()
 
@@ -186,7 +186,7 @@ def test_killed_evaluation_goes_on(tmp_path: Path) -> None:
         "evaluate", f"model={TINY}", "benchmark=chains", "num_samples=64", "data.chains.num_test=40",
         f"run.dir={run}", "rollout.num_workers=2", "evaluation.chunk_size=8",
     )  # fmt: skip
-    samples = run / "evaluation" / "chains" / "tiny" / "samples.jsonl"
+    samples = run / "evaluation" / "chains" / "tiny" / "samples.jsonl.gz"
     command = start(tmp_path, *arguments)
     wait_for(lambda: samples.exists() and samples.stat().st_size > 20_000, command)
     command.kill()

@@ -12,7 +12,7 @@ from rlvr.eval.collect import collect, numbers_in_order, shortest_endings
 from rlvr.eval.homes import home_of
 from rlvr.eval.report.analysis import analyse
 from rlvr.eval.report.results import StudyResults
-from rlvr.eval.store import PROBLEMS_FILE, SAMPLES_FILE
+from rlvr.eval.store import PROBLEMS_FILE, SAMPLES_FILE, encode_samples, read_samples
 from tests.fabricate import COUNTS, evaluation, sha, study_folder, toy_problems
 
 
@@ -128,8 +128,8 @@ def test_different_bases_are_refused(tmp_path: Path) -> None:
 def test_an_unfinished_evaluation_names_its_folder_and_its_command(tmp_path: Path) -> None:
     home = study_folder(tmp_path / "tiny")
     folder = home / "evaluation" / "toy" / "ppo"
-    lines = (folder / SAMPLES_FILE).read_text().splitlines(keepends=True)
-    (folder / SAMPLES_FILE).write_text("".join(lines[:-1]))
+    rows = list(read_samples(folder / SAMPLES_FILE))
+    (folder / SAMPLES_FILE).write_bytes(encode_samples(rows[:-1]))
     with pytest.raises(DataError, match="95 of 96 samples") as caught:
         collect([home])
     assert caught.value.where == str(folder)
@@ -137,8 +137,9 @@ def test_an_unfinished_evaluation_names_its_folder_and_its_command(tmp_path: Pat
 
 
 def test_an_unfinished_evaluate_names_its_command(tmp_path: Path) -> None:
-    evaluation(tmp_path / "mine" / "samples", "ppo", COUNTS["ppo"])
-    (tmp_path / "mine" / "samples" / SAMPLES_FILE).write_text("")
+    place = tmp_path / "mine" / "evaluation" / "toy" / "ppo"
+    evaluation(place, "ppo", COUNTS["ppo"])
+    (place / SAMPLES_FILE).write_bytes(b"")
     with pytest.raises(DataError, match="0 of 96") as caught:
         collect([tmp_path])
     command = f"rlvr evaluate model=runs/ppo benchmark=toy num_samples=8 run.dir={tmp_path}/mine"
@@ -194,7 +195,7 @@ def test_numbers_in_ids_count_as_numbers() -> None:
     [
         ("runs/tiny/evaluation/chains/base", "runs/tiny"),
         ("evaluation/runs/tiny/evaluation/base", "evaluation/runs/tiny"),
-        ("runs/evaluate/tiny/samples", "runs/evaluate/tiny"),
+        ("runs/evaluate/tiny/evaluation/chains/tiny", "runs/evaluate/tiny"),
         ("runs/odd", "runs/odd"),
     ],
 )

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from dataclasses import asdict, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from rlvr.errors import ConfigError, DataError
+from rlvr.eval import store as store_module
 from rlvr.eval.store import (
+    COUNTS_FILE,
     SAMPLES_FILE,
     SPEC_FILE,
     EvaluationSpec,
     Sample,
     SampleStore,
+    encode_samples,
     load_evaluation,
+    read_members,
     read_samples,
     refuse_unlike,
     write_json,
@@ -57,7 +63,7 @@ def test_samples_survive(tmp_path: Path) -> None:
     awkward = sample("p0", 0, text='a\nb\u2028"c" 答え \\ \t')
     path = store_of(tmp_path, awkward, ALL[1])
     assert list(read_samples(path)) == [awkward, ALL[1]]
-    assert len(path.read_bytes().splitlines()) == 2
+    assert gzip.decompress(path.read_bytes()).count(b"\n") == 2  # as zcat shows them
 
 
 def test_reopening_knows_what_is_done(tmp_path: Path) -> None:
@@ -85,23 +91,65 @@ def test_a_sample_is_never_stored_twice(tmp_path: Path) -> None:
     assert list(read_samples(tmp_path / SAMPLES_FILE)) == ALL[:1]
 
 
-@pytest.mark.parametrize("cut", [1, 7, 40])
-def test_a_half_written_last_line_is_cut_off(tmp_path: Path, cut: int) -> None:
-    path = store_of(tmp_path, *ALL[:2])
+def test_a_half_written_member_is_cut_off_wherever_it_ends(tmp_path: Path) -> None:
+    store_of(tmp_path, ALL[0])
+    path = store_of(tmp_path, *ALL[1:3])
     whole = path.read_bytes()
-    path.write_bytes(whole[:-cut])
+    first = len(encode_samples(ALL[:1]))
+    for end in range(first, len(whole)):
+        path.write_bytes(whole[:end])
+        store = SampleStore(tmp_path, SPEC)
+        assert store.done == {("p0", 0)}
+        store.append(ALL[1:3])
+        store.close()
+        assert path.read_bytes() == whole
+
+
+@pytest.mark.parametrize("block", [1, 2, 3, 50, 1 << 20])
+def test_members_are_found_however_the_file_is_read(tmp_path: Path, block: int) -> None:
+    for row in ALL:
+        path = store_of(tmp_path, row)
+    members = list(read_members(path, block))
+    assert [len(encode_samples([row])) for row in ALL] == [
+        end - start for start, end in pairwise([0, *(end for _, end in members)])
+    ]
+    assert b"".join(member for member, _ in members) == gzip.decompress(path.read_bytes())
+
+
+def test_rows_of_one_append_are_all_or_none(tmp_path: Path) -> None:
     store = SampleStore(tmp_path, SPEC)
-    assert store.done == {("p0", 0)}
-    store.append([ALL[1]])
+    with pytest.raises(ValueError, match="already stored"):
+        store.append([ALL[0], ALL[1], ALL[0]])
+    assert store.done == set()
     store.close()
-    assert path.read_bytes() == whole
+    assert list(read_samples(tmp_path / SAMPLES_FILE)) == []
+
+
+def test_two_processes_never_write_one_evaluation(tmp_path: Path) -> None:
+    store = SampleStore(tmp_path, SPEC)
+    with pytest.raises(ConfigError, match="another process") as caught:
+        SampleStore(tmp_path, SPEC)
+    assert caught.value.where == str(tmp_path / SAMPLES_FILE)
+    store.close()
+    SampleStore(tmp_path, SPEC).close()
+
+
+def test_what_is_no_gzip_is_named_by_its_place(tmp_path: Path) -> None:
+    path = store_of(tmp_path, ALL[0])
+    end = path.stat().st_size
+    path.write_bytes(path.read_bytes() + b"something else, long enough to be seen")
+    with pytest.raises(DataError, match="not gzip") as caught:
+        list(read_samples(path))
+    assert caught.value.where == f"{path}, byte {end}"
 
 
 def test_reading_does_not_repair(tmp_path: Path) -> None:
-    path = store_of(tmp_path, *ALL[:2])
-    path.write_bytes(path.read_bytes()[:-3])
+    store_of(tmp_path, ALL[0])
+    path = store_of(tmp_path, ALL[1])
+    cut = path.read_bytes()[:-3]
+    path.write_bytes(cut)
     assert list(read_samples(path)) == ALL[:1]
-    assert not path.read_bytes().endswith(b"\n")
+    assert path.read_bytes() == cut
 
 
 @pytest.mark.parametrize(
@@ -110,11 +158,11 @@ def test_reading_does_not_repair(tmp_path: Path) -> None:
 )
 def test_a_malformed_finished_line_is_named(tmp_path: Path, line: str) -> None:
     path = store_of(tmp_path, ALL[0])
-    with path.open("a") as file:
-        file.write(line + "\n")
+    with path.open("ab") as file:
+        file.write(gzip.compress(f"{line}\n".encode()))
     with pytest.raises(DataError, match="malformed") as caught:
         list(read_samples(path))
-    assert caught.value.where == f"{path}:2"
+    assert caught.value.where == f"{path}, row 2"
     assert caught.value.fix
 
 
@@ -152,6 +200,23 @@ def test_verdicts_are_counted_per_problem(tmp_path: Path) -> None:
     assert len(list(found.samples())) == 4
 
 
+def test_counts_are_kept_and_never_outlive_what_they_are_of(tmp_path: Path, monkeypatch) -> None:
+    path = store_of(tmp_path, *ALL)
+    first = load_evaluation(tmp_path, ["p0", "p1"])
+    with monkeypatch.context() as context:
+        context.setattr(store_module, "read_samples", lambda *_: pytest.fail("the samples were read again"))
+        again = load_evaluation(tmp_path, ["p0", "p1"])
+    assert (again.num_correct.tolist(), again.status_counts) == (
+        first.num_correct.tolist(),
+        first.status_counts,
+    )
+    assert load_evaluation(tmp_path, ["p1", "p0"]).status_counts == first.status_counts
+    (tmp_path / COUNTS_FILE).write_text("{")
+    assert load_evaluation(tmp_path, ["p0", "p1"]).mean_num_tokens == 3
+    path.write_bytes(encode_samples([*ALL[:3], sample("p1", 1, Status.INCORRECT)]))
+    assert load_evaluation(tmp_path, ["p0", "p1"]).num_correct.tolist() == [1, 0]
+
+
 def test_a_verifiers_own_error_is_no_sample(tmp_path: Path) -> None:
     store_of(tmp_path, *ALL[:3], sample("p1", 1, Status.ERROR))
     found = load_evaluation(tmp_path, ["p0", "p1"])
@@ -170,8 +235,8 @@ def test_missing_samples_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("extra", [ALL[0], sample("p2", 0)])
 def test_doubled_and_foreign_samples_are_refused(tmp_path: Path, extra: Sample) -> None:
     path = store_of(tmp_path, *ALL)
-    with path.open("a") as file:
-        file.write(json.dumps(asdict(extra)) + "\n")
+    with path.open("ab") as file:
+        file.write(encode_samples([extra]))
     with pytest.raises(DataError, match="doubled or of an unknown problem"):
         load_evaluation(tmp_path, ["p0", "p1"])
 
