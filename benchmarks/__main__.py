@@ -8,6 +8,8 @@ from benchmarks import (
     analysis_speed,
     evaluate_throughput,
     interval_coverage,
+    kill_evaluation,
+    prefix_sharing,
     train_throughput,
     verify_throughput,
     weight_update,
@@ -20,6 +22,8 @@ BENCHMARKS = {
     "verify_throughput": verify_throughput,
     "analysis_speed": analysis_speed,
     "interval_coverage": interval_coverage,
+    "kill_evaluation": kill_evaluation,
+    "prefix_sharing": prefix_sharing,
 }
 
 

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import gzip
 import json
+import random
+import subprocess
+import sys
+import time
 from dataclasses import asdict, replace
 from itertools import pairwise
 from pathlib import Path
@@ -261,3 +265,47 @@ def test_json_is_replaced_as_a_whole(tmp_path: Path) -> None:
         write_json(path, {"a": object()})
     assert json.loads(path.read_text()) == {"a": "ü"}
     assert [file.name for file in tmp_path.iterdir()] == ["a.json"]
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from rlvr.eval.store import Sample, SampleStore
+from rlvr.records import Status
+from tests.eval.test_store import SPEC
+
+store = SampleStore(Path(sys.argv[1]), SPEC)
+for problem in range(400):
+    keys = [(f"p{problem}", index) for index in range(25)]
+    left = [key for key in keys if key not in store.done]
+    assert len(left) in (0, 25), "half a chunk was stored"
+    if left:
+        text = f"{problem} " * 2000
+        store.append([Sample(*key, 1.0, Status.CORRECT, "1", text, 3, "stop") for key in left])
+store.close()
+"""
+
+
+def test_a_writer_that_is_killed_ten_times_loses_and_doubles_nothing(tmp_path: Path) -> None:
+    rng = random.Random(0)
+    path, kills = tmp_path / SAMPLES_FILE, 0
+    stored: list[Sample] = []
+    while True:
+        writer = subprocess.Popen([sys.executable, "-c", WRITER, str(tmp_path)])
+        size = path.stat().st_size if path.exists() else 0
+        # From the moment that it writes, or, now and then, while it still reads what is there.
+        while kills < 10 and writer.poll() is None and (not path.exists() or path.stat().st_size <= size):
+            time.sleep(0.001)
+        try:
+            assert writer.wait(rng.uniform(0, 0.05) if kills < 10 else 120) == 0
+            break
+        except subprocess.TimeoutExpired:
+            writer.kill()
+            writer.wait()
+            kills += 1
+        found = list(read_samples(path))
+        assert found[: len(stored)] == stored
+        stored = found
+    rows = list(read_samples(path))
+    assert kills == 10
+    assert len({(row.problem, row.sample) for row in rows}) == len(rows) == 10_000
