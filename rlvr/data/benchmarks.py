@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from rlvr.config import FORMATS, BenchmarkConfig, DataConfig, EvaluationConfig, SamplingPlan
-from rlvr.data.chains import generate, make_splits
 from rlvr.data.columns import (
     Parser,
     after_the_hashes,
@@ -23,6 +22,7 @@ from rlvr.data.columns import (
     final_answers,
     questions,
 )
+from rlvr.data.families import FAMILIES
 from rlvr.data.loaders import COLUMNS, load_problems, parse_row, read_rows, refuse_doubles
 from rlvr.data.templates import PromptTemplate, template
 from rlvr.errors import ConfigError, DataError, did_you_mean
@@ -103,21 +103,16 @@ def _moved(problem: Problem, split: str) -> Problem:
     return replace(problem, id=f"{source}/{split}/{index}", extra_info={**problem.extra_info, "split": split})
 
 
-def _chains(benchmark: BenchmarkConfig, data: DataConfig) -> list[Problem]:
-    chains = data.chains
-    return generate(
-        benchmark.num_problems or chains.num_test,
-        benchmark.operations or chains.operations,
-        chains.seed,
-        "test",
-        modulus=chains.modulus,
+def _family(name: str) -> Generate:
+    return lambda benchmark, data: FAMILIES[name].test_split(
+        data, benchmark.num_problems, benchmark.operations
     )
 
 
 def _longer_chains(benchmark: BenchmarkConfig, data: DataConfig) -> list[Problem]:
     """More operations than the tiny models see in training."""
     operations = benchmark.operations or [9, 10, 11, 12]
-    return _chains(BenchmarkConfig(operations=operations, num_problems=benchmark.num_problems or 40), data)
+    return FAMILIES["chains"].test_split(data, benchmark.num_problems or 40, operations)
 
 
 WIDE, DEEP, ALGORITHMS = SamplingPlan(), SamplingPlan(num_samples=1024), SamplingPlan(num_samples=256)
@@ -183,11 +178,15 @@ _ALL = (
     ),
     BenchmarkEntry(
         "chains", "generated arithmetic, test split of data.chains", "chat", TINY,
-        generate=_chains, verifier="arithmetic",
+        generate=_family("chains"), verifier="arithmetic",
     ),
     BenchmarkEntry(
         "chains_long", "longer chains than the tiny models are trained on", "chat", TINY,
         generate=_longer_chains, verifier="arithmetic",
+    ),
+    BenchmarkEntry(
+        "programs", "generated functions, test split of data.programs", "chat", TINY,
+        generate=_family("programs"), verifier="code",
     ),
 )  # fmt: skip
 BENCHMARKS: Mapping[str, BenchmarkEntry] = {entry.name: entry for entry in _ALL}
@@ -360,11 +359,7 @@ def training_problems(data: DataConfig) -> list[Problem]:
         DataError: no such file, or a malformed one.
     """
     if data.path is None:
-        chains = data.chains
-        train, _ = make_splits(
-            chains.num_train, chains.num_test, chains.operations, chains.seed, chains.modulus
-        )
-        return train
+        return FAMILIES[data.family].splits(data)[0]
     if data.path in BENCHMARKS:
         return benchmark_problems(BenchmarkConfig(data.path), data)
     return load_problems(data.path)
