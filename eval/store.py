@@ -14,6 +14,7 @@ import gzip
 import hashlib
 import json
 import os
+import re
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -349,16 +350,37 @@ def refuse_unlike(base: EvaluationSpec, other: EvaluationSpec, where: str | None
         where: the two folders, for the message.
 
     Raises:
-        ConfigError: prompt, sampling, problems, n or verifier differ; the message names which.
+        ConfigError: prompt, sampling, length, problems, n or verifier differ; the message names each difference.
     """
+    found = differences(base, other)
+    if found:
+        raise ConfigError(
+            f"{base.model_name!r} and {other.model_name!r} cannot be compared: {'; '.join(found)}",
+            where=where,
+            fix="evaluate both with the same settings; where only the verifier differs, "
+            "`rlvr evaluate regrade=FOLDER` judges the stored responses anew",
+        )
+
+
+def differences(base: EvaluationSpec, other: EvaluationSpec) -> list[str]:
+    """What differs between two evaluations and must not, each in a few words."""
+    found = []
     for key in (*COMPARED_KEYS, "num_samples"):
         ours, theirs = getattr(base, key), getattr(other, key)
-        if ours != theirs:
-            raise ConfigError(
-                f"{base.model_name!r} and {other.model_name!r} cannot be compared: {key} is {ours!r} against {theirs!r}",
-                where=where,
-                fix="evaluate both with the same settings",
+        if ours == theirs:
+            continue
+        if isinstance(ours, dict):
+            names = [name for name in {**ours, **theirs} if ours.get(name) != theirs.get(name)]
+            found += [f"{key}.{name} is {ours.get(name)!r} against {theirs.get(name)!r}" for name in names]
+        elif key == "verifier":
+            left, right = (re.findall(r"[^(),]+", str(identity)) for identity in (ours, theirs))
+            mine, other_only = (
+                [word for word in a if word not in b] for a, b in ((left, right), (right, left))
             )
+            found.append(f"verifier is {', '.join(mine) or ours} against {', '.join(other_only) or theirs}")
+        else:
+            found.append(f"{key} is {ours!r} against {theirs!r}")
+    return found
 
 
 def write_json(path: Path, data: Any) -> None:

@@ -102,6 +102,17 @@ def check_training(config: ExperimentConfig) -> tuple[list[Problem], PromptRende
     return problems, renderer, verifier_pool(problems, rewards)
 
 
+def refuse_images(benchmark: Benchmark) -> None:
+    """Raise a ConfigError for questions about images, which no engine here would be shown."""
+    if any("image" in problem.extra_info for problem in benchmark.problems):
+        raise ConfigError(
+            f"the problems of {benchmark.name} are about images, and prompts are text only: every answer would be a "
+            "guess",
+            where="benchmarks",
+            fix="leave it out; `rlvr data show` reads it, and rows with model responses go through `rlvr verify`",
+        )
+
+
 def readable(problems: Sequence[Problem], rewards: RewardsConfig) -> tuple[list[Problem], list[str]]:
     """A published set without the rows whose answer cannot be compared, and a note that names them.
 
@@ -212,6 +223,7 @@ def load_benchmarks(
     loaded = []
     for config in configs.values():
         benchmark = load_benchmark(config, data, evaluation, prompt)
+        refuse_images(benchmark)
         if entry_of(config) is not None:
             judged = rewards.asked_for(benchmark.template.extraction)
             problems, notes = readable(benchmark.problems, judged)

@@ -21,6 +21,7 @@ from rlvr.data.columns import (
     code_between,
     final_answers,
     questions,
+    visual,
 )
 from rlvr.data.families import FAMILIES
 from rlvr.data.loaders import COLUMNS, load_problems, parse_row, read_rows, refuse_doubles
@@ -175,6 +176,16 @@ _ALL = (
     BenchmarkEntry(
         "mbppplus", "MBPP with EvalPlus's tests", "evalplus", WIDE, 378,
         HubSource("evalplus/mbppplus"), code, verifier="code",
+    ),
+    BenchmarkEntry(
+        "mathvista", "questions about images, testmini, without multiple choice", "boxed", WIDE, 460,
+        HubSource("AI4Math/MathVista", split="testmini"),
+        visual(lambda row: row.get("question_type") == "multi_choice", "query", "question"),
+    ),
+    BenchmarkEntry(
+        "mathvision", "competition problems with images, testmini, without multiple choice", "boxed", WIDE, None,
+        HubSource("MathLLMs/MathVision", split="testmini"),
+        visual(lambda row: bool(row.get("options")), "question"),
     ),
     BenchmarkEntry(
         "chains", "generated arithmetic, test split of data.chains", "chat", TINY,
@@ -348,6 +359,7 @@ def hub_rows(entry: BenchmarkEntry) -> Iterator[tuple[Any, str]]:
             where=source.address,
             fix=f"try again with a network; or data.folder=FOLDER with {entry.file or entry.name}.jsonl in it",
         ) from error
+    table = table.remove_columns([name for name in table.column_names if name.startswith("decoded_")])
     for number, row in enumerate(table, start=1):
         yield row, f"{source.address}, row {number}"
 

@@ -8,6 +8,7 @@ type. Rows of code sets: code_sets.py.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from rlvr.data.code_sets import parse_code_row
@@ -108,6 +109,26 @@ def questions(*names: str, truth: Answer = answer, context: str | None = None, s
             ground_truth=gold.strip(),
             extra_info={"split": split, "index": index},
         )
+
+    return parse
+
+
+def visual(choices: Callable[[Row], bool], *names: str) -> Parser:
+    """A parser of questions about an image, without those of multiple choice, which could be guessed.
+
+    Args:
+        choices: whether a row is of multiple choice.
+        names: columns that hold the question, the first one that a row has.
+    """
+    read = questions(*names, split="testmini")
+
+    def parse(row: Row, name: str, index: int, where: str) -> Problem | None:
+        if choices(row):
+            return None
+        problem = read(row, name, index, where)
+        assert problem is not None
+        image = text_in(row, ("image",), where)
+        return replace(problem, extra_info={**problem.extra_info, "image": image})
 
     return parse
 

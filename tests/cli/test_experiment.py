@@ -15,6 +15,7 @@ from rlvr.cli import evaluate as evaluate_command
 from rlvr.cli import experiment
 from rlvr.config import ChainsConfig
 from rlvr.data.chains import generate, make_splits
+from rlvr.data.loaders import save_problems
 from rlvr.data.prompts import load_renderer
 from rlvr.eval.report import Report, StudyResults
 from rlvr.eval.report.analysis import analyse
@@ -201,6 +202,41 @@ def test_an_interrupted_evaluation_goes_on_with_other_random_numbers(
     # An engine that starts from the same seed draws the noise of the stored samples once more.
     [first, second] = [seed for _, seed in pools.evaluated]
     assert first != second
+
+
+def test_several_models_on_several_benchmarks_in_one_command(rlvr, pools: Pools, tmp_path: Path) -> None:
+    other = shutil.copytree(pools.model, tmp_path / "other")
+    (other / "model.safetensors").write_bytes(b"other weights")
+    words = (
+        f"models={{base: {pools.model}, mine: {other}}}",
+        "benchmarks={chains: {}, longer: {family: chains, operations: [5], num_problems: 4}}",
+    )
+    result = rlvr("evaluate", *words, f"run.dir={tmp_path}/both", *SMALL)
+    assert result.code == 0, result.err
+    # One start of the engines per model, for both benchmarks.
+    assert [model for model, _ in pools.evaluated] == [str(pools.model), str(other)]
+    for benchmark, size in (("chains", 6), ("longer", 4)):
+        for model in ("base", "mine"):
+            place = tmp_path / "both" / "evaluation" / benchmark / model
+            assert len(list(read_samples(place / "samples.jsonl.gz"))) == size * 4
+            assert json.loads((place / "spec.json").read_text())["prompt_template"].startswith("chat:")
+    assert "mine" in result.out
+    again = rlvr("evaluate", *words, f"run.dir={tmp_path}/both", *SMALL)
+    assert (again.out, len(pools.evaluated)) == (result.out, 2)
+
+
+def test_benchmarks_are_sampled_as_each_asks_unless_the_command_does(
+    rlvr, pools: Pools, tmp_path: Path
+) -> None:
+    own = tmp_path / "own.jsonl"
+    save_problems(make_splits(8, 6, [3], 1)[1], own)
+    words = ("evaluate", f"model={pools.model}", f"benchmark={own}", f"run.dir={tmp_path}/own")
+    result = rlvr(*words, "num_samples=2", "evaluation.max_tokens=128")
+    assert result.code == 0, result.err
+    [place] = (tmp_path / "own" / "evaluation").glob("*/*")
+    spec = json.loads((place / "spec.json").read_text())
+    assert (spec["benchmark"], spec["num_samples"]) == ("own", 2)
+    assert spec["sampling"] == {"temperature": 0.6, "top_p": 0.95, "max_tokens": 128}
 
 
 CHAINS_BENCHMARKS = (

@@ -129,6 +129,14 @@ def test_a_truncated_data_file_is_named_by_its_line(rlvr, cwd, tmp_path, model: 
     assert list(cwd.iterdir()) == []
 
 
+def test_questions_about_images(rlvr, cwd: Path, model: Path, tmp_path: Path) -> None:
+    row = {"question": "How many?", "options": [], "answer": "6", "image": "images/4.jpg"}
+    (tmp_path / "mathvision.jsonl").write_text(json.dumps(row) + "\n")
+    words = ("benchmark=mathvision", f"data.folder={tmp_path}")
+    refused(rlvr("evaluate", f"model={model}", *words), "about images", "where: benchmarks")
+    assert list(cwd.iterdir()) == []
+
+
 def test_an_empty_data_file(rlvr, tmp_path: Path, model: Path) -> None:
     path = data_file(tmp_path / "empty.jsonl", rows=0)
     refused(rlvr("train", f"model={model}", *FIT, f"data.path={path}"), "empty", f"where: {path}")

@@ -176,6 +176,30 @@ def test_livecodebench_is_what_its_window_of_contests_says(tmp_path: Path) -> No
     assert words.startswith("### Question:\nRead n and print its double.\n\n### Format: Read the inputs from")
 
 
+VISTA = {
+    "question": "How long?", "query": "Hint: a number.\nQuestion: How long?", "question_type": "free_form",
+    "answer": "1.2", "image": "images/1.jpg",
+}  # fmt: skip
+VISION = {"id": "4", "question": "<image1> How many?", "options": [], "answer": "6", "image": "images/4.jpg"}
+
+
+@pytest.mark.parametrize(
+    ("name", "row", "choice"),
+    [
+        ("mathvista", VISTA, {"question_type": "multi_choice"}),
+        ("mathvision", VISION, {"options": ["1", "2"]}),
+    ],
+)
+def test_visual_sets_are_without_multiple_choice(
+    tmp_path: Path, name: str, row: dict[str, Any], choice: dict[str, Any]
+) -> None:
+    write(tmp_path / f"{name}.jsonl", {**row, **choice}, row)
+    [problem] = benchmark_problems(BenchmarkConfig(name), DataConfig(folder=str(tmp_path)))
+    assert problem.id == f"{name}/testmini/1"
+    assert problem.ground_truth == row["answer"]
+    assert problem.extra_info["image"] == row["image"]
+
+
 def test_rows_in_verls_columns_are_read_under_any_name(tmp_path: Path) -> None:
     path = write(tmp_path / "math500.jsonl", *map(to_row, problems(3)))
     assert benchmark_problems(BenchmarkConfig("math500", str(path)), DataConfig()) == problems(3)

@@ -254,6 +254,27 @@ def test_what_was_measured_differently_is_not_compared(key: str) -> None:
         refuse_unlike(SPEC, replace(SPEC, **change))
 
 
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"sampling": {**SPEC.sampling, "max_tokens": 16}}, "sampling.max_tokens is 8 against 16"),
+        ({"verifier": "math/1(units=required)"}, "verifier is units=optional against units=required"),
+        ({"prompt_template": "boxed:1"}, "prompt_template is 't' against 'boxed:1'"),
+    ],
+)
+def test_a_refused_comparison_names_what_differs_and_nothing_else(change: dict[str, Any], words: str) -> None:
+    base = replace(SPEC, verifier="math/1(units=optional)") if "verifier" in change else SPEC
+    with pytest.raises(ConfigError) as caught:
+        refuse_unlike(base, replace(base, **change))
+    assert caught.value.what == f"'base' and 'base' cannot be compared: {words}"
+
+
+def test_all_differences_are_named_at_once() -> None:
+    other = replace(SPEC, num_samples=4, sampling={**SPEC.sampling, "temperature": 0.6, "top_p": 0.95})
+    with pytest.raises(ConfigError, match=r"temperature.*top_p.*num_samples is 2 against 4"):
+        refuse_unlike(SPEC, other)
+
+
 def test_models_and_seeds_may_differ_in_a_comparison() -> None:
     refuse_unlike(SPEC, replace(SPEC, model_name="grpo", model_path="x", model_sha256="y", seed=7))
 
