@@ -168,10 +168,10 @@ def _overall(rounds: Sequence[dict[str, dict[str, Any]]], side: str, name: str) 
 
 def prompts_in_order(settings: dict[str, Any]) -> list[Any]:
     """The problems of all steps, one after another, as the training loop draws them."""
+    from rlvr.collect import PromptStream
     from rlvr.data.loaders import training_problems
-    from rlvr.driver import prompt_stream
 
-    stream = prompt_stream(training_problems(section(settings, "data")), SEED)
+    stream = PromptStream(training_problems(section(settings, "data")), SEED)
     count = settings["num_steps"] * section(settings, "train").prompts_per_step
     return list(itertools.islice(stream, count))
 
@@ -202,16 +202,18 @@ def rlvr_side(settings: dict[str, Any]) -> dict[str, Any]:
     from dataclasses import replace
 
     from rlvr.algorithms.grpo import GRPOConfig
+    from rlvr.checkpoint import Checkpoints
     from rlvr.cluster import training_pools
-    from rlvr.config import ClusterConfig, TrackingConfig
+    from rlvr.config import ClusterConfig, GuardsConfig, TrackingConfig
     from rlvr.data.loaders import training_problems
     from rlvr.data.prompts import load_renderer
     from rlvr.driver import train
+    from rlvr.guards import Guards
     from rlvr.rewards.registry import verifier_for
     from rlvr.tracking.trackers import make_trackers
 
     rollout = section(settings, "rollout")
-    config = replace(section(settings, "train"), num_steps=settings["num_steps"])
+    config = replace(section(settings, "train"), num_steps=settings["num_steps"], checkpoint_every=0)
     algorithm = GRPOConfig(group_size=settings["group_size"]).build()
     problems = training_problems(section(settings, "data"))
     renderer = load_renderer(settings["model"])
@@ -242,6 +244,8 @@ def rlvr_side(settings: dict[str, Any]) -> dict[str, Any]:
             tracker=tracker,
             num_logged_samples=4,
             output=folder / "model",
+            checkpoints=Checkpoints(folder / "run"),
+            guards=Guards(GuardsConfig(), folder / "run"),
         )
     tracker.close()
     rollouts = config.prompts_per_step * settings["group_size"]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+import random
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 
 from rlvr.algorithms.algorithm import Sampling
@@ -21,6 +22,26 @@ from rlvr.protocols import (
     Verifier,
 )
 from rlvr.records import Completion, Problem, Rollout, RolloutGroup, Status, Verdict
+from rlvr.seeds import derive_seed
+
+
+class PromptStream(Iterator[Problem]):
+    """The problems in a new seeded order every epoch, without end."""
+
+    def __init__(self, problems: Sequence[Problem], seed: int, num_drawn: int = 0) -> None:
+        """Go on after ``num_drawn`` problems have been taken: order and place follow from it."""
+        self._problems, self._seed = problems, seed
+        self._epoch, self._order = -1, list[int]()
+        self.num_drawn = num_drawn
+
+    def __next__(self) -> Problem:
+        """The next problem."""
+        epoch, place = divmod(self.num_drawn, len(self._problems))
+        if epoch != self._epoch:
+            self._epoch, self._order = epoch, list(range(len(self._problems)))
+            random.Random(f"data/{self._seed}/{epoch}").shuffle(self._order)
+        self.num_drawn += 1
+        return self._problems[self._order[place]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +61,11 @@ class Collected:
     def num_tokens(self) -> int:
         """Response tokens sampled."""
         return sum(len(rollout.completion.response_tokens) for rollout in self._rollouts(baselines=True))
+
+    @property
+    def num_rollouts(self) -> int:
+        """Responses sampled, greedy baselines left out."""
+        return sum(1 for _ in self._rollouts())
 
     def _rollouts(self, baselines: bool = False) -> Iterator[Rollout]:
         for group in self.sampled:
@@ -92,7 +118,7 @@ def collect(
         stream: problems, one prompt each.
         num_groups: groups wanted.
         sampling: what is asked for each prompt, and which groups are kept.
-        settings: how to sample.
+        settings: how to sample; with a seed, each round derives its own.
 
     Raises:
         TrainingError: not a single group was kept.
@@ -107,7 +133,10 @@ def collect(
         problems = list(islice(stream, min(wanted, limit - len(sampled))))
         if not problems:
             break
-        groups, seconds = sample_groups(engine, renderer, verifier, problems, sampling, settings)
+        seed = None if settings.seed is None else derive_seed(settings.seed, len(sampled))
+        groups, seconds = sample_groups(
+            engine, renderer, verifier, problems, sampling, replace(settings, seed=seed)
+        )
         verify_seconds += seconds
         sampled += groups
         kept += [group for group in groups if sampling.keep_group is None or sampling.keep_group(group)]

@@ -60,6 +60,13 @@ class RunConfig:
 
     dir: str = "runs/run"
     """Folder of everything that the run writes. A multirun adds a folder per job."""
+    resume: str = "auto"
+    """``auto``: go on with what is in the folder. ``never``: start anew; what is there is kept beside it,
+    under a name that ends in ``.old1``, ``.old2``, …"""
+
+    def __post_init__(self) -> None:
+        """Check the word."""
+        require_one_of(self.resume, ("auto", "never"), "run.resume")
 
 
 @dataclass
@@ -144,8 +151,17 @@ class TrainConfig:
     """Only 0 (off), for the same reason."""
     max_error_share: float = 0.05
     """Stop when the verifier itself fails on more than this share of a step's rollouts."""
-    save_every: int = 0
-    """Steps between saved Hugging Face folders; 0 saves the last one only."""
+    seed_requests: bool = True
+    """Give every response a random seed of its own, derived from the run's seed, the step and its prompt, so
+    that an interrupted run draws the responses that it would have drawn. false leaves it to the engine, which
+    on CUDA may sample faster."""
+    checkpoint_every: int = 20
+    """Steps between checkpoints, from which an interrupted run goes on; 0 writes one only when a signal
+    stops the run."""
+    keep_checkpoints: int = 2
+    """Checkpoints kept to go on from; older ones are deleted."""
+    keep_model_every: int = 0
+    """Steps whose model is kept for good, in ``checkpoints/step-N/model``; 0 keeps the last one only."""
 
     def __post_init__(self) -> None:
         """Check the sizes."""
@@ -159,7 +175,9 @@ class TrainConfig:
                 f"{name}={off}; shape the distribution by train.temperature, which both sides apply",
             )
         require_share(self.max_error_share, "train.max_error_share")
-        require(self.save_every >= 0, "save_every is negative", "train.save_every", "0 or more")
+        require_positive(self, "train", "keep_checkpoints")
+        for name in ("checkpoint_every", "keep_model_every"):
+            require(getattr(self, name) >= 0, f"{name} is negative", f"train.{name}", "0 or more")
 
 
 @dataclass
@@ -262,6 +280,33 @@ class LearnerConfig:
         require(self.warmup_steps >= 0, "warmup_steps is negative", "learner.warmup_steps", "0 or more")
 
 
+@dataclass
+class GuardsConfig:
+    """When a training run is warned about or stopped, because something has gone wrong."""
+
+    max_bad_steps: int = 3
+    """Stop after so many steps in a row with a gradient that held NaN or infinity. Such a gradient is left out,
+    and its batch is kept in ``bad-batches/``."""
+    max_ratio_mean: float = 10.0
+    """Stop when the mean of π/π_old over a step's tokens is above this; it is near 1 as long as all is well."""
+    window: int = 10
+    """Steps before a step that it is compared with, for the two jumps below."""
+    reward_jump: float = 0.3
+    """Warn when the mean reward differs from that of the steps before by more than this."""
+    error_jump: float = 0.02
+    """Warn when the share of responses that the verifier failed on differs by more than this;
+    ``train.max_error_share`` stops."""
+    on_jump: str = "warn"
+    """``warn``, or ``stop`` the run before the step is trained on."""
+
+    def __post_init__(self) -> None:
+        """Check words and sizes."""
+        require_positive(
+            self, "guards", "max_bad_steps", "max_ratio_mean", "window", "reward_jump", "error_jump"
+        )
+        require_one_of(self.on_jump, ("warn", "stop"), "guards.on_jump")
+
+
 @dataclass(frozen=True)
 class SamplingPlan:
     """What is drawn for each problem of a benchmark. Defaults are the study's (2504.13837 §2)."""
@@ -286,7 +331,7 @@ class EvaluationConfig:
     chunk_size: int = 32
     """Samples of one problem in one request: the unit of sharding and of resuming."""
     checkpoints: bool = False
-    """``rlvr study`` only: also measure the checkpoints that ``train.save_every`` leaves."""
+    """``rlvr study`` only: also measure the models that ``train.keep_model_every`` keeps."""
 
     def __post_init__(self) -> None:
         """Check the ranges."""
@@ -435,6 +480,7 @@ class ExperimentConfig:
     learner: LearnerConfig = field(default_factory=LearnerConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     rewards: RewardsConfig = field(default_factory=RewardsConfig)
+    guards: GuardsConfig = field(default_factory=GuardsConfig)
     cluster: ClusterConfig = field(default_factory=ClusterConfig)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
 

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import math
-import random
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from rlvr.algorithms.algorithm import Algorithm
 from rlvr.batch import collate
-from rlvr.collect import check_error_share, collect
+from rlvr.checkpoint import LEARNER_FOLDER, MODEL_FOLDER, Checkpoint, Checkpoints, Progress, save_model
+from rlvr.collect import Collected, PromptStream, check_error_share, collect
 from rlvr.config import TrainConfig
+from rlvr.errors import RlvrError
+from rlvr.guards import Guards
 from rlvr.protocols import Learner, Probe, Renderer, RolloutEngine, SamplingSettings, Tracker, Verifier
 from rlvr.records import Problem, RolloutGroup
+from rlvr.seeds import derive_seed
+from rlvr.stopping import SIGNALS
 
 NUM_PROBES = 4
 """Sequences compared between engine and learner at every weight update."""
@@ -33,8 +38,14 @@ def train(
     tracker: Tracker,
     num_logged_samples: int,
     output: Path,
-) -> None:
+    checkpoints: Checkpoints,
+    guards: Guards,
+    resume: Checkpoint | None = None,
+) -> Progress:
     """Train a policy: sample, verify, assign credit, update, publish; then save.
+
+    A step is done as a whole or not at all. A signal or an error while responses are sampled and verified
+    leaves a checkpoint of the step before; from the update on, a step is carried through.
 
     Args:
         config: length and batch.
@@ -45,69 +56,105 @@ def train(
         renderer: makes prompts.
         problems: the training set; gone through in a new seeded order every epoch.
         max_response_tokens: responses are cut off here.
-        seed: of the data order.
+        seed: of the data order and, with ``config.seed_requests``, of the sampling.
         tracker: receives one row of metrics per step.
         num_logged_samples: rollouts per step that it receives to be read.
-        output: folder of the final model; intermediate ones stand beside it as ``<output>-step<N>``.
+        output: folder of the final model.
+        checkpoints: where checkpoints are written.
+        guards: stop a run that has gone wrong.
+        resume: the one to go on from.
+
+    Returns:
+        Where the run stands at its end.
 
     Raises:
         WeightUpdateError: an engine does not hold the learner's weights.
         VerifierError: the verifier failed on too many responses.
+        TrainingError: there is nothing to learn from, or a guard has stopped the run.
+        CheckpointError: a checkpoint could not be written.
+        KeyboardInterrupt: a signal has stopped the run.
     """
-    settings = SamplingSettings(
-        config.temperature, max_response_tokens, logprobs=True, stop_token_ids=renderer.stop_token_ids
-    )
-    stream = prompt_stream(problems, seed)
+    progress = Progress()
+    if resume is not None:
+        progress = resume.progress()
+        guards.restore(progress.watched)
+        learner.load_state(resume.folder / LEARNER_FOLDER)
+    clock = RunClock(progress.seconds)
+    stream = PromptStream(problems, seed, progress.num_drawn)
     minibatch_size = config.minibatch_size or config.prompts_per_step * algorithm.group_size
-    # Version 0 is proved on prompts, before anything has been sampled.
-    learner.publish(0, [Probe(renderer.render(problem), 1) for problem in problems[:NUM_PROBES]])
+    write = partial(write_checkpoint, learner)
+    # The first weights are proved on prompts, before anything has been sampled.
+    learner.publish(progress.step, [Probe(renderer.render(problem), 1) for problem in problems[:NUM_PROBES]])
 
-    for step in range(1, config.num_steps + 1):
-        clock = StepClock()
-        collected = collect(
-            engine, renderer, verifier, stream, config.prompts_per_step, algorithm.sampling, settings
-        )
-        metrics = collected.metrics()
-        tracker.log_samples(step, sample_rows(collected.groups, num_logged_samples))
-        check_error_share(metrics["verify/error"], config.max_error_share)
-        clock.lap("rollout")
+    at_rest = True  # the learner stands where ``progress`` says
+    try:
+        while progress.step < config.num_steps:
+            step = progress.step + 1
+            laps = StepClock()
+            settings = SamplingSettings(
+                config.temperature,
+                max_response_tokens,
+                logprobs=True,
+                stop_token_ids=renderer.stop_token_ids,
+                seed=derive_seed(seed, step) if config.seed_requests else None,
+            )
+            collected = collect(
+                engine, renderer, verifier, stream, config.prompts_per_step, algorithm.sampling, settings
+            )
+            metrics = collected.metrics()
+            tracker.log_samples(step, sample_rows(collected.groups, num_logged_samples))
+            check_error_share(metrics["verify/error"], config.max_error_share)
+            guards.check_rollouts(step, metrics)
+            laps.lap("rollout")
 
-        batch = collate(collected.groups, max_response_tokens)
-        num_updates = math.ceil(len(batch) / minibatch_size) * config.num_epochs
-        annotations = learner.annotate(batch, old_logprobs=algorithm.needs_old_logprobs(num_updates))
-        assigned = algorithm.assign_credit(batch, annotations, minibatch_size, config.num_epochs)
-        metrics |= assigned.metrics
-        metrics |= learner.update(assigned.minibatches, value_only=step <= algorithm.value_only_steps)
-        clock.lap("learn")
+            with SIGNALS.held():
+                at_rest = False
+                batch = collate(collected.groups, max_response_tokens)
+                num_updates = math.ceil(len(batch) / minibatch_size) * config.num_epochs
+                annotations = learner.annotate(batch, old_logprobs=algorithm.needs_old_logprobs(num_updates))
+                assigned = algorithm.assign_credit(batch, annotations, minibatch_size, config.num_epochs)
+                metrics |= assigned.metrics
+                metrics |= learner.update(assigned.minibatches, value_only=step <= algorithm.value_only_steps)
+                guards.check_update(step, metrics, assigned.minibatches)
+                laps.lap("learn")
 
-        sync = learner.publish(step, probes_from(collected.groups))
-        clock.lap("sync")
+                sync = learner.publish(step, probes_from(collected.groups))
+                laps.lap("sync")
 
-        if config.save_every and step % config.save_every == 0 and step < config.num_steps:
-            learner.save(output.with_name(f"{output.name}-step{step}"))
-        tracker.log(
-            step,
-            metrics
-            | {"sync/version": float(sync.version), "sync/probe_max_abs": sync.probe_max_abs}
-            | clock.metrics()
-            | {
-                "time/verify": collected.verify_seconds,
-                "throughput/rollouts_per_second": len(collected.sampled) * algorithm.group_size / clock.total,
-                "throughput/tokens_per_second": collected.num_tokens / clock.total,
-            },
-        )
-    learner.save(output)
+                metrics |= {"sync/version": float(sync.version), "sync/probe_max_abs": sync.probe_max_abs}
+                tracker.log(step, metrics | laps.metrics() | speed_metrics(collected, laps.total))
+                progress = Progress(step, stream.num_drawn, clock.seconds, dict(guards.watched))
+                at_rest = True
+                if is_due(step, config):
+                    checkpoints.save(progress, write)
+        with SIGNALS.held():
+            save_model(output, learner.save)
+    except (KeyboardInterrupt, RlvrError):
+        if at_rest:
+            with SIGNALS.held():
+                checkpoints.rescue(progress, write)
+        raise
+    return progress
 
 
-def prompt_stream(problems: Sequence[Problem], seed: int) -> Iterator[Problem]:
-    """The problems in a new seeded order every epoch, without end."""
-    epoch = 0
-    while True:
-        order = list(range(len(problems)))
-        random.Random(f"data/{seed}/{epoch}").shuffle(order)
-        for index in order:
-            yield problems[index]
-        epoch += 1
+def is_due(step: int, config: TrainConfig) -> bool:
+    """Whether a checkpoint is written after a step."""
+    return any(every and step % every == 0 for every in (config.checkpoint_every, config.keep_model_every))
+
+
+def write_checkpoint(learner: Learner, folder: Path) -> None:
+    """The learner's part of a checkpoint."""
+    learner.save(folder / MODEL_FOLDER)
+    learner.save_state(folder / LEARNER_FOLDER)
+
+
+def speed_metrics(collected: Collected, seconds: float) -> dict[str, float]:
+    """``time/verify`` and ``throughput/…`` of a step that took so many seconds."""
+    return {
+        "time/verify": collected.verify_seconds,
+        "throughput/rollouts_per_second": collected.num_rollouts / seconds,
+        "throughput/tokens_per_second": collected.num_tokens / seconds,
+    }
 
 
 def probes_from(groups: Sequence[RolloutGroup]) -> list[Probe]:
@@ -138,6 +185,19 @@ def sample_rows(groups: Sequence[RolloutGroup], limit: int) -> list[dict[str, ob
             }
         )
     return rows
+
+
+class RunClock:
+    """Wall time of a run over all of its sessions."""
+
+    def __init__(self, seconds_before: float) -> None:
+        """Earlier sessions took ``seconds_before``."""
+        self._before, self._start = seconds_before, time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        """So far."""
+        return round(self._before + time.monotonic() - self._start, 3)
 
 
 class StepClock:

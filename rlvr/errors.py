@@ -77,6 +77,12 @@ class TrainingError(RlvrError):
     exit_code = 6
 
 
+class CheckpointError(RlvrError):
+    """A checkpoint cannot be written, or not be gone on from."""
+
+    exit_code = 7
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """A hint with the closest known word, or the list of all of them."""
     known = sorted(known)

@@ -29,6 +29,9 @@ class SamplingSettings:
     """Whether the engine returns the log-probability of each sampled token."""
     stop_token_ids: tuple[int, ...] = ()
     """Tokens that end a response, besides the model's end of text."""
+    seed: int | None = None
+    """Gives every request a seed of its own, derived from this one and its key: what is sampled then depends
+    neither on the engine that samples it nor on what it sampled before. None: the engine's own seed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +106,12 @@ class Learner(Protocol):
 
     def save(self, folder: Path) -> None:
         """Write a Hugging Face folder: safetensors, config, tokenizer, chat template."""
+
+    def save_state(self, folder: Path) -> None:
+        """Write everything that training goes on from, but what the driver knows."""
+
+    def load_state(self, folder: Path) -> None:
+        """Go on from what :meth:`save_state` wrote; before the first update."""
 
 
 class Verifier(Protocol):

@@ -10,6 +10,7 @@ import platform
 import shlex
 import subprocess
 import sys
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ PACKAGES = (
 )
 
 
+@cache
 def versions() -> dict[str, str]:
     """Versions of Python, rlvr and the packages that decide a result; absent ones are left out."""
     from rlvr import __version__

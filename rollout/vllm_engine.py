@@ -9,6 +9,7 @@ from typing import Any
 
 from rlvr.protocols import Probe, SampleRequest, SamplingSettings
 from rlvr.records import Completion
+from rlvr.seeds import derive_seed
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +108,8 @@ class VLLMEngine:
                 top_p=settings.top_p,
                 max_tokens=settings.max_tokens,
                 stop_token_ids=list(settings.stop_token_ids),
+                # Each of the n samples adds its index.
+                seed=None if settings.seed is None else derive_seed(settings.seed, request.key),
                 logprobs=0 if settings.logprobs else None,
                 flat_logprobs=settings.logprobs,
                 detokenize=False,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -29,6 +30,7 @@ LEARNER_METRICS = (
     "policy/loss",
     "policy/ratio_max",
     "policy/grad_norm",
+    "policy/dropped_updates",
     "policy/learning_rate",
 )
 """What a learner's ``update`` reports for any algorithm."""
@@ -175,6 +177,8 @@ class FakeLearner:
         self.batches: list[RolloutBatch] = []
         self.asked_old_logprobs: list[bool] = []
         self.probes: list[Sequence[Probe]] = []
+        self.num_updates = 0
+        """Stands for weights and optimizer."""
 
     def annotate(self, batch: RolloutBatch, *, old_logprobs: bool) -> Annotations:
         """Everything that any algorithm may ask for: −0.25, −0.5 and a value of 0.5 everywhere."""
@@ -187,7 +191,8 @@ class FakeLearner:
     def update(self, minibatches: Sequence[TrainBatch], *, value_only: bool = False) -> dict[str, float]:
         self.calls.append("update values" if value_only else "update")
         self.updates.append(list(minibatches))
-        return dict.fromkeys(LEARNER_METRICS, 0.5)
+        self.num_updates += len(minibatches)
+        return dict.fromkeys(LEARNER_METRICS, 0.5) | {"policy/dropped_updates": 0.0}
 
     def publish(self, version: int, probes: Sequence[Probe]) -> SyncReport:
         self.calls.append(f"publish {version}")
@@ -200,6 +205,16 @@ class FakeLearner:
     def save(self, folder: Path) -> None:
         self.calls.append(f"save {folder.name}")
         folder.mkdir(parents=True)
+        (folder / "weights.json").write_text(json.dumps(self.num_updates))
+
+    def save_state(self, folder: Path) -> None:
+        self.calls.append("save state")
+        folder.mkdir(parents=True)
+        (folder / "state.json").write_text(json.dumps(self.num_updates))
+
+    def load_state(self, folder: Path) -> None:
+        self.calls.append("load state")
+        self.num_updates = json.loads((folder / "state.json").read_text())
 
 
 class FakeVerifier:

@@ -17,12 +17,12 @@ from rlvr.algorithms.registry import ALGORITHMS
 PACKAGE = Path(__file__).resolve().parent.parent / "rlvr"
 
 FLOORS = (
-    ("", "errors", "records"),
+    ("", "errors", "files", "records", "seeds", "stopping"),
     ("batch",),
     ("protocols",),
     ("algorithms", "rewards"),
     ("config", "provenance"),
-    ("collect", "data", "learner", "rollout", "tracking"),
+    ("checkpoint", "collect", "data", "guards", "learner", "rollout", "tracking"),
     ("eval",),
     ("driver", "pretrain"),
     ("cluster",),

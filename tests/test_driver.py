@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import re
-from itertools import islice
+import signal
+from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +13,14 @@ import pytest
 import torch
 
 from rlvr.algorithms.grpo import GRPOConfig
-from rlvr.config import TrainConfig
-from rlvr.driver import NUM_PROBES, probes_from, prompt_stream, sample_rows, train
-from rlvr.errors import VerifierError, WeightUpdateError
+from rlvr.checkpoint import Checkpoints
+from rlvr.collect import PromptStream
+from rlvr.config import GuardsConfig, TrainConfig
+from rlvr.driver import NUM_PROBES, probes_from, sample_rows, train
+from rlvr.errors import TrainingError, VerifierError, WeightUpdateError
 from rlvr.eval.report import dynamics
+from rlvr.guards import Guards
+from rlvr.stopping import SIGNALS
 from tests.fakes import (
     LEARNER_METRICS,
     FakeEngine,
@@ -42,6 +48,7 @@ class Run:
         *,
         lose_update: int | None = None,
         num_logged_samples: int = 1,
+        guards: GuardsConfig | None = None,
         **config: Any,
     ) -> None:
         self.engine = FakeEngine(respond)
@@ -49,11 +56,19 @@ class Run:
         self.verifier = FakeVerifier()
         self.tracker = FakeTracker()
         self.folder = folder
+        self.said: list[str] = []
+        self.guards = guards or GuardsConfig()
         self.num_logged_samples = num_logged_samples
         self.config = TrainConfig(**{"num_steps": 3, "prompts_per_step": 2, **config})
 
-    def __call__(self) -> Run:
-        train(
+    def __call__(self, *, resume: bool = False) -> Run:
+        checkpoints = Checkpoints(
+            self.folder,
+            keep=self.config.keep_checkpoints,
+            keep_model_every=self.config.keep_model_every,
+            report=self.said.append,
+        )
+        self.progress = train(
             config=self.config,
             algorithm=GRPOConfig(group_size=4).build(),
             engine=self.engine,
@@ -66,6 +81,9 @@ class Run:
             tracker=self.tracker,
             num_logged_samples=self.num_logged_samples,
             output=self.folder / "model",
+            checkpoints=checkpoints,
+            guards=Guards(self.guards, self.folder, self.said.append),
+            resume=checkpoints.newest() if resume else None,
         )
         return self
 
@@ -75,8 +93,9 @@ def test_every_update_is_published_under_its_step(tmp_path: Path) -> None:
     assert run.learner.calls == [
         "publish 0",
         *(call for step in (1, 2, 3) for call in ("annotate", "update", f"publish {step}")),
-        "save model",
+        "save .model.tmp",  # under its name once it is whole
     ]
+    assert (tmp_path / "model").is_dir()
 
 
 def test_no_response_is_sampled_with_stale_weights(tmp_path: Path) -> None:
@@ -223,24 +242,134 @@ def test_samples_are_logged_at_every_step(tmp_path: Path) -> None:
     assert set(samples[0][1][0]) == keys
 
 
-def test_intermediate_models_stand_beside_the_last(tmp_path: Path) -> None:
-    calls = Run(tmp_path, num_steps=6, save_every=2)().learner.calls
-    assert [call for call in calls if call.startswith("save")] == [
-        "save model-step2",
-        "save model-step4",
-        "save model",
-    ]
+def test_models_that_are_kept_outlive_their_checkpoints(tmp_path: Path) -> None:
+    Run(tmp_path, num_steps=7, checkpoint_every=1, keep_checkpoints=2, keep_model_every=3)()
+    found = [(each.step, each.resumable) for each in Checkpoints(tmp_path).all()]
+    assert found == [(3, False), (6, True), (7, True)]
+
+
+class Interrupt:
+    """An engine's answers until one of them raises."""
+
+    def __init__(self, after: int, error: type[BaseException] = KeyboardInterrupt) -> None:
+        self.left, self.error = after, error
+
+    def __call__(self, index: int, sample: int) -> str:
+        self.left -= 1
+        if self.left < 0:
+            raise self.error
+        return half_right(index, sample)
+
+
+def test_a_resumed_run_draws_what_an_uninterrupted_one_draws(tmp_path: Path) -> None:
+    whole = Run(tmp_path / "whole", num_steps=5)()
+    first = Run(tmp_path / "run", Interrupt(8 * 3 + 2), num_steps=5)
+    with pytest.raises(KeyboardInterrupt):
+        first()
+    assert first.said == ["checkpoint of step 3 written"]
+    second = Run(tmp_path / "run", num_steps=5)(resume=True)
+    assert second.learner.calls[:2] == ["load state", "publish 3"]
+    asked = [*first.engine.requests[: 2 * 3], *second.engine.requests]
+    assert [r.prompt_tokens for r in asked] == [r.prompt_tokens for r in whole.engine.requests]
+    seeds = [*first.engine.settings[:3], *second.engine.settings]
+    assert [each.seed for each in seeds] == [each.seed for each in whole.engine.settings]
+    assert [step for step, _ in second.tracker.rows] == [4, 5]
+    assert second.learner.num_updates == whole.learner.num_updates
+    assert second.progress.num_drawn == whole.progress.num_drawn
+
+
+def test_every_request_and_every_step_has_a_seed_of_its_own(tmp_path: Path) -> None:
+    seeds = [each.seed for each in Run(tmp_path)().engine.settings]
+    assert None not in seeds
+    assert len(set(seeds)) == 3
+    assert {each.seed for each in Run(tmp_path / "off", seed_requests=False)().engine.settings} == {None}
+
+
+def test_an_interrupted_update_is_not_taken_for_a_step(tmp_path: Path) -> None:
+    run = Run(tmp_path, num_steps=4, lose_update=3)
+    with pytest.raises(WeightUpdateError):
+        run()
+    assert Checkpoints(tmp_path).all() == []
+    assert run.said == []
+
+
+def test_a_signal_during_an_update_waits_for_the_end_of_the_step(tmp_path: Path) -> None:
+    run = Run(tmp_path, num_steps=4)
+    update = run.learner.update
+
+    def signalled(*args: Any, **kwargs: Any) -> dict[str, float]:
+        if len(run.learner.updates) == 1:
+            signal.raise_signal(signal.SIGTERM)
+        return update(*args, **kwargs)
+
+    run.learner.update = signalled  # type: ignore[method-assign]
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    SIGNALS.install()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            run()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    assert [step for step, _ in run.tracker.rows] == [1, 2]
+    assert run.said == ["checkpoint of step 2 written"]
+    assert SIGNALS.exit_code == 143
+    assert [each.step for each in Checkpoints(tmp_path).all()] == [2]
+
+
+def test_a_jump_stops_the_run_before_it_is_trained_on(tmp_path: Path) -> None:
+    answered = count()
+    run = Run(
+        tmp_path,
+        lambda index, sample: half_right(index, sample) if next(answered) < 5 * 8 else "# no",
+        num_steps=9,
+        guards=GuardsConfig(window=3, on_jump="stop"),
+    )
+    with pytest.raises(TrainingError, match=r"reward/mean is 0\.000 at step 6"):
+        run()
+    assert len(run.learner.updates) == 5
+    assert run.said == ["checkpoint of step 5 written"]
+    # What was watched goes on as well: the first step of the next session jumps, too.
+    with pytest.raises(TrainingError, match="at step 6"):
+        Run(tmp_path, lambda index, sample: "# no", num_steps=9, guards=run.guards)(resume=True)
+
+
+def test_a_policy_that_has_run_away_is_not_kept(tmp_path: Path) -> None:
+    run = Run(tmp_path, num_steps=5, checkpoint_every=1)
+    update = run.learner.update
+
+    def runaway(*args: Any, **kwargs: Any) -> dict[str, float]:
+        metrics = update(*args, **kwargs)
+        return metrics | ({"policy/ratio_mean": 1e6} if len(run.learner.updates) == 3 else {})
+
+    run.learner.update = runaway  # type: ignore[method-assign]
+    with pytest.raises(TrainingError, match=r"ratio of step 3 is 1e\+06"):
+        run()
+    assert run.learner.calls[-1] == "update"  # not published
+    assert [each.step for each in Checkpoints(tmp_path).all()] == [1, 2]
+
+
+def test_a_last_checkpoint_that_fails_does_not_hide_why_the_run_ended(tmp_path: Path) -> None:
+    run = Run(tmp_path, Interrupt(10))
+    run.learner.save_state = full_disk  # type: ignore[method-assign]
+    with pytest.raises(KeyboardInterrupt):
+        run()
+    assert "No space left" in run.said[0]
+
+
+def full_disk(folder: Path) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
 
 
 def test_the_prompt_stream_goes_through_every_problem_once_an_epoch() -> None:
-    stream = prompt_stream(problems(5), seed=3)
+    stream = PromptStream(problems(5), seed=3)
     epochs = [[problem.id for problem in islice(stream, 5)] for _ in range(3)]
     assert all(sorted(epoch) == [f"fake/train/{i}" for i in range(5)] for epoch in epochs)
     assert len({tuple(epoch) for epoch in epochs}) > 1
 
 
 def test_the_prompt_stream_is_seeded() -> None:
-    first, again, other = (list(islice(prompt_stream(problems(20), seed), 40)) for seed in (1, 1, 2))
+    first, again, other = (list(islice(PromptStream(problems(20), seed), 40)) for seed in (1, 1, 2))
     assert first == again != other
 
 

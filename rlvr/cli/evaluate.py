@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from rlvr.checkpoint import set_aside
 from rlvr.cli import hydra_app
 from rlvr.cli.experiment import MODEL_FOLDER, engine_size, load_benchmarks, run_evaluations
 from rlvr.cli.regrade import change_lines, regrade
@@ -43,6 +44,8 @@ def run(arguments: list[str]) -> None:
 def app(config: EvaluateConfig, resolved: dict[str, Any]) -> None:
     """Measure, then the tables on stdout and the report in the run's folder."""
     folder = Path(config.run.dir)
+    if config.run.resume == "never":
+        set_aside(folder)
     if config.regrade is not None:
         changes = regrade(Path(config.regrade), folder, config.rewards)
         print("\n".join([*change_lines(changes), ""]))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -11,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from rlvr.checkpoint import Checkpoints, disk_bytes, identity_of, set_aside
 from rlvr.cluster import check_plan, rollout_pool, training_pools
 from rlvr.config import (
     BenchmarkConfig,
@@ -40,47 +40,60 @@ from rlvr.data.prompts import (
 from rlvr.driver import train
 from rlvr.errors import ConfigError
 from rlvr.eval.evaluate import EvaluationProgress, evaluate
-from rlvr.eval.store import Evaluation, EvaluationSpec, SampleStore, load_evaluation, write_json
+from rlvr.eval.store import Evaluation, EvaluationSpec, SampleStore, load_evaluation
+from rlvr.files import write_json
+from rlvr.guards import Guards
 from rlvr.protocols import RolloutEngine, Verifier
 from rlvr.provenance import provenance
 from rlvr.records import Problem
 from rlvr.rewards.config import RewardsConfig
 from rlvr.rewards.pool import VerifierPool
 from rlvr.rewards.registry import chance_level, faults, verifier_pool
+from rlvr.seeds import derive_seed
 from rlvr.tracking.progress import StageProgress, TrainingProgress, say
 from rlvr.tracking.trackers import make_trackers
 
 CONFIG_FILE, TRAINED_FILE, MODEL_FOLDER = "config.json", "trained.json", "model"
+CHECKPOINT_FACTOR = 4
+"""A checkpoint is at least so many times larger than the start model: the model twice, and Adam's moments."""
+MAX_ENGINE_SEED = 1 << 20
+MAY_CHANGE = ("run.", "cluster.", "tracking.", "guards.", "train.checkpoint_every", "train.keep_checkpoints")
+"""Keys that decide where and how a run is carried out, and not what it computes."""
 
 
 def claim_run(folder: Path, resolved: dict[str, Any]) -> None:
     """Write the resolved config into the run's folder, or check that it is the one there.
 
+    ``run.resume=never`` gives what is there another name.
+
     Raises:
         ConfigError: the folder belongs to a run with other settings; the differences are named.
     """
     path = folder / CONFIG_FILE
+    if resolved["run"]["resume"] == "never" and (aside := set_aside(folder)):
+        say(f"run.resume=never: what was in {folder} is now in {aside}")
     if path.exists():
-        differences = list(_differences(json.loads(path.read_text()), resolved))
-        if differences:
+        differences = differing(json.loads(path.read_text()), resolved)
+        refused = [line for key, line in differences.items() if not key.startswith(MAY_CHANGE)]
+        if refused:
             raise ConfigError(
                 f"{folder} holds a run with other settings:\n"
-                + "\n".join(f"    {line}" for line in differences[:12]),
+                + "\n".join(f"    {line}" for line in refused[:12]),
                 where="run.dir",
-                fix=f"run.dir=ANOTHER_FOLDER, or delete {folder}",
+                fix="run.dir=ANOTHER_FOLDER; or run.resume=never, which keeps what is there under another name",
             )
-        return
     folder.mkdir(parents=True, exist_ok=True)
     write_json(path, resolved)
 
 
-def _differences(stored: Any, wanted: Any, key: str = "") -> list[str]:
+def differing(stored: Any, wanted: Any, key: str = "") -> dict[str, str]:
+    """The dotted keys in which two configs differ, each with a line that says how."""
     if isinstance(stored, dict) and isinstance(wanted, dict):
-        lines = []
+        lines: dict[str, str] = {}
         for name in sorted({*stored, *wanted}):
-            lines += _differences(stored.get(name), wanted.get(name), f"{key}.{name}" if key else name)
+            lines |= differing(stored.get(name), wanted.get(name), f"{key}.{name}" if key else name)
         return lines
-    return [] if stored == wanted else [f"{key}: {stored!r} there, {wanted!r} now"]
+    return {} if stored == wanted else {key: f"{key}: {stored!r} there, {wanted!r} now"}
 
 
 def check_training(config: ExperimentConfig) -> tuple[list[Problem], PromptRenderer, VerifierPool]:
@@ -140,14 +153,29 @@ def run_training(config: ExperimentConfig, resolved: dict[str, Any]) -> Path:
         return model
     problems, renderer, verifier = check_training(config)
     algorithm = config.build_algorithm()
+
+    def report(line: str) -> None:
+        say(f"train: {line}")
+
+    checkpoints = Checkpoints(
+        folder,
+        keep=config.train.keep_checkpoints,
+        keep_model_every=config.train.keep_model_every,
+        identity=identity_of(resolved, problems_hash(problems)),
+        report=report,
+    )
+    resume = checkpoints.newest()
+    checkpoints.require_space(CHECKPOINT_FACTOR * disk_bytes(Path(config.model)))
+    last_step = 0 if resume is None else resume.step
     say(
         f"train: {name}, {config.train.num_steps} steps of {config.train.prompts_per_step} prompts × "
-        f"{algorithm.group_size}, {len(problems)} problems; starting Ray, vLLM and DeepSpeed"
+        f"{algorithm.group_size}, {len(problems)} problems; "
+        + (f"going on after step {last_step}; " if resume else "")
+        + "starting Ray, vLLM and DeepSpeed"
     )
     started = time.monotonic()
-    tracker = make_trackers(
-        folder, config.tracking, resolved, TrainingProgress(f"train {name}", config.train.num_steps)
-    )
+    progress = TrainingProgress(f"train {name}", config.train.num_steps, last_step)
+    tracker = make_trackers(folder, config.tracking, resolved, progress, last_step=last_step)
     try:
         with (
             verifier,
@@ -158,11 +186,12 @@ def run_training(config: ExperimentConfig, resolved: dict[str, Any]) -> Path:
                 config.cluster,
                 algorithm,
                 config.train.temperature,
-                config.seed,
+                # Without seeds of their own, a resumed run must not draw its first responses again.
+                derive_seed(config.seed, last_step) % MAX_ENGINE_SEED if last_step else config.seed,
             ) as (engine, learner),
         ):
             say(f"train: engines ready after {time.monotonic() - started:.0f} s")
-            train(
+            end = train(
                 config=config.train,
                 algorithm=algorithm,
                 engine=engine,
@@ -175,6 +204,9 @@ def run_training(config: ExperimentConfig, resolved: dict[str, Any]) -> Path:
                 tracker=tracker,
                 num_logged_samples=config.tracking.num_logged_samples,
                 output=model,
+                checkpoints=checkpoints,
+                guards=Guards(config.guards, folder, report),
+                resume=resume,
             )
     finally:
         tracker.close()
@@ -183,7 +215,7 @@ def run_training(config: ExperimentConfig, resolved: dict[str, Any]) -> Path:
         folder / TRAINED_FILE,
         {
             **provenance(resolved),
-            "wall_seconds": round(time.monotonic() - started, 1),
+            "wall_seconds": round(end.seconds, 1),
             "model_sha256": model_hash(str(model)),
             "start_model_sha256": model_hash(config.model),
         },
@@ -191,14 +223,14 @@ def run_training(config: ExperimentConfig, resolved: dict[str, Any]) -> Path:
     return model
 
 
-def saved_checkpoints(folder: Path, name: str) -> dict[str, str]:
+def kept_models(config: ExperimentConfig, name: str) -> dict[str, str]:
     """Intermediate models of a run by the names that tables give them, in the order of their steps."""
-    found = {
-        int(match.group(1)): path
-        for path in folder.glob(f"{MODEL_FOLDER}-step*")
-        if (match := re.fullmatch(rf"{MODEL_FOLDER}-step(\d+)", path.name))
+    every = config.train.keep_model_every
+    return {
+        f"{name}-step{checkpoint.step}": str(checkpoint.model)
+        for checkpoint in Checkpoints(Path(config.run.dir)).all()
+        if every and checkpoint.step % every == 0 and checkpoint.step < config.train.num_steps
     }
-    return {f"{name}-step{step}": str(found[step]) for step in sorted(found)}
 
 
 def load_benchmarks(

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import importlib
 import os
-import signal
 import sys
 import traceback
-from types import FrameType
 
 from rlvr.errors import RlvrError, did_you_mean
+from rlvr.stopping import SIGNALS
 
 COMMANDS = {
     "study": "train, evaluate base and trained model, write the report",
@@ -17,6 +16,7 @@ COMMANDS = {
     "evaluate": "measure pass@k of a model",
     "audit": "is the reasoning behind right answers valid?",
     "report": "one page from the evaluations of any number of runs",
+    "checkpoints": "list or verify the checkpoints of a run",
     "pretrain": "make a tiny base model from scratch",
     "data": "list the benchmarks, show one, check a file of your own",
     "verify": "judge responses from rows of JSON",
@@ -34,14 +34,15 @@ Examples:
 EXIT_CODES = """\
 Exit codes: 0 done, 1 other failure, 2 wrong configuration or data (nothing was started),
 3 a worker failed, 4 a weight update could not be proved, 5 the verifier failed, 6 there is nothing to learn from,
-130 interrupted.
+7 a checkpoint could not be written or read, 130 interrupted (SIGINT), 143 terminated (SIGTERM): training has
+left a checkpoint, and the same command goes on.
 Set RLVR_DEBUG=1 (or give --debug) for the full trace of an error.
 """
 
 
 def usage() -> str:
     """The help text of the command as a whole, examples first."""
-    commands = "\n".join(f"  {name:<10}{text}" for name, text in COMMANDS.items())
+    commands = "\n".join(f"  {name:<13}{text}" for name, text in COMMANDS.items())
     return (
         f"rlvr: reinforcement learning with verifiable rewards, and what it does to pass@k\n\n{EXAMPLES}\n"
         f"Commands:\n{commands}\n\n"
@@ -67,10 +68,8 @@ def main(arguments: list[str] | None = None) -> int:
     if command not in COMMANDS:
         print(f"rlvr: unknown command {command!r}: {did_you_mean(command, COMMANDS)}", file=sys.stderr)
         return 2
-    # A terminated run must unwind like an interrupted one, so that Ray ends its processes. SIGINT
-    # is set as well: started in the background by a script, a process inherits it as ignored.
-    signal.signal(signal.SIGTERM, _interrupt)
-    signal.signal(signal.SIGINT, _interrupt)
+    # A terminated run must unwind like an interrupted one, so that Ray ends its processes.
+    SIGNALS.install()
     try:
         importlib.import_module(f"rlvr.cli.{command}").run(rest)
     except RlvrError as error:
@@ -83,17 +82,13 @@ def main(arguments: list[str] | None = None) -> int:
             file=sys.stderr,
         )
         _trace(debug)
-        return 130
+        return SIGNALS.exit_code
     except Exception as error:  # noqa: BLE001 - the last resort: still one screen, with the way to the trace
         print(f"\nrlvr {command}: {type(error).__name__}: {error}", file=sys.stderr)
         print("  fix:   this looks like a fault of rlvr; --debug shows the full trace", file=sys.stderr)
         _trace(debug)
         return 1
     return 0
-
-
-def _interrupt(signal_number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
 
 
 def _trace(debug: bool) -> None:

@@ -14,11 +14,11 @@ from rlvr.cli.experiment import (
     claim_run,
     engine_size,
     evaluation_seconds,
+    kept_models,
     load_benchmarks,
     read_metrics,
     run_evaluations,
     run_training,
-    saved_checkpoints,
 )
 from rlvr.config import ExperimentConfig
 from rlvr.data.benchmarks import Benchmark
@@ -73,7 +73,7 @@ def app(config: ExperimentConfig, resolved: dict[str, Any]) -> None:
         claim_run(Path(run_config.run.dir), run_resolved)
         models[name] = str(run_training(run_config, run_resolved))
         if config.evaluation.checkpoints:
-            models |= saved_checkpoints(Path(run_config.run.dir), name)
+            models |= kept_models(run_config, name)
     evaluations = {
         name: measure(config, name, model, benchmarks, folder / EVALUATION_FOLDER)
         for name, model in models.items()

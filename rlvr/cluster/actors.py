@@ -140,3 +140,11 @@ class LearnerActor:
     def save(self, folder: str) -> None:
         """Write a Hugging Face folder; rank 0 writes."""
         self._learner.save(Path(folder))
+
+    def save_state(self, folder: str) -> None:
+        """This rank's part of what training goes on from."""
+        self._learner.save_state(Path(folder))
+
+    def load_state(self, folder: str) -> None:
+        """Go on from this rank's part."""
+        self._learner.load_state(Path(folder))

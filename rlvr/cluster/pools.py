@@ -119,3 +119,11 @@ class LearnerPool:
     def save(self, folder: Path) -> None:
         """Write a Hugging Face folder."""
         self._all("save", str(folder.resolve()))
+
+    def save_state(self, folder: Path) -> None:
+        """Every rank writes its part into the folder, which all of them must see."""
+        self._all("save_state", str(folder.resolve()))
+
+    def load_state(self, folder: Path) -> None:
+        """Every rank goes on from its part."""
+        self._all("load_state", str(folder.resolve()))

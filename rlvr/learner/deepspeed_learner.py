@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ from rlvr.learner.value_model import ValueModel
 
 CRITIC_RATE = 10.0
 """The critic's learning rate as a multiple of the policy's, where none is given."""
+
+RANDOM_FILE = "random-rank{rank}.pt"
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,9 +159,9 @@ class DeepSpeedLearner:
                 if self._critic is not None:
                     self._value_backward(self._critic, micro, bool(rows), means)
             if not value_only:
-                means.per_update["policy/grad_norm"].append(self._policy.step())
+                means.add_step("policy", self._policy.step())
             if self._critic is not None:
-                means.per_update["critic/grad_norm"].append(self._critic.step())
+                means.add_step("critic", self._critic.step())
         metrics = means.reduced(len(minibatches))
         if not value_only:
             metrics["policy/learning_rate"] = self._policy.learning_rate
@@ -218,7 +221,7 @@ class DeepSpeedLearner:
         """Full policy parameters in the order of :meth:`weight_metadata`; gathering is collective.
 
         Raises:
-            FloatingPointError: a parameter holds NaN or infinity, and must not reach an engine.
+            WeightUpdateError: a parameter holds NaN or infinity, and must reach neither an engine nor a file.
         """
         return full_tensors(self._hf_model.named_parameters(), self._options.settings.zero_stage == 3)
 
@@ -229,10 +232,44 @@ class DeepSpeedLearner:
             self._hf_model.save_pretrained(folder, state_dict=state)
             self._tokenizer.save_pretrained(folder)
 
+    # Everything that training goes on from.
+
+    def save_state(self, folder: Path) -> None:
+        """Write models, optimizers and this rank's random state; called on every rank."""
+        for name, model in self._trained().items():
+            model.save_state(folder, name)
+        torch.save(random_state(self._device), folder / RANDOM_FILE.format(rank=self._options.rank))
+
+    def load_state(self, folder: Path) -> None:
+        """Go on from what :meth:`save_state` wrote; called on every rank, before the first update."""
+        for name, model in self._trained().items():
+            model.load_state(folder, name)
+        file = folder / RANDOM_FILE.format(rank=self._options.rank)
+        set_random_state(torch.load(file, weights_only=True), self._device)
+
+    def _trained(self) -> dict[str, TrainedModel]:
+        models = {"policy": self._policy, "critic": self._critic}
+        return {name: model for name, model in models.items() if model is not None}
+
     def close(self) -> None:
         """Leave the process group."""
         if dist.is_initialized():
             dist.destroy_process_group()
+
+
+def random_state(device: torch.device) -> dict[str, Tensor]:
+    """State of the random generators that the models can draw from."""
+    states = {"cpu": torch.get_rng_state()}
+    if device.type == "cuda":
+        states["cuda"] = torch.cuda.get_rng_state(device)
+    return states
+
+
+def set_random_state(states: dict[str, Tensor], device: torch.device) -> None:
+    """Go on drawing where :func:`random_state` was called."""
+    torch.set_rng_state(states["cpu"])
+    if device.type == "cuda":
+        torch.cuda.set_rng_state(states["cuda"], device)
 
 
 class StepMeans:
@@ -245,8 +282,11 @@ class StepMeans:
         self._losses: dict[str, Tensor] = {}
         self._largest: dict[str, Tensor] = {}
         self._num_tokens = torch.zeros((), dtype=torch.float64, device=device)
-        self.per_update: dict[str, list[float]] = defaultdict(list)
-        """Values that are the same on every rank, one per optimizer step."""
+        self._norms: dict[str, list[float]] = defaultdict(list)
+
+    def add_step(self, model: str, norm: float) -> None:
+        """An optimizer step and its gradient norm, the same on every rank; infinity: it was dropped."""
+        self._norms[model].append(norm)
 
     def add_tokens(self, values: dict[str, Tensor], counted: Tensor) -> None:
         """Per-token values (b, T) of a micro-batch, and which tokens count."""
@@ -278,4 +318,8 @@ class StepMeans:
             largest = torch.stack(list(self._largest.values()))
             dist.all_reduce(largest, op=dist.ReduceOp.MAX)
             metrics |= dict(zip(self._largest, largest.tolist(), strict=True))
-        return metrics | {name: sum(found) / len(found) for name, found in self.per_update.items()}
+        for model, norms in self._norms.items():
+            taken = [norm for norm in norms if math.isfinite(norm)]
+            metrics[f"{model}/grad_norm"] = sum(taken) / max(1, len(taken))
+            metrics[f"{model}/dropped_updates"] = float(len(norms) - len(taken))
+        return metrics

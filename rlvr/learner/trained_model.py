@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator
 from contextlib import nullcontext
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,7 +14,9 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from rlvr.config import LearnerConfig
+from rlvr.errors import CheckpointError, WeightUpdateError
 
+NUM_UPDATES = "num_updates"
 SHARED_MEMORY_OP = "deepspeed_shm_comm"
 GATHER_BYTES = 1 << 28
 """ZeRO-3 shards are gathered in groups of about this size: few collectives, bounded memory."""
@@ -90,18 +94,48 @@ class TrainedModel:
         self.engine.backward(loss * self._num_ranks, scale_wrt_gas=False)
 
     def step(self) -> float:
-        """One optimizer step with what was accumulated; returns the gradient norm before clipping."""
+        """One optimizer step with what was accumulated.
+
+        A gradient that holds NaN or infinity is dropped: weights and optimizer stay as they are, on all ranks.
+
+        Returns:
+            The gradient norm before clipping; infinity if the step was dropped.
+        """
         share = min(1.0, (self._num_updates + 1) / (self._settings.warmup_steps + 1))
         for group in self.optimizer.param_groups:
             group["lr"] = self._learning_rate * share
         self.engine.step()
+        norm = float(self.engine.get_global_grad_norm() or self._plain_norm)
+        if not (math.isfinite(norm) and self.engine.was_step_applied()):
+            return math.inf
         self._num_updates += 1
-        return float(self.engine.get_global_grad_norm() or self._plain_norm)
+        return norm
 
     def _clip_and_keep_norm(self) -> None:
-        """Clip the reduced gradients as DeepSpeed would."""
+        """Clip the reduced gradients as DeepSpeed would, and drop those that are not finite as ZeRO does."""
         norm = torch.nn.utils.clip_grad_norm_(self.module.parameters(), self._settings.max_grad_norm)
         self._plain_norm = norm.item()
+        if not math.isfinite(self._plain_norm):
+            self.module.zero_grad(set_to_none=True)  # the optimizer passes over what has no gradient
+
+    def save_state(self, folder: Path, name: str) -> None:
+        """Write weights, optimizer and the number of steps to ``folder/name``; called on every rank."""
+        self.engine.save_checkpoint(
+            str(folder), tag=name, client_state={NUM_UPDATES: self._num_updates}, save_latest=False
+        )
+
+    def load_state(self, folder: Path, name: str) -> None:
+        """Go on from what :meth:`save_state` wrote; called on every rank, before the first step.
+
+        The files are pickled: they are to come from a run of one's own.
+
+        Raises:
+            CheckpointError: there is no such state in the folder.
+        """
+        found, client_state = self.engine.load_checkpoint(str(folder), tag=name)
+        if found is None:
+            raise CheckpointError(f"DeepSpeed finds no state of {name} here", where=str(folder))
+        self._num_updates = client_state[NUM_UPDATES]
 
 
 class FrozenModel:
@@ -127,7 +161,7 @@ def full_tensors(
     """Whole parameters by name; gathering shards is collective.
 
     Raises:
-        FloatingPointError: a parameter holds NaN or infinity, and must not reach an engine.
+        WeightUpdateError: a parameter holds NaN or infinity, and must reach neither an engine nor a file.
     """
     group: list[tuple[str, nn.Parameter]] = []
     size = 0
@@ -149,7 +183,11 @@ def _gathered(group: list[tuple[str, nn.Parameter]], sharded: bool) -> Iterator[
     with gather:
         for name, parameter in group:
             if not torch.isfinite(parameter.data).all():
-                raise FloatingPointError(f"parameter {name} holds NaN or infinity")
+                raise WeightUpdateError(
+                    "a parameter holds NaN or infinity, and is neither sent to the engines nor saved",
+                    where=name,
+                    fix="the last checkpoint is sound; a smaller learner.learning_rate, or learner.dtype=float32",
+                )
             yield name, parameter.data.detach().clone() if sharded else parameter.data.detach()
 
 

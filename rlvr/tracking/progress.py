@@ -74,9 +74,9 @@ class StageProgress:
 class TrainingProgress:
     """A tracker that shows each step to a person."""
 
-    def __init__(self, title: str, num_steps: int) -> None:
-        """Show nothing yet."""
-        self._stage = StageProgress(title, num_steps)
+    def __init__(self, title: str, num_steps: int, last_step: int = 0) -> None:
+        """Show nothing yet; an earlier session has done ``last_step`` steps."""
+        self._stage = StageProgress(title, num_steps, last_step)
         self._stage.__enter__()
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:

@@ -3,28 +3,37 @@
 from __future__ import annotations
 
 import json
+import os
+import secrets
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from rlvr.config import TrackingConfig
 from rlvr.errors import ConfigError
+from rlvr.files import write_text
 from rlvr.protocols import Tracker
+
+WANDB_ID_FILE = "wandb-id.txt"
+"""Names the W&B run, so that a run that goes on logs to the same one."""
 
 
 class JsonlTracker:
     """``metrics.jsonl`` and ``rollouts.jsonl`` in the run's folder; the complete record."""
 
-    def __init__(self, folder: Path) -> None:
-        """Start both files anew."""
+    def __init__(self, folder: Path, last_step: int = 0) -> None:
+        """Go on after ``last_step``: rows of later steps, which will be done again, are cut off."""
         folder.mkdir(parents=True, exist_ok=True)
-        self._metrics = (folder / "metrics.jsonl").open("w", encoding="utf-8")
-        self._samples = (folder / "rollouts.jsonl").open("w", encoding="utf-8")
+        for name in ("metrics.jsonl", "rollouts.jsonl"):
+            cut_after(folder / name, last_step)
+        self._metrics = (folder / "metrics.jsonl").open("a", encoding="utf-8")
+        self._samples = (folder / "rollouts.jsonl").open("a", encoding="utf-8")
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
-        """One line, on disk when the call returns."""
+        """One line, on the disk itself when the call returns: a checkpoint of this step may follow."""
         self._metrics.write(json.dumps({"step": step, **metrics}) + "\n")
         self._metrics.flush()
+        os.fsync(self._metrics.fileno())
 
     def log_samples(self, step: int, rows: Sequence[Mapping[str, object]]) -> None:
         """One line per rollout."""
@@ -38,14 +47,29 @@ class JsonlTracker:
         self._samples.close()
 
 
+def cut_after(path: Path, last_step: int) -> None:
+    """Cut a file of rows off after the last whole row of ``last_step``."""
+    if not path.exists():
+        return
+    end = 0
+    with path.open("rb") as file:
+        for line in file:
+            if not line.endswith(b"\n") or json.loads(line)["step"] > last_step:
+                break
+            end += len(line)
+    os.truncate(path, end)
+
+
 class TensorBoardTracker:
     """Scalars under the same names, in ``tensorboard/``."""
 
-    def __init__(self, folder: Path) -> None:
-        """Open an event file."""
+    def __init__(self, folder: Path, last_step: int = 0) -> None:
+        """Open an event file; TensorBoard hides what earlier ones have after ``last_step``."""
         from torch.utils.tensorboard import SummaryWriter
 
-        self._writer = SummaryWriter(str(folder / "tensorboard"))
+        self._writer = SummaryWriter(
+            str(folder / "tensorboard"), purge_step=last_step + 1 if last_step else None
+        )
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
         """One scalar per metric."""
@@ -66,11 +90,16 @@ class WandbTracker:
     """Weights & Biases, online or offline (synchronise later with ``wandb sync``)."""
 
     def __init__(self, folder: Path, config: TrackingConfig, resolved: dict[str, Any]) -> None:
-        """Start a W&B run that carries the resolved config."""
+        """Start a W&B run that carries the resolved config, or go on with the one that the folder names."""
         import wandb
 
         self._wandb = wandb
+        name = folder / WANDB_ID_FILE
+        if not name.exists():
+            write_text(name, f"{secrets.token_hex(4)}\n")
         self._run = wandb.init(
+            id=name.read_text(encoding="utf-8").strip(),
+            resume="allow",
             project=config.wandb_project,
             name=folder.name,
             dir=str(folder),
@@ -97,10 +126,10 @@ class WandbTracker:
 class Trackers:
     """Several trackers as one."""
 
-    def __init__(self, trackers: Sequence[Tracker]) -> None:
-        """Log to each in turn."""
+    def __init__(self, trackers: Sequence[Tracker], last_step: int = 0) -> None:
+        """Log to each in turn what comes after ``last_step``."""
         self._trackers = trackers
-        self._last_step = 0
+        self._last_step = last_step
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
         """One row to each; steps only ever grow."""
@@ -122,16 +151,23 @@ class Trackers:
 
 
 def make_trackers(
-    folder: Path, config: TrackingConfig, resolved: dict[str, Any], *extra: Tracker
+    folder: Path, config: TrackingConfig, resolved: dict[str, Any], *extra: Tracker, last_step: int = 0
 ) -> Trackers:
-    """JSONL always, and what the config asks for; ``extra`` such as the progress display.
+    """JSONL always, and what the config asks for.
+
+    Args:
+        folder: of the run.
+        config: which trackers.
+        resolved: the run's config, for W&B.
+        extra: more of them, such as the progress display.
+        last_step: the step after which a run goes on.
 
     Raises:
         ConfigError: W&B online was asked for and cannot be reached with the credentials found.
     """
-    trackers: list[Tracker] = [JsonlTracker(folder)]
+    trackers: list[Tracker] = [JsonlTracker(folder, last_step)]
     if config.tensorboard:
-        trackers.append(TensorBoardTracker(folder))
+        trackers.append(TensorBoardTracker(folder, last_step))
     if config.wandb != "off":
         try:
             trackers.append(WandbTracker(folder, config, resolved))
@@ -141,4 +177,4 @@ def make_trackers(
                 where="tracking.wandb",
                 fix="`wandb login`, or tracking.wandb=offline and `wandb sync` later",
             ) from error
-    return Trackers([*trackers, *extra])
+    return Trackers([*trackers, *extra], last_step)

@@ -55,6 +55,9 @@ class Pools:
         self.trained: list[str] = []
         self.evaluated: list[tuple[str, int]] = []
         self.die_after: int | None = None
+        """Answered requests of a call after which its engine dies."""
+        self.samples_left: int | None = None
+        """Samples after which everything dies."""
         self.die_in_training: int | None = None
         """Number of the training run, from 1, that dies in its first step."""
         monkeypatch.setattr(experiment, "training_pools", self.training_pools)
@@ -63,8 +66,15 @@ class Pools:
         monkeypatch.setattr(evaluate_command, "write_report", without_files)
 
     def engine(self) -> FakeEngine:
+        def respond(truth: int, sample: int) -> str:
+            if self.samples_left is not None:
+                self.samples_left -= 1
+                if self.samples_left < 0:
+                    raise KeyboardInterrupt
+            return f"# {truth if sample % 2 else truth + 1}"
+
         return FakeEngine(
-            lambda truth, sample: f"# {truth if sample % 2 else truth + 1}",
+            respond,
             index=lambda prompt: self.truths[tuple(prompt)],
             die_after=self.die_after,
         )
@@ -147,6 +157,77 @@ def test_an_interrupted_training_is_not_taken_for_a_trained_one(train, pools: Po
     pools.die_after = None
     assert train().code == 0
     assert len(pools.trained) == 2
+
+
+def test_an_interrupted_training_goes_on_where_it_stopped(train, pools: Pools, tmp_path: Path) -> None:
+    words = ("train.num_steps=5", "train.checkpoint_every=2", "tracking.num_logged_samples=1")
+    pools.samples_left = 3 * 8 + 1  # in the fourth step
+    stopped = train(*words)
+    assert stopped.code == 130
+    assert "checkpoint of step 3 written" in stopped.err
+    # As if it had been killed later still: rows of a step that no checkpoint holds, and half a row.
+    metrics = tmp_path / "run" / "metrics.jsonl"
+    written = metrics.read_text()
+    metrics.write_text(
+        written + written.splitlines()[-1].replace('"step": 3', '"step": 4') + '\n{"step": 5, "rew'
+    )
+    pools.samples_left = None
+    result = train(*words)
+    assert result.code == 0, result.err
+    assert "going on after step 3" in result.err
+    rows = [json.loads(line) for line in metrics.read_text().splitlines()]
+    assert [row["step"] for row in rows] == [1, 2, 3, 4, 5]
+    samples = (tmp_path / "run" / "rollouts.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in samples] == [1, 2, 3, 4, 5]
+
+
+def test_starting_anew_keeps_what_was_there(train, pools: Pools, tmp_path: Path) -> None:
+    assert train().code == 0
+    result = train("run.resume=never", "seed=1")
+    assert result.code == 0, result.err
+    assert "run.old1" in result.err
+    assert len(pools.trained) == 2
+    for folder, seed in (("run.old1", 0), ("run", 1)):
+        assert json.loads((tmp_path / folder / "config.json").read_text())["seed"] == seed
+        assert (tmp_path / folder / "trained.json").exists()
+
+
+def test_how_a_run_is_carried_out_may_change(train, pools: Pools, tmp_path: Path) -> None:
+    pools.samples_left = 9
+    assert train().code == 130
+    pools.samples_left = None
+    words = ("tracking.num_logged_samples=0", "train.checkpoint_every=1", "cluster.address=auto")
+    assert train(*words).code == 0
+    assert json.loads((tmp_path / "run" / "config.json").read_text())["train"]["checkpoint_every"] == 1
+
+
+def test_checkpoints_can_be_listed_and_verified(train, rlvr, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    assert train("train.checkpoint_every=1").code == 0
+    listed = rlvr("checkpoints", "list", run)
+    assert listed.code == 0, listed.err
+    assert [line.split()[0] for line in listed.out.splitlines()] == ["step", "1", "2"]
+    assert rlvr("checkpoints", "verify", run).out.count(", whole") == 2
+    [file] = (run / "checkpoints" / "step-000002" / "learner").iterdir()
+    file.write_text("other")
+    verified = rlvr("checkpoints", "verify", run, "--json")
+    assert verified.code == 7
+    assert [row["whole"] for row in json.loads(verified.out)] == [True, False]
+    assert str(file) in verified.err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("lst", "."), "did you mean 'list'"),
+        (("list",), "one folder"),
+        (("verify", "."), "no checkpoints here"),
+    ],
+)
+def test_questions_about_checkpoints_that_make_no_sense(rlvr, words, message: str) -> None:
+    result = rlvr("checkpoints", *words)
+    assert result.code == 2
+    assert message in result.err
 
 
 def test_an_evaluation_prints_its_table_and_can_be_read(evaluate, pools: Pools, tmp_path: Path) -> None:
@@ -322,7 +403,8 @@ def test_a_study_goes_on_with_the_algorithm_at_which_it_stopped(study, pools: Po
 
 
 def test_checkpoints_are_measured_on_demand(study, pools: Pools, tmp_path: Path) -> None:
-    result = study("train.save_every=1", "evaluation.checkpoints=true")
+    result = study("train.keep_model_every=1", "evaluation.checkpoints=true")
     assert result.code == 0, result.err
-    assert [Path(model).name for model, _ in pools.evaluated] == ["tiny", "model", "model-step1"]
+    assert [Path(model).name for model, _ in pools.evaluated] == ["tiny", "model", "model"]
+    assert Path(pools.evaluated[-1][0]).parts[-3:] == ("checkpoints", "step-000001", "model")
     assert (tmp_path / "study" / "evaluation" / "chains" / "grpo-step1").is_dir()

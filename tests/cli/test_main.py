@@ -99,4 +99,4 @@ def test_a_terminated_run_unwinds_like_an_interrupted_one(rlvr, monkeypatch) -> 
     monkeypatch.setattr(
         importlib.import_module("rlvr.cli.train"), "run", lambda _: signal.raise_signal(signal.SIGTERM)
     )
-    assert rlvr("train").code == 130
+    assert rlvr("train").code == 143

@@ -15,12 +15,14 @@ from rlvr.algorithms.algorithm import Sampling
 from rlvr.algorithms.ppo import PPOConfig
 from rlvr.algorithms.settings import KLConfig
 from rlvr.batch import Annotations, RolloutBatch, TrainBatch, collate
+from rlvr.checkpoint import Checkpoints
 from rlvr.cluster import LearnerPool, RolloutPool
 from rlvr.collect import collect
-from rlvr.config import TrainConfig
+from rlvr.config import GuardsConfig, TrainConfig
 from rlvr.data.prompts import PromptRenderer
 from rlvr.driver import probes_from, train
 from rlvr.errors import WeightUpdateError
+from rlvr.guards import Guards
 from rlvr.protocols import Probe, SampleRequest, SamplingSettings
 from rlvr.records import Problem, RolloutGroup
 from rlvr.rewards.final_answer import FinalAnswerVerifier
@@ -95,6 +97,8 @@ def one_learner(
             tracker=tracker,
             num_logged_samples=0,
             output=folder / "after",
+            checkpoints=Checkpoints(folder / "run"),
+            guards=Guards(GuardsConfig(), folder / "run"),
         )
         versions = [engine.version]
         greedy.append(_greedy(engine, requests))

@@ -1,0 +1,233 @@
+"""What a learner goes on from, with real DeepSpeed on one rank: as if it had never stopped."""
+
+from __future__ import annotations
+
+import math
+import os
+import shutil
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from rlvr.algorithms.ppo import PPOConfig
+from rlvr.batch import TrainBatch
+from rlvr.checkpoint import LEARNER_FOLDER, Checkpoints, Progress
+from rlvr.config import LearnerConfig
+from rlvr.driver import write_checkpoint
+from rlvr.learner.deepspeed_learner import DeepSpeedLearner, LearnerOptions
+
+pytestmark = pytest.mark.engines
+
+ALGORITHM = PPOConfig(group_size=2).build()
+"""With a critic, which has weights, an optimizer and a schedule of its own."""
+
+
+@pytest.fixture(scope="module")
+def start_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Qwen2 with weights, small enough for any test."""
+    from transformers import Qwen2ForCausalLM
+
+    from rlvr.config import PretrainConfig
+    from rlvr.data.tiny_tokenizer import build_tokenizer
+    from rlvr.pretrain import model_config
+
+    folder = tmp_path_factory.mktemp("start") / "model"
+    torch.manual_seed(0)
+    tokenizer = build_tokenizer(23)
+    config = PretrainConfig(hidden_size=32, num_layers=2, intermediate_size=64)
+    Qwen2ForCausalLM(model_config(config, tokenizer)).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module", autouse=True)
+def process_group() -> Iterator[None]:
+    """One group for all learners of this file."""
+    yield
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+
+
+def learner(
+    model: Path, zero_stage: int, dtype: str = "float32", *, rank: int = 0, num_ranks: int = 1, port: int = 0
+) -> DeepSpeedLearner:
+    options = LearnerOptions(
+        model=str(model),
+        device="cpu",
+        dtype=dtype,
+        rank=rank,
+        num_ranks=num_ranks,
+        master_address="127.0.0.1",
+        master_port=port or free_port(),  # used by the first learner of a process only
+        seed=rank,
+        temperature=1.0,
+        settings=LearnerConfig(
+            num_learners=num_ranks,
+            zero_stage=zero_stage,
+            learning_rate=1e-3,
+            warmup_steps=3,
+            threads_per_learner=1,
+        ),
+    )
+    return DeepSpeedLearner(options, ALGORITHM)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def minibatch(step: int) -> TrainBatch:
+    """Four rollouts with advantages and returns."""
+    generator = torch.Generator().manual_seed(step)
+    return TrainBatch(
+        tokens=torch.randint(5, 40, (4, 12), generator=generator),
+        prompt_lengths=torch.full((4,), 4),
+        response_mask=torch.ones(4, 8),
+        rollout_logprobs=torch.full((4, 8), -2.0),
+        old_logprobs=None,
+        advantages=torch.randn(4, 8, generator=generator),
+        loss_weights=torch.full((4, 8), 1 / 32),
+        values=torch.zeros(4, 8),
+        returns=torch.randn(4, 8, generator=generator),
+        value_weights=torch.full((4, 8), 1 / 32),
+    )
+
+
+def weights(found: DeepSpeedLearner) -> dict[str, torch.Tensor]:
+    return {name: tensor.clone() for name, tensor in found.weights()}
+
+
+def same(left: dict[str, torch.Tensor], right: dict[str, torch.Tensor]) -> bool:
+    return left.keys() == right.keys() and all(torch.equal(left[name], right[name]) for name in left)
+
+
+def go_on(model: Path, folder: Path, zero_stage: int, dtype: str, **rank: int) -> None:
+    """Two updates, a save, three more; and the same three by another learner that goes on from the save."""
+    whole = learner(model, zero_stage, dtype, **rank)
+    for step in range(1, 3):
+        whole.update([minibatch(step)], value_only=False)
+    whole.save(folder / "model")
+    whole.save_state(folder / "learner")
+    kept, drawn = weights(whole), torch.rand(3)
+    expected = [whole.update([minibatch(step)], value_only=False) for step in range(3, 6)]
+
+    torch.manual_seed(99)
+    resumed = learner(model, zero_stage, dtype, **rank)
+    assert not same(weights(resumed), kept)
+    resumed.load_state(folder / "learner")
+    assert same(weights(resumed), kept)
+    assert torch.equal(torch.rand(3), drawn)
+    # Losses, gradient norms of policy and critic, and the learning rate, which is still warming up.
+    assert [resumed.update([minibatch(step)], value_only=False) for step in range(3, 6)] == expected
+    assert same(weights(resumed), weights(whole))
+    # The Hugging Face folder beside it holds the same policy.
+    file = load_file(folder / "model" / "model.safetensors")
+    assert all(torch.equal(file[name], kept[name]) for name in file)
+
+
+@pytest.mark.parametrize(
+    ("zero_stage", "dtype"), [(0, "float32"), (1, "float32"), (2, "bfloat16"), (3, "float32")]
+)
+def test_going_on_is_as_if_it_had_never_stopped(
+    start_model: Path, tmp_path: Path, zero_stage: int, dtype: str
+) -> None:
+    go_on(start_model, tmp_path, zero_stage, dtype)
+
+
+def go_on_as_rank(rank: int, port: int, model: Path, folder: Path) -> None:
+    for zero_stage in (1, 3):
+        go_on(model, folder / str(zero_stage), zero_stage, "float32", rank=rank, num_ranks=2, port=port)
+
+
+def test_two_ranks_go_on_each_from_its_own_part(start_model: Path, tmp_path: Path) -> None:
+    torch.multiprocessing.spawn(go_on_as_rank, (free_port(), start_model, tmp_path), nprocs=2)
+    parts = sorted(path.name for path in (tmp_path / "3" / "learner").glob("random-*"))
+    assert parts == ["random-rank0.pt", "random-rank1.pt"]
+
+
+@pytest.mark.parametrize("zero_stage", [0, 1, 2, 3])
+def test_a_gradient_that_is_not_finite_changes_nothing(
+    start_model: Path, tmp_path: Path, zero_stage: int
+) -> None:
+    found, other = learner(start_model, zero_stage), learner(start_model, zero_stage)
+    for each in (found, other):
+        each.update([minibatch(1)], value_only=False)
+    before = weights(found)
+    bad = minibatch(2)
+    bad.advantages[1, 3] = math.nan
+    metrics = found.update([bad], value_only=False)
+    assert metrics["policy/dropped_updates"] == 1
+    assert metrics["critic/dropped_updates"] == 0
+    assert same(weights(found), before)
+    # Nor has the optimizer moved: the next step is the one that it would have been without.
+    for each in (found, other):
+        each.update([minibatch(3)], value_only=False)
+    assert same(weights(found), weights(other))
+
+
+class Snapshots:
+    """Copies of a folder as kill -9 would leave it: before every call that changes the disk or waits for it."""
+
+    EVENTS = ("open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "shutil.rmtree")
+
+    def __init__(self, folder: Path, copies: Path) -> None:
+        self.folder, self.copies = folder, copies
+        self.count = 0
+        self._active = False
+        sys.addaudithook(self._look)
+
+    def _look(self, event: str, args: tuple[Any, ...]) -> None:
+        writes = event != "open" or (isinstance(args[1], str) and set(args[1]) & set("wax+"))
+        if self._active and event in self.EVENTS and writes:
+            self.take()
+
+    def take(self) -> None:
+        self._active = False
+        self.count += 1
+        shutil.copytree(self.folder, self.copies / str(self.count))
+        self._active = True
+
+    @contextmanager
+    def taken(self) -> Iterator[None]:
+        with pytest.MonkeyPatch.context() as patch:
+            fsync = os.fsync
+            patch.setattr(os, "fsync", lambda descriptor: (self.take(), fsync(descriptor))[1])
+            self._active = True
+            yield
+            self._active = False
+
+
+def test_a_real_save_killed_at_any_point_leaves_a_run_that_goes_on(start_model: Path, tmp_path: Path) -> None:
+    """The files of transformers and DeepSpeed, and the deletion of the checkpoint before."""
+    found = learner(start_model, 2)
+    run = tmp_path / "run"
+    checkpoints = Checkpoints(run, keep=1)
+    expected = {}
+    snapshots = Snapshots(run, tmp_path / "copies")
+    for step in (1, 2):
+        found.update([minibatch(step)], value_only=False)
+        expected[step] = weights(found)
+        with snapshots.taken() if step == 2 else nullcontext():
+            checkpoints.save(Progress(step), partial(write_checkpoint, found))  # type: ignore[arg-type]
+    assert snapshots.count > 40
+
+    chosen: dict[int, Path] = {}
+    for number in range(1, snapshots.count + 1):
+        newest = Checkpoints(tmp_path / "copies" / str(number)).newest()
+        assert newest is not None
+        chosen[newest.step] = newest.folder
+    assert set(chosen) == {1, 2}
+    for step, folder in chosen.items():
+        again = learner(start_model, 2)
+        again.load_state(folder / LEARNER_FOLDER)
+        assert same(weights(again), expected[step])
