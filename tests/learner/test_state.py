@@ -36,12 +36,13 @@ def start_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from transformers import Qwen2ForCausalLM
 
     from rlvr.config import PretrainConfig
+    from rlvr.data.chains import words
     from rlvr.data.tiny_tokenizer import build_tokenizer
     from rlvr.pretrain import model_config
 
     folder = tmp_path_factory.mktemp("start") / "model"
     torch.manual_seed(0)
-    tokenizer = build_tokenizer(23)
+    tokenizer = build_tokenizer(words(23))
     config = PretrainConfig(hidden_size=32, num_layers=2, intermediate_size=64)
     Qwen2ForCausalLM(model_config(config, tokenizer)).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
@@ -199,9 +200,14 @@ class Snapshots:
 
     @contextmanager
     def taken(self) -> Iterator[None]:
+        fsync = os.fsync
+
+        def watched(descriptor: int) -> None:
+            self.take()
+            fsync(descriptor)
+
         with pytest.MonkeyPatch.context() as patch:
-            fsync = os.fsync
-            patch.setattr(os, "fsync", lambda descriptor: (self.take(), fsync(descriptor))[1])
+            patch.setattr(os, "fsync", watched)
             self._active = True
             yield
             self._active = False
