@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +10,14 @@ from pathlib import Path
 from rlvr.collect import judge_later
 from rlvr.config import SamplingPlan
 from rlvr.errors import VerifierError
-from rlvr.eval.store import SAMPLES_FILE, EvaluationSpec, Sample, SampleStore, write_problems
+from rlvr.eval.store import (
+    SAMPLES_FILE,
+    EvaluationSpec,
+    Sample,
+    SampleStore,
+    expected_tokens,
+    write_problems,
+)
 from rlvr.protocols import Renderer, RolloutEngine, SampleRequest, SamplingSettings, Verifier
 from rlvr.records import Completion, Problem, Status, Verdict
 
@@ -74,7 +81,8 @@ def evaluate(
     write_problems(folder, problems)
     total = len(problems) * plan.num_samples
     try:
-        chunks = missing_chunks(problems, plan, store.done)
+        expected = expected_tokens(folder, [problem.id for problem in problems])
+        chunks = missing_chunks(longest_first(problems, expected), plan, store.done)
         requests = [
             SampleRequest(key, renderer.render(chunk.problem), len(chunk.samples))
             for key, chunk in enumerate(chunks)
@@ -106,6 +114,14 @@ def refuse_errors(errors: int, total: int, folder: Path) -> None:
             where=str(folder / SAMPLES_FILE),
             fix="mend the verifier (the rows of status error say how it failed), then delete the folder",
         )
+
+
+def longest_first(problems: Sequence[Problem], expected: Mapping[str, int]) -> list[Problem]:
+    """Problems in the order of their expected response tokens, the longest first; unknown ones as they are.
+
+    What is started last ends last: with the longest responses at the end, most of the engines would wait for few.
+    """
+    return sorted(problems, key=lambda problem: -expected.get(problem.id, 0))
 
 
 def missing_chunks(

@@ -285,7 +285,7 @@ def load_evaluation(folder: Path, problem_ids: Sequence[str]) -> Evaluation:
         np.array(counts["valid"], dtype=np.int64),
         folder,
         counts["status"],
-        counts["tokens"] / max(1, sum(counts["status"].values())),
+        sum(counts["tokens"]) / max(1, sum(counts["status"].values())),
     )
 
 
@@ -301,6 +301,18 @@ def read_counts(folder: Path, problem_ids: Sequence[str]) -> dict[str, Any] | No
         return None
 
 
+def expected_tokens(folder: Path, problem_ids: Sequence[str]) -> dict[str, int]:
+    """Response tokens of each problem in a finished evaluation of another model beside this one; empty without.
+
+    Problems that made one model write much make most models write much.
+    """
+    for other in sorted(folder.parent.glob(f"*/{COUNTS_FILE}")):
+        counts = read_counts(other.parent, problem_ids) if other.parent != folder else None
+        if counts is not None:
+            return dict(zip(problem_ids, counts["tokens"], strict=True))
+    return {}
+
+
 def counted(folder: Path, problem_ids: Sequence[str]) -> dict[str, Any]:
     """What counts are of: the file by its size and time, the problems by their ids."""
     stat = (folder / SAMPLES_FILE).stat()
@@ -311,10 +323,9 @@ def counted(folder: Path, problem_ids: Sequence[str]) -> dict[str, Any]:
 def count(folder: Path, spec: EvaluationSpec, problem_ids: Sequence[str]) -> dict[str, Any]:
     """Read every row, check that each is there once, count, and keep the counts."""
     index = {problem_id: i for i, problem_id in enumerate(problem_ids)}
-    correct, valid = [0] * len(index), [0] * len(index)
+    correct, valid, tokens = [0] * len(index), [0] * len(index), [0] * len(index)
     status_counts = {status.value: 0 for status in Status}
     seen: set[tuple[str, int]] = set()
-    num_tokens = 0
     for row in read_samples(folder / SAMPLES_FILE):
         key = (row.problem, row.sample)
         if key in seen or row.problem not in index:
@@ -323,7 +334,7 @@ def count(folder: Path, spec: EvaluationSpec, problem_ids: Sequence[str]) -> dic
             )
         seen.add(key)
         status_counts[row.status.value] += 1
-        num_tokens += row.num_tokens
+        tokens[index[row.problem]] += row.num_tokens
         if row.status is not Status.ERROR:
             valid[index[row.problem]] += 1
             correct[index[row.problem]] += row.status is Status.CORRECT
@@ -334,7 +345,7 @@ def count(folder: Path, spec: EvaluationSpec, problem_ids: Sequence[str]) -> dic
             where=str(folder),
             fix="run the same evaluate command again: it goes on where it stopped",
         )
-    counts = {"correct": correct, "valid": valid, "status": status_counts, "tokens": num_tokens}
+    counts = {"correct": correct, "valid": valid, "status": status_counts, "tokens": tokens}
     if os.access(folder, os.W_OK):
         of = counted(folder, problem_ids)
         write_atomically(folder / COUNTS_FILE, json.dumps({"of": of, **counts}) + "\n")

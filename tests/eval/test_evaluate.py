@@ -10,9 +10,9 @@ import pytest
 from rlvr.config import SamplingPlan
 from rlvr.errors import ConfigError, VerifierError
 from rlvr.eval.evaluate import EvaluationProgress, evaluate, missing_chunks
-from rlvr.eval.store import SAMPLES_FILE, EvaluationSpec, load_evaluation, read_samples
+from rlvr.eval.store import SAMPLES_FILE, EvaluationSpec, Sample, SampleStore, load_evaluation, read_samples
 from rlvr.records import Status
-from tests.fakes import FakeEngine, FakeRenderer, FakeVerifier, problems
+from tests.fakes import FakeEngine, FakeRenderer, FakeVerifier, index_of, problems
 
 NUM_PROBLEMS, NUM_SAMPLES = 5, 10
 PLAN = SamplingPlan(num_samples=NUM_SAMPLES, temperature=0.6, top_p=0.95, max_tokens=16, chunk_size=4)
@@ -136,6 +136,25 @@ def test_resuming_does_not_forget_the_errors_of_before(tmp_path: Path) -> None:
         run(tmp_path, FakeEngine(failing(3)))
     with pytest.raises(VerifierError):
         run(tmp_path, FakeEngine())
+
+
+def test_the_next_model_begins_with_the_problems_on_which_the_last_one_wrote_most(tmp_path: Path) -> None:
+    order = {0: 4, 1: 1, 2: 3, 3: 0, 4: 2}
+    rows = [
+        Sample(problem.id, sample, 0.0, Status.INCORRECT, None, "", order[index] + 1, "stop")
+        for index, problem in enumerate(problems(NUM_PROBLEMS))
+        for sample in range(NUM_SAMPLES)
+    ]
+    store = SampleStore(tmp_path / "base", SPEC)
+    store.append(rows)
+    store.close()
+    load_evaluation(tmp_path / "base", IDS)
+    engine = FakeEngine()
+    run(tmp_path / "grpo", engine)
+    asked = [index_of(request.prompt_tokens) for request in engine.requests]
+    assert list(dict.fromkeys(asked)) == [0, 2, 4, 1, 3]
+    assert asked == sorted(asked, key=[0, 2, 4, 1, 3].index)  # chunks of one problem are neighbours still
+    assert load_evaluation(tmp_path / "grpo", IDS).problem_ids == tuple(IDS)
 
 
 def test_only_what_is_missing_is_cut_into_chunks() -> None:
