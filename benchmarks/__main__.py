@@ -10,6 +10,7 @@ from benchmarks import (
     interval_coverage,
     kill_evaluation,
     prefix_sharing,
+    soak,
     train_throughput,
     verify_throughput,
     weight_update,
@@ -24,6 +25,7 @@ BENCHMARKS = {
     "interval_coverage": interval_coverage,
     "kill_evaluation": kill_evaluation,
     "prefix_sharing": prefix_sharing,
+    "soak": soak,
 }
 
 

@@ -7,6 +7,7 @@ Sizes are in tokens, problems or rollouts as each docstring says; times in secon
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from rlvr.algorithms.settings import AlgorithmConfig
 from rlvr.errors import ConfigError, did_you_mean
 from rlvr.rewards.config import RewardsConfig
 
+NAME = re.compile(r"[\w+-][\w.+-]*")
 MISSING_PATH = ""
 TRACKER_MODES = ("off", "offline", "online")
 DTYPES = ("auto", "float32", "bfloat16")
@@ -356,6 +358,23 @@ class ClusterConfig:
     colocate: bool = False
     """Put each learner on the GPU of one rollout worker (as many of each, and
     rollout.gpu_memory_utilization small enough for both); false gives each pool its own GPUs."""
+    max_restarts: int = 10
+    """Rollout workers that are replaced in one run, dead or frozen; 0 ends the run at the first."""
+    heartbeat_timeout: float = 60.0
+    """Seconds after which a worker that does not answer counts as frozen; it answers whatever it computes."""
+    start_timeout: float = 1800.0
+    """Seconds for loading models and engines, from a network file system too."""
+    call_timeout: float = 7200.0
+    """Seconds for any call of a worker, such as all optimizer steps of a training step, for a rollout worker
+    between two finished responses, and for the learners' collective operations."""
+    max_memory_share: float = 0.95
+    """Stop, with a message, when more than this share of a machine's memory is in use."""
+
+    def __post_init__(self) -> None:
+        """Check the limits."""
+        require_positive(self, "cluster", "heartbeat_timeout", "start_timeout", "call_timeout")
+        require(self.max_restarts >= 0, "max_restarts is negative", "cluster.max_restarts", "0 or more")
+        require_share(self.max_memory_share, "cluster.max_memory_share")
 
 
 @dataclass
@@ -368,6 +387,8 @@ class TrackingConfig:
     tensorboard: bool = False
     num_logged_samples: int = 4
     """Rollouts written to rollouts.jsonl at every step, to be read."""
+    process_every: int = 10
+    """Steps between the metrics ``process/…``: memory, open files and threads of every process; 0 is never."""
 
     def __post_init__(self) -> None:
         """Check the mode and the number."""
@@ -378,6 +399,7 @@ class TrackingConfig:
             "tracking.num_logged_samples",
             "0 or more",
         )
+        require(self.process_every >= 0, "process_every is negative", "tracking.process_every", "0 or more")
 
 
 @dataclass
@@ -400,7 +422,13 @@ class BenchmarkConfig:
     """Unlike the training problems: reported beside the in-domain benchmark, never mixed with it."""
 
     def __post_init__(self) -> None:
-        """Check the number; names are checked against the registry (rlvr/data/benchmarks.py)."""
+        """Check number and spelling; names are looked up in the registry (rlvr/data/benchmarks.py)."""
+        require(
+            not self.name or NAME.fullmatch(self.name) is not None,
+            f"no benchmark can be called {self.name!r}, since its name becomes a folder's",
+            "benchmark.name",
+            "letters, digits, dots and dashes, not beginning with a dot",
+        )
         if self.num_problems is not None:
             require_positive(self, f"benchmarks.{self.name}", "num_problems")
 

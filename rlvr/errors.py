@@ -59,6 +59,16 @@ class WorkerError(RlvrError):
     exit_code = 3
 
 
+class WorkerLostError(WorkerError):
+    """A worker's process died, froze or did not come to an end; its machine may be gone."""
+
+
+class ResourceError(RlvrError):
+    """A machine is about to run out of memory."""
+
+    exit_code = 8
+
+
 class WeightUpdateError(RlvrError):
     """The proof of a weight update failed: the engine does not hold the learner's weights."""
 

@@ -77,6 +77,9 @@ class RolloutEngine(Protocol):
     ) -> Iterator[tuple[int, list[Completion]]]:
         """Yield ``(key, completions)`` as requests finish, in any order, each exactly once."""
 
+    def process_metrics(self) -> dict[str, float]:
+        """``process/…``: state of all processes of the session; empty where there are none."""
+
 
 class Learner(Protocol):
     """A pool of data-parallel ranks that hold the policy."""

@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import platform
+import re
 import shlex
 import subprocess
 import sys
@@ -31,6 +32,11 @@ PACKAGES = (
 )
 
 
+HIDDEN = "***"
+SECRET_KEY = re.compile(r"(?i)(^|_)(token|secret|password|passwd|api_?key|credentials?)$")
+CREDENTIALS = re.compile(r"(://)[^/\s@]+@")
+
+
 @cache
 def versions() -> dict[str, str]:
     """Versions of Python, rlvr and the packages that decide a result; absent ones are left out."""
@@ -49,7 +55,7 @@ def provenance(config: dict[str, Any]) -> dict[str, Any]:
     """What every result file carries beside its numbers."""
     return {
         "date": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
-        "command": shlex.join([*sys.argv[0].split(), *sys.argv[1:]]),
+        "command": redacted(shlex.join([*sys.argv[0].split(), *sys.argv[1:]])),
         "plugins": {
             str(m.__file__): hashlib.sha256(Path(str(m.__file__)).read_bytes()).hexdigest() for m in PLUGINS
         },
@@ -59,6 +65,20 @@ def provenance(config: dict[str, Any]) -> dict[str, Any]:
         "versions": versions(),
         "hardware": hardware(),
     }
+
+
+def redacted(value: Any, key: str = "") -> Any:
+    """Plain data without secrets: values under telling keys, and credentials within addresses.
+
+    What is written into a run's folder or sent to a tracker has gone through here.
+    """
+    if isinstance(value, dict):
+        return {name: redacted(inner, str(name)) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [redacted(inner, key) for inner in value]
+    if isinstance(value, str):
+        return HIDDEN if value and SECRET_KEY.search(key) else CREDENTIALS.sub(rf"\1{HIDDEN}@", value)
+    return value
 
 
 def config_hash(config: dict[str, Any]) -> str:

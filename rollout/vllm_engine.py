@@ -70,6 +70,8 @@ class VLLMEngine:
         self._llm = LLM(
             model=options.model,
             dtype=options.dtype,
+            # Never pickle, which would run code from the model's folder.
+            load_format="safetensors",
             seed=options.seed,
             max_model_len=options.max_model_len,
             max_num_seqs=options.max_num_seqs,

@@ -134,6 +134,9 @@ class FakeEngine:
         self.sampled_versions: list[int] = []
         self._counts: dict[int, int] = {}
 
+    def process_metrics(self) -> dict[str, float]:
+        return {"process/restarts": 0.0}
+
     def generate(
         self, requests: Sequence[SampleRequest], settings: SamplingSettings
     ) -> Iterator[tuple[int, list[Completion]]]:

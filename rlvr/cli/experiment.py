@@ -51,7 +51,7 @@ from rlvr.rewards.pool import VerifierPool
 from rlvr.rewards.registry import chance_level, faults, verifier_pool
 from rlvr.seeds import derive_seed
 from rlvr.tracking.progress import StageProgress, TrainingProgress, say
-from rlvr.tracking.trackers import make_trackers
+from rlvr.tracking.trackers import ProcessTracker, make_trackers
 
 CONFIG_FILE, TRAINED_FILE, MODEL_FOLDER = "config.json", "trained.json", "model"
 CHECKPOINT_FACTOR = 4
@@ -201,7 +201,7 @@ def run_training(config: ExperimentConfig, resolved: dict[str, Any]) -> Path:
                 problems=problems,
                 max_response_tokens=config.rollout.max_response_tokens,
                 seed=config.seed,
-                tracker=tracker,
+                tracker=ProcessTracker(tracker, engine.process_metrics, config.tracking.process_every),
                 num_logged_samples=config.tracking.num_logged_samples,
                 output=model,
                 checkpoints=checkpoints,

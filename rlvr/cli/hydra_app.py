@@ -21,6 +21,7 @@ from omegaconf.errors import OmegaConfBaseException
 from rlvr.algorithms.registry import ALGORITHMS, load_plugin
 from rlvr.algorithms.settings import keys
 from rlvr.errors import ConfigError, RlvrError, did_you_mean
+from rlvr.provenance import redacted
 
 RECIPES = Path(__file__).resolve().parent.parent / "recipes"
 MODELS = Path(__file__).resolve().parent.parent / "models"
@@ -79,7 +80,7 @@ def run(
         assert isinstance(checked, schema)
         resolved = OmegaConf.to_container(config, resolve=True)
         assert isinstance(resolved, dict)
-        app(checked, {str(key): value for key, value in resolved.items()})
+        app(checked, redacted(resolved))
 
     saved = sys.argv
     sys.argv = [f"rlvr {command}", *arguments]
@@ -122,7 +123,7 @@ def variant(
     assert isinstance(checked, schema)
     resolved = OmegaConf.to_container(config, resolve=True)
     assert isinstance(resolved, dict)
-    return checked, {str(key): value for key, value in resolved.items()}
+    return checked, redacted(resolved)
 
 
 def _separate_folder(config: DictConfig) -> None:

@@ -34,8 +34,8 @@ Examples:
 EXIT_CODES = """\
 Exit codes: 0 done, 1 other failure, 2 wrong configuration or data (nothing was started),
 3 a worker failed, 4 a weight update could not be proved, 5 the verifier failed, 6 there is nothing to learn from,
-7 a checkpoint could not be written or read, 130 interrupted (SIGINT), 143 terminated (SIGTERM): training has
-left a checkpoint, and the same command goes on.
+7 a checkpoint could not be written or read, 8 a machine ran short of memory, 130 interrupted (SIGINT),
+143 terminated (SIGTERM): training has left a checkpoint, and the same command goes on.
 Set RLVR_DEBUG=1 (or give --debug) for the full trace of an error.
 """
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import ctypes
+import signal
+import socket
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import ray
 import torch
+from ray.exceptions import RayActorError
 
 from rlvr.algorithms.algorithm import Algorithm
 from rlvr.batch import Annotations, RolloutBatch, TrainBatch
@@ -15,12 +20,37 @@ from rlvr.learner.deepspeed_learner import DeepSpeedLearner, LearnerOptions
 from rlvr.protocols import Probe, SampleRequest, SamplingSettings
 from rlvr.records import Completion
 from rlvr.rollout.vllm_engine import EngineOptions, VLLMEngine
+from rlvr.tracking.vitals import Vitals, own_vitals
+
+HEALTH = "health"
+"""Concurrency group, a thread of its own, in which a worker answers while it computes."""
+VITALS_SECONDS = 8.0
+"""Between two measurements, for which all processes of the machine are gone through."""
+PR_SET_PDEATHSIG = 1
 
 
-class EngineActor:
+class WatchedActor:
+    """A process that says how it is, and that ends with Ray's node manager, even when it is frozen."""
+
+    def __init__(self) -> None:
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        self._vitals: Vitals | None = None
+        self._measured = 0.0
+
+    @ray.method(concurrency_group=HEALTH)
+    def vitals(self) -> Vitals:
+        """Memory, open files and threads of this process and those below it; a few seconds old at most."""
+        now = time.monotonic()
+        if self._vitals is None or now - self._measured > VITALS_SECONDS:
+            self._vitals, self._measured = own_vitals(socket.gethostname()), now
+        return self._vitals
+
+
+class EngineActor(WatchedActor):
     """One vLLM engine in a process of its own."""
 
     def __init__(self, options: EngineOptions) -> None:
+        super().__init__()
         self._engine = VLLMEngine(options)
 
     def ready(self) -> None:
@@ -51,46 +81,55 @@ class EngineActor:
 
 
 class SyncClient:
-    """vLLM's weight-sync control plane over Ray: every call goes to all engines at once."""
+    """vLLM's weight-sync control plane over Ray: every call goes to all engines at once.
+
+    An engine that is gone is left out from then on: the driver, which notices it as well, replaces it and
+    has the weights sent again. So the learner ranks, which gather weights together, stay in step.
+    """
 
     def __init__(self, engines: Sequence[Any], engine_ranks: int) -> None:
-        self._engines = engines
+        self._engines = dict(enumerate(engines))
         self._engine_ranks = engine_ranks
         self.num_bytes = 0
 
     def init_weight_transfer_engine(self, init_info: dict[str, Any]) -> None:
         """Engines take consecutive ranks of the transfer group where the backend has one."""
-        refs = []
-        for index, engine in enumerate(self._engines):
+        refs = {}
+        for index, engine in self._engines.items():
             info = dict(init_info)
             if "rank_offset" in info:
                 info["rank_offset"] += index * self._engine_ranks
-            refs.append(engine.call.remote("init_weight_transfer_engine", info))
-        ray.get(refs)
+            refs[index] = engine.call.remote("init_weight_transfer_engine", info)
+        self._wait(refs)
 
     def start_weight_update(self) -> None:
         """Begin an update on all engines."""
         self.num_bytes = 0
-        ray.get([engine.call.remote("start_weight_update") for engine in self._engines])
+        self._wait({i: engine.call.remote("start_weight_update") for i, engine in self._engines.items()})
 
     def update_weights(self, update_info: dict[str, Any]) -> None:
         """Send one chunk; the object store holds it once, however many engines read it."""
         self.num_bytes += getattr(update_info.get("buffer"), "nbytes", 0)
         shared = ray.put(update_info)
-        ray.get([engine.update_weights.remote(shared) for engine in self._engines])
+        self._wait({i: engine.update_weights.remote(shared) for i, engine in self._engines.items()})
 
     def finish_weight_update(self, weight_version: str | None = None) -> None:
         """End the update; the version is committed later, once it is proved."""
-        ray.get([engine.call.remote("finish_weight_update") for engine in self._engines])
+        self._wait({i: engine.call.remote("finish_weight_update") for i, engine in self._engines.items()})
+
+    def _wait(self, refs: dict[int, Any]) -> None:
+        for index, ref in refs.items():
+            try:
+                ray.get(ref)
+            except RayActorError:
+                del self._engines[index]
 
 
-class LearnerActor:
+class LearnerActor(WatchedActor):
     """One DeepSpeed rank in a process of its own."""
 
     def rendezvous(self) -> tuple[str, int]:
         """This node's address and a free port on it."""
-        import socket
-
         with socket.socket() as probe:
             probe.bind(("", 0))
             return ray.util.get_node_ip_address(), probe.getsockname()[1]

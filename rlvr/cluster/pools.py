@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,54 +14,179 @@ import torch
 
 from rlvr.algorithms.algorithm import Algorithm
 from rlvr.batch import Annotations, RolloutBatch, TrainBatch
-from rlvr.cluster.calls import checked, wait_all
-from rlvr.errors import WeightUpdateError
+from rlvr.cluster.calls import checked
+from rlvr.cluster.watch import INTERVAL, RESUME, Watch, Worker, reason
+from rlvr.errors import WeightUpdateError, WorkerLostError
 from rlvr.protocols import Probe, SampleRequest, SamplingSettings, SyncReport
 from rlvr.records import Completion
 from rlvr.rollout.proof import prove
+from rlvr.tracking.progress import say
+
+
+@dataclass
+class Share:
+    """What one worker was asked for and has not answered yet."""
+
+    worker: Worker
+    open: dict[int, SampleRequest]
+    """By key; an answered request is taken out, so what remains when the worker is lost is to be done again."""
+    since: float
+    """When it last answered one."""
 
 
 class RolloutPool:
-    """The rollout workers as one :class:`~rlvr.protocols.RolloutEngine`."""
+    """The rollout workers as one :class:`~rlvr.protocols.RolloutEngine`; those that are lost are replaced."""
 
-    def __init__(self, actors: Sequence[Any]) -> None:
-        self.actors = actors
+    def __init__(self, start: Callable[[int, int], Any], count: int, watch: Watch) -> None:
+        """Start all workers; :meth:`wait_until_loaded` waits for them.
+
+        Args:
+            start: starts the actor of a worker, given its index and how often it was replaced.
+            count: workers.
+            watch: looks after them.
+        """
+        self._start = start
+        self._watch = watch
+        self._attempts = [0] * count
+        watch.rollout = [Worker(f"rollout worker {index}", start(index, 0)) for index in range(count)]
         self._version = 0
+        self.restore: Callable[[], object] = self.replace_lost
+        """Makes the pool whole again. With a learner this includes its weights, and their proof."""
+
+    @property
+    def workers(self) -> list[Worker]:
+        """All of them, lost ones included."""
+        return self._watch.rollout
 
     @property
     def version(self) -> int:
         """Version of the weights that sample now."""
         return self._version
 
+    @property
+    def has_lost(self) -> bool:
+        """Whether a worker waits to be replaced."""
+        return any(worker.lost for worker in self.workers)
+
+    def process_metrics(self) -> dict[str, float]:
+        """``process/…`` of every process of the session, the learners' too."""
+        return self._watch.metrics()
+
+    def wait_until_loaded(self) -> None:
+        """Wait for those that are loading.
+
+        Raises:
+            WorkerLostError: one died, or did not come to an end.
+            WorkerError: one could not start.
+        """
+        loading = {worker: worker.actor.ready.remote() for worker in self.workers if not worker.loaded}
+        self._watch.wait(loading, self._watch.limits.start_timeout)
+        for worker in loading:
+            worker.loaded = True
+
+    def replace_lost(self) -> bool:
+        """Start a new process for every worker that is lost; whether there was one.
+
+        Raises:
+            WorkerLostError: no more may be replaced.
+        """
+        limit, replaced = self._watch.limits.max_restarts, False
+        while self.has_lost:
+            for index, worker in enumerate(self.workers):
+                if not worker.lost:
+                    continue
+                if self._watch.num_restarts >= limit:
+                    raise WorkerLostError(
+                        f"the worker's process {worker.lost}\n"
+                        f"  and {limit} replacements, as many as a run may have, are used up",
+                        where=worker.name,
+                        fix="often out of memory: see `dmesg`, and Ray's logs under "
+                        f"/tmp/ray/session_latest/logs; or a higher cluster.max_restarts; {RESUME}",
+                    )
+                self._watch.num_restarts += 1
+                self._attempts[index] += 1
+                say(
+                    f"{worker.name} {worker.lost}; replaced ({self._watch.num_restarts} of at most {limit} times)"
+                )
+                worker.restarted(self._start(index, self._attempts[index]))
+                replaced = True
+            try:
+                self.wait_until_loaded()
+            except WorkerLostError:
+                self._watch.check_learners()
+        return replaced
+
     def generate(
         self, requests: Sequence[SampleRequest], settings: SamplingSettings
     ) -> Iterator[tuple[int, list[Completion]]]:
-        """Deal the requests out to the workers; yield results in the order in which they finish."""
+        """Deal the requests out to the workers; yield results in the order in which they finish.
+
+        What a lost worker had not answered is dealt out again, once all others have finished and the
+        worker is replaced.
+        """
+        left = list(requests)
+        while left:
+            if self.has_lost:
+                self.restore()
+            left = yield from self._deal(left, settings)
+            self._watch.num_reissued += len(left)
+
+    def _deal(
+        self, requests: Sequence[SampleRequest], settings: SamplingSettings
+    ) -> Generator[tuple[int, list[Completion]], None, list[SampleRequest]]:
+        """One round; returns what lost workers have not answered."""
         streams = {}
-        for index, actor in enumerate(self.actors):
-            share = requests[index :: len(self.actors)]
-            if share:
-                streams[actor.generate.options(num_returns="streaming").remote(share, settings)] = index
+        for index, worker in enumerate(self.workers):
+            part = requests[index :: len(self.workers)]
+            if part:
+                stream = worker.actor.generate.options(num_returns="streaming").remote(part, settings)
+                streams[stream] = Share(worker, {request.key: request for request in part}, time.monotonic())
+        left: list[SampleRequest] = []
         while streams:
-            [stream], _ = ray.wait(list(streams), num_returns=1, fetch_local=False)
-            worker = f"rollout worker {streams[stream]}"
-            try:
-                ref = next(stream)
-            except StopIteration:
+            ready, _ = ray.wait(list(streams), num_returns=1, timeout=INTERVAL, fetch_local=False)
+            self._watch.look()
+            if not ready:
+                self._give_up_overdue(streams.values())
+            for stream in ready:
+                share = streams[stream]
+                try:
+                    found = checked(partial(_next, stream), share.worker.name)
+                except StopIteration:
+                    if share.open:
+                        share.worker.lose("left requests unanswered")
+                except WorkerLostError as error:
+                    share.worker.lose(reason(error))
+                else:
+                    share.since = time.monotonic()
+                    for key, completions in found:
+                        del share.open[key]
+                        yield key, completions
+                    continue
+                left += share.open.values()
                 del streams[stream]
-                continue
-            yield from checked(partial(ray.get, ref), worker)
+        return left
+
+    def _give_up_overdue(self, shares: Iterable[Share]) -> None:
+        """Lose workers that say how they are, but do not get anywhere."""
+        limit = self._watch.limits.call_timeout
+        for share in shares:
+            if time.monotonic() - share.since > limit:
+                share.worker.lose(f"had not finished a request for {limit:.0f} s and was killed")
 
     def probe(self, probes: Sequence[Probe]) -> list[list[list[float]]]:
         """Log-probabilities of the probes on every worker."""
-        return wait_all([actor.probe.remote(probes) for actor in self.actors], "rollout worker")
+        return self._watch.call(self.workers, "probe", probes)
 
     def commit_version(self, version: int) -> None:
         """Label what is sampled from now on."""
-        versions = wait_all([actor.commit_version.remote(version) for actor in self.actors], "rollout worker")
+        versions = self._watch.call(self.workers, "commit_version", version)
         if set(versions) != {version}:
             raise WeightUpdateError(f"engines report versions {versions} after update {version}")
         self._version = version
+
+
+def _next(stream: Any) -> Any:
+    return ray.get(next(stream))
 
 
 class LearnerPool:
@@ -67,25 +194,49 @@ class LearnerPool:
 
     def __init__(
         self,
-        actors: Sequence[Any],
         engines: RolloutPool,
+        watch: Watch,
         *,
         backend: str,
-        num_engine_ranks: int,
+        engine_ranks: int,
         tolerance: float,
         algorithm: Algorithm,
     ) -> None:
-        """Connect every rank to the engines."""
-        self._actors = actors
+        """Connect every rank to the engines.
+
+        Args:
+            engines: where the weights go.
+            watch: has the learners, and looks after them.
+            backend: of the weight transfer.
+            engine_ranks: GPUs of one engine.
+            tolerance: of the proof, in nats.
+            algorithm: what is trained with.
+        """
         self._engines = engines
+        self._watch = watch
+        self._backend = backend
+        self._engine_ranks = engine_ranks
         self._tolerance = tolerance
         self._algorithm = algorithm
-        [(address, port)] = wait_all([actors[0].rendezvous.remote()], "learner")
-        engine_ranks = num_engine_ranks // len(engines.actors)
-        self._all("connect", backend, engines.actors, engine_ranks, address, port)
+        self._published: tuple[int, Sequence[Probe]] | None = None
+        """The version that the engines are to have, and what it is proved with."""
+        self._is_published = False
+        """Whether the learner's weights are still those of that version."""
+        self._connect()
+        engines.restore = self._restore_engines
+
+    @property
+    def workers(self) -> list[Worker]:
+        """All ranks."""
+        return self._watch.learners
+
+    def _connect(self) -> None:
+        [(address, port)] = self._watch.call(self.workers[:1], "rendezvous")
+        actors = [worker.actor for worker in self._engines.workers]
+        self._all("connect", self._backend, actors, self._engine_ranks, address, port)
 
     def _all(self, method: str, *args: Any) -> list[Any]:
-        return wait_all([getattr(actor, method).remote(*args) for actor in self._actors], "learner")
+        return self._watch.call(self.workers, method, *args)
 
     def annotate(self, batch: RolloutBatch, *, old_logprobs: bool) -> Annotations:
         """What the learner's models say about the batch; no call at all if nothing is needed."""
@@ -96,15 +247,56 @@ class LearnerPool:
 
     def update(self, minibatches: Sequence[TrainBatch], *, value_only: bool = False) -> dict[str, float]:
         """One optimizer step per minibatch; the batch is put into the object store once."""
+        self._is_published = False
         metrics: dict[str, float] = self._all("update", ray.put(list(minibatches)), value_only)[0]
         return metrics
 
     def publish(self, version: int, probes: Sequence[Probe]) -> SyncReport:
-        """Send the weights, prove that they arrived, then label them."""
-        num_bytes = self._all("send_weights")[0]
-        worst = prove(self._engines.probe(probes), self._probe(probes), self._tolerance, version)
-        self._engines.commit_version(version)
-        return SyncReport(version, worst, num_bytes)
+        """Send the weights, prove that they arrived, then label them; again if an engine is lost meanwhile."""
+        self._published, self._is_published = (version, probes), True
+        while True:
+            if self._engines.replace_lost():
+                self._connect()
+            try:
+                num_bytes = self._send()
+                worst = prove(self._engines.probe(probes), self._probe(probes), self._tolerance, version)
+                self._engines.commit_version(version)
+            except WorkerLostError:
+                if not self._engines.has_lost:
+                    raise
+            else:
+                return SyncReport(version, worst, num_bytes)
+
+    def _send(self) -> int:
+        calls = {worker: worker.actor.send_weights.remote() for worker in self.workers}
+        num_bytes: int = self._watch.wait(calls, meanwhile=self._end_broken_group)[0]
+        return num_bytes
+
+    def _end_broken_group(self) -> None:
+        """Between GPUs the weights go by collective operations, which wait for a lost engine in vain.
+
+        Raises:
+            WorkerLostError: an engine is lost, and the transfer cannot come to an end.
+        """
+        for worker in self._engines.workers:
+            if worker.lost and self._backend != "host":
+                self._watch.learners[0].lose(
+                    f"was ended, because {worker.name} {worker.lost} while weights were sent"
+                )
+                self._watch.check_learners()
+
+    def _restore_engines(self) -> None:
+        """Replace lost engines and bring all to the published version, with the proof of before.
+
+        Raises:
+            WeightUpdateError: the learner has moved on since, so that version is no more.
+        """
+        if self._published is None or not self._is_published:
+            raise WeightUpdateError(
+                "a rollout worker is lost, and the learner no longer holds the weights that the others sample with",
+                where="sampling between an update and its publication",
+            )
+        self.publish(*self._published)
 
     def _probe(self, probes: Sequence[Probe]) -> list[list[float]]:
         lengths = [len(probe.tokens) - probe.prompt_length for probe in probes]
@@ -126,4 +318,5 @@ class LearnerPool:
 
     def load_state(self, folder: Path) -> None:
         """Every rank goes on from its part."""
+        self._is_published = False
         self._all("load_state", str(folder.resolve()))

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
+import psutil
 import ray
 from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from rlvr.algorithms.registry import PLUGINS
+from rlvr.cluster.actors import HEALTH
+from rlvr.cluster.calls import first_line
 from rlvr.cluster.resources import Resources, check_resources
 from rlvr.config import ClusterConfig
-from rlvr.errors import ConfigError
+from rlvr.errors import ConfigError, WorkerError
+from rlvr.tracking.progress import say
 
+START_ATTEMPTS = 3
+"""Starts of Ray before giving up."""
 PLACEMENT_TIMEOUT = 120.0
 """Seconds to wait for a pool's resources before saying that they are not there."""
 
@@ -28,7 +34,12 @@ def ray_session(cluster: ClusterConfig, needed: Resources) -> Iterator[None]:
     for plugin in PLUGINS:
         # Workers, on other machines as well, do not have a user's file: its code travels with what uses it.
         ray.cloudpickle.register_pickle_by_value(plugin)
-    ray.init(
+    if cluster.address is not None and os.environ.get("RAY_AUTH_MODE") != "token":
+        say(
+            f"warning: joining {cluster.address} without token authentication; whoever reaches its ports can run "
+            "code on it. RAY_AUTH_MODE=token, on all its machines and here, closes them"
+        )
+    start_ray(
         # "local" starts a cluster even where another one, that somebody else uses, is running.
         address=cluster.address or "local",
         # Engines of alternating pools may share cores, so logical CPUs may exceed them.
@@ -44,6 +55,32 @@ def ray_session(cluster: ClusterConfig, needed: Resources) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def start_ray(**options: Any) -> None:
+    """``ray.init``, again if a busy machine takes longer than Ray's own 30 seconds.
+
+    Raises:
+        WorkerError: Ray did not start.
+    """
+    for attempt in range(1, START_ATTEMPTS + 1):
+        before = set(psutil.Process().children(recursive=True))
+        try:
+            ray.init(**options)
+        except Exception as error:
+            ray.shutdown()
+            for process in set(psutil.Process().children(recursive=True)) - before:
+                with suppress(psutil.Error):  # what a failed start leaves behind
+                    process.kill()
+            if attempt == START_ATTEMPTS or "timed out during startup" not in str(error):
+                raise WorkerError(
+                    f"Ray did not start: {first_line(error)}",
+                    where=f"cluster.address={options['address']}",
+                    fix="see Ray's logs under /tmp/ray/session_latest/logs; is there a cluster at that address, "
+                    "or is the machine busy?",
+                ) from error
+        else:
+            return
 
 
 @contextmanager
@@ -101,4 +138,4 @@ def actor_options(
 
 def start_actor(actor: Any, options: dict[str, Any], *arguments: Any) -> Any:
     """Start an actor; a ray class is untyped where it is used."""
-    return ray.remote(actor).options(**options).remote(*arguments)
+    return ray.remote(concurrency_groups={HEALTH: 1})(actor).options(**options).remote(*arguments)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -12,14 +12,18 @@ from ray.util.placement_group import PlacementGroup
 
 from rlvr.algorithms.algorithm import Algorithm
 from rlvr.cluster.actors import EngineActor, LearnerActor
-from rlvr.cluster.calls import wait_all
 from rlvr.cluster.pools import LearnerPool, RolloutPool
 from rlvr.cluster.resources import plan_resources, resolve_learner, resolve_rollout, resolve_transfer
 from rlvr.cluster.session import actor_options, placed, placed_pools, ray_session, start_actor
+from rlvr.cluster.watch import Watch, Worker
 from rlvr.config import ClusterConfig, LearnerConfig, RolloutConfig
 from rlvr.learner.deepspeed_learner import LearnerOptions
 from rlvr.rollout.proof import TOLERANCE
 from rlvr.rollout.vllm_engine import EngineOptions
+from rlvr.seeds import derive_seed
+
+MAX_SEED = 2**32
+"""numpy, which an engine seeds as well, takes no larger one."""
 
 
 @contextmanager
@@ -33,9 +37,10 @@ def rollout_pool(
         ray_session(cluster, needed),
         placed(needed.rollout_bundle, rollout.num_workers, "rollout") as group,
     ):
-        engines = start_engines(model, rollout, group, needed.rollout_bundle, seed)
-        wait_all([actor.ready.remote() for actor in engines], "rollout worker")
-        yield RolloutPool(engines)
+        start = engine_starter(model, rollout, group, needed.rollout_bundle, seed)
+        pool = RolloutPool(start, rollout.num_workers, Watch(cluster))
+        pool.wait_until_loaded()
+        yield pool
 
 
 @contextmanager
@@ -53,22 +58,23 @@ def training_pools(
     backend = resolve_transfer(rollout, learner, cluster)
     rollout = replace(rollout, weight_transfer=backend)
     needed = plan_resources(rollout, learner, cluster.colocate)
+    watch = Watch(cluster)
     with (
         ray_session(cluster, needed),
         placed_pools(needed, cluster.colocate) as (rollout_group, learner_group),
     ):
         # Both pools load side by side; the wait for the engines comes last.
-        engines = start_engines(model, rollout, rollout_group, needed.rollout_bundle, seed)
-        learners = start_learners(
-            model, learner, learner_group, needed.learner_bundle, algorithm, temperature, seed
+        start = engine_starter(model, rollout, rollout_group, needed.rollout_bundle, seed)
+        engine_pool = RolloutPool(start, rollout.num_workers, watch)
+        start_learners(
+            model, learner, watch, learner_group, needed.learner_bundle, algorithm, temperature, seed
         )
-        wait_all([actor.ready.remote() for actor in engines], "rollout worker")
-        engine_pool = RolloutPool(engines)
+        engine_pool.wait_until_loaded()
         learner_pool = LearnerPool(
-            learners,
             engine_pool,
+            watch,
             backend=backend,
-            num_engine_ranks=rollout.num_workers * rollout.tensor_parallel_size,
+            engine_ranks=rollout.tensor_parallel_size,
             tolerance=TOLERANCE[rollout.dtype]
             if rollout.probe_tolerance is None
             else rollout.probe_tolerance,
@@ -77,12 +83,15 @@ def training_pools(
         yield engine_pool, learner_pool
 
 
-def start_engines(
+def engine_starter(
     model: str, rollout: RolloutConfig, group: PlacementGroup, bundle: dict[str, float], seed: int
-) -> list[Any]:
-    """Start a process per rollout worker; they load while the caller goes on."""
-    actors = []
-    for index in range(rollout.num_workers):
+) -> Callable[[int, int], Any]:
+    """A function from a worker's index and the number of its replacements so far to its new process.
+
+    The process loads while the caller goes on.
+    """
+
+    def start(index: int, attempt: int) -> Any:
         options = EngineOptions(
             model=_absolute(model),
             device=rollout.device,
@@ -95,53 +104,54 @@ def start_engines(
             gpu_memory_utilization=rollout.gpu_memory_utilization,
             enforce_eager=rollout.enforce_eager,
             weight_transfer=rollout.weight_transfer,
-            # Workers must not draw the same samples.
-            seed=seed * 1009 + index,
+            # Workers must not draw the same samples, nor a new one those that the lost one has drawn.
+            seed=derive_seed(seed, index, attempt) % MAX_SEED,
         )
         placed = actor_options(group, index, bundle, rollout.device, rollout.threads_per_worker)
-        actors.append(start_actor(EngineActor, placed, options))
-    return actors
+        return start_actor(EngineActor, placed, options)
+
+    return start
 
 
 def start_learners(
     model: str,
     learner: LearnerConfig,
+    watch: Watch,
     group: PlacementGroup,
     bundle: dict[str, float],
     algorithm: Algorithm,
     temperature: float,
     seed: int,
-) -> list[Any]:
-    """Start a process per rank and load the models in all of them."""
-    actors = [
-        start_actor(
-            LearnerActor, actor_options(group, rank, bundle, learner.device, learner.threads_per_learner)
+) -> None:
+    """Start a process per rank, give them to the watch, and load the models in all of them."""
+    for rank in range(learner.num_learners):
+        placed = actor_options(group, rank, bundle, learner.device, learner.threads_per_learner)
+        watch.learners.append(Worker(f"learner {rank}", start_actor(LearnerActor, placed)))
+    first = watch.learners[0]
+    timeout = watch.limits.start_timeout
+    [(address, port)] = watch.wait({first: first.actor.rendezvous.remote()}, timeout)
+    calls = {
+        worker: worker.actor.start.remote(
+            LearnerOptions(
+                model=_absolute(model),
+                device=learner.device,
+                dtype=learner.dtype,
+                rank=rank,
+                num_ranks=learner.num_learners,
+                master_address=address,
+                master_port=port,
+                seed=seed,
+                temperature=temperature,
+                timeout=watch.limits.call_timeout,
+                settings=learner,
+            ),
+            algorithm,
         )
-        for rank in range(learner.num_learners)
-    ]
-    [(address, port)] = wait_all([actors[0].rendezvous.remote()], "learner")
-    wait_all(
-        [
-            actor.start.remote(
-                LearnerOptions(
-                    model=_absolute(model),
-                    device=learner.device,
-                    dtype=learner.dtype,
-                    rank=rank,
-                    num_ranks=learner.num_learners,
-                    master_address=address,
-                    master_port=port,
-                    seed=seed,
-                    temperature=temperature,
-                    settings=learner,
-                ),
-                algorithm,
-            )
-            for rank, actor in enumerate(actors)
-        ],
-        "learner",
-    )
-    return actors
+        for rank, worker in enumerate(watch.learners)
+    }
+    watch.wait(calls, timeout)
+    for worker in watch.learners:
+        worker.loaded = True
 
 
 def _absolute(model: str) -> str:

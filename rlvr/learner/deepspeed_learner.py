@@ -41,6 +41,8 @@ class LearnerOptions:
     master_port: int
     seed: int
     temperature: float
+    timeout: float
+    """Seconds for a collective operation."""
     settings: LearnerConfig
 
 
@@ -57,20 +59,23 @@ class DeepSpeedLearner:
             options.master_address,
             options.master_port,
             settings.threads_per_learner,
+            options.timeout,
         )
         torch.manual_seed(options.seed)
         self._options, self._algorithm = options, algorithm
         self._device = torch.device(options.device)
         dtype = getattr(torch, options.dtype)
 
-        self._hf_model = AutoModelForCausalLM.from_pretrained(options.model, dtype=dtype)
+        self._hf_model = AutoModelForCausalLM.from_pretrained(
+            options.model, dtype=dtype, use_safetensors=True
+        )
         self._tokenizer = AutoTokenizer.from_pretrained(options.model)
         if settings.gradient_checkpointing:
             self._hf_model.gradient_checkpointing_enable()
         self._policy = TrainedModel(Policy(self._hf_model), settings, options.dtype, settings.learning_rate)
         self._critic: TrainedModel | None = None
         if algorithm.critic is not None:
-            backbone = AutoModel.from_pretrained(options.model, dtype=dtype)
+            backbone = AutoModel.from_pretrained(options.model, dtype=dtype, use_safetensors=True)
             if settings.gradient_checkpointing:
                 backbone.gradient_checkpointing_enable()
             rate = algorithm.critic.learning_rate
@@ -82,7 +87,9 @@ class DeepSpeedLearner:
             )
         self._reference: FrozenModel | None = None
         if algorithm.needs_reference:
-            reference = Policy(AutoModelForCausalLM.from_pretrained(options.model, dtype=dtype))
+            reference = Policy(
+                AutoModelForCausalLM.from_pretrained(options.model, dtype=dtype, use_safetensors=True)
+            )
             self._reference = FrozenModel(reference, settings, options.dtype, self._device)
 
     # What the models say about a batch.

@@ -6,6 +6,7 @@ import math
 import os
 from collections.abc import Iterator
 from contextlib import nullcontext
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,10 @@ GATHER_BYTES = 1 << 28
 """ZeRO-3 shards are gathered in groups of about this size: few collectives, bounded memory."""
 
 
-def join_process_group(device: str, rank: int, num_ranks: int, address: str, port: int, threads: int) -> None:
-    """Make this process rank ``rank`` of the learner pool."""
+def join_process_group(
+    device: str, rank: int, num_ranks: int, address: str, port: int, threads: int, timeout: float
+) -> None:
+    """Make this process rank ``rank`` of the learner pool; ``timeout`` is in seconds, per collective."""
     os.environ.update(
         RANK=str(rank),
         LOCAL_RANK="0",
@@ -40,7 +43,10 @@ def join_process_group(device: str, rank: int, num_ranks: int, address: str, por
     # and a process killed meanwhile leaves a lock on which every later one waits for ever.
     deepspeed.ops.__compatible_ops__[SHARED_MEMORY_OP] = False
     deepspeed.init_distributed(
-        dist_backend="gloo" if device == "cpu" else "nccl", verbose=False, init_method="env://"
+        dist_backend="gloo" if device == "cpu" else "nccl",
+        timeout=timedelta(seconds=timeout),
+        verbose=False,
+        init_method="env://",
     )
 
 

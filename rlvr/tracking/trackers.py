@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -148,6 +148,27 @@ class Trackers:
         """Close each."""
         for tracker in self._trackers:
             tracker.close()
+
+
+class ProcessTracker:
+    """Adds the state of the run's processes to every n-th row of another tracker."""
+
+    def __init__(self, tracker: Tracker, measure: Callable[[], Mapping[str, float]], every: int) -> None:
+        """Log to ``tracker``, with what ``measure`` returns at steps that ``every`` divides; 0 is never."""
+        self._tracker, self._measure, self._every = tracker, measure, every
+
+    def log(self, step: int, metrics: Mapping[str, float]) -> None:
+        """One row."""
+        due = self._every and step % self._every == 0
+        self._tracker.log(step, {**metrics, **self._measure()} if due else metrics)
+
+    def log_samples(self, step: int, rows: Sequence[Mapping[str, object]]) -> None:
+        """The rows as they are."""
+        self._tracker.log_samples(step, rows)
+
+    def close(self) -> None:
+        """Close the other."""
+        self._tracker.close()
 
 
 def make_trackers(

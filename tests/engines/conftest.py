@@ -47,6 +47,7 @@ def tiny_pools(
     zero_stage: int,
     learning_rate: float,
     micro_batch_tokens: int = 4096,
+    cluster: ClusterConfig | None = None,
 ) -> Iterator[tuple[RolloutPool, LearnerPool]]:
     """Both pools on the tiny model."""
     rollout = RolloutConfig(num_workers=num_workers, max_prompt_tokens=80, max_response_tokens=128)
@@ -57,5 +58,7 @@ def tiny_pools(
         learning_rate=learning_rate,
         micro_batch_tokens=micro_batch_tokens,
     )
-    with training_pools(str(TINY), rollout, learner, ClusterConfig(), algorithm, 1.0, seed=0) as pools:
+    with training_pools(
+        str(TINY), rollout, learner, cluster or ClusterConfig(), algorithm, 1.0, seed=0
+    ) as pools:
         yield pools

@@ -5,94 +5,32 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
 import pytest
 
 from rlvr.eval.store import read_samples
 from tests.cli.test_contributing import write_example
+from tests.commands import (
+    TIMEOUT,
+    assert_nothing_left,
+    end_all,
+    long_training,
+    processes,
+    start,
+    stderr,
+    wait_for,
+    workers,
+)
 from tests.engines.conftest import TINY
-
-TIMEOUT = 240
-"""Seconds that any of these commands may take; they end in 30 to 90."""
-MARK = "RLVR_TEST_RUN"
-"""Environment variable by which a command's processes are found, wherever they hang in the tree."""
 
 
 @pytest.fixture(autouse=True)
 def end_what_was_started(tmp_path: Path) -> Iterator[None]:
     """A failed test must not leave a run behind that slows down the others."""
     yield
-    for process in processes(tmp_path):
-        with suppress(psutil.Error):
-            process.kill()
-
-
-def start(tmp_path: Path, *arguments: str) -> subprocess.Popen[str]:
-    """Start ``rlvr`` in a session of its own, marked."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "rlvr.cli.main", *arguments],
-        env={**os.environ, MARK: str(tmp_path)},
-        stdout=subprocess.PIPE,
-        stderr=(tmp_path / "stderr.txt").open("w"),
-        text=True,
-        start_new_session=True,
-    )
-
-
-def stderr(tmp_path: Path) -> str:
-    """What the command has said so far."""
-    return (tmp_path / "stderr.txt").read_text()
-
-
-def processes(tmp_path: Path) -> list[psutil.Process]:
-    """Living processes that the command started, by their inherited environment."""
-    found = []
-    for process in psutil.process_iter():
-        try:
-            if process.environ().get(MARK) == str(tmp_path) and process.status() != psutil.STATUS_ZOMBIE:
-                found.append(process)
-        except psutil.Error:
-            continue
-    return found
-
-
-def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str], seconds: float = TIMEOUT) -> None:
-    """Wait until the condition holds; fail when the process ends or time runs out first."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert process.poll() is None, "the command ended early"
-        assert time.monotonic() < deadline, "time ran out"
-        time.sleep(0.1)
-
-
-def assert_nothing_left(tmp_path: Path) -> None:
-    """No process of the command may outlive it by more than a few seconds."""
-    deadline = time.monotonic() + 15
-    while processes(tmp_path):
-        assert time.monotonic() < deadline, [process.cmdline()[:3] for process in processes(tmp_path)]
-        time.sleep(0.2)
-
-
-def long_training(tmp_path: Path) -> subprocess.Popen[str]:
-    """A training run that is well under way when this returns."""
-    command = start(
-        tmp_path,
-        "train",
-        "recipe=tiny",
-        f"run.dir={tmp_path / 'run'}",
-        "train.num_steps=500",
-        "learner.threads_per_learner=1",
-    )
-    metrics = tmp_path / "run" / "metrics.jsonl"
-    wait_for(lambda: metrics.exists() and metrics.read_text().count("\n") >= 2, command)
-    return command
+    end_all(tmp_path)
 
 
 def test_study_end_to_end(tmp_path: Path) -> None:
@@ -166,8 +104,8 @@ def test_interrupt_leaves_no_process(tmp_path: Path) -> None:
 
 
 def test_dead_worker_ends_the_run_with_its_cause(tmp_path: Path) -> None:
-    command = long_training(tmp_path)
-    engines = [process for process in processes(tmp_path) if "EngineActor" in " ".join(process.cmdline())]
+    command = long_training(tmp_path, "cluster.max_restarts=0")
+    engines = workers(tmp_path, "EngineActor")
     assert len(engines) == 2
     engines[0].kill()
     command.communicate(timeout=120)

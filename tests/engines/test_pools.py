@@ -250,4 +250,4 @@ def _leave_one_tensor_stale(learner: LearnerPool, name: str) -> None:
 
         source._weights = weights
 
-    ray.get([actor.__ray_call__.remote(sabotage) for actor in learner._actors])
+    ray.get([worker.actor.__ray_call__.remote(sabotage) for worker in learner.workers])

@@ -70,6 +70,7 @@ def learner(
         master_port=port or free_port(),  # used by the first learner of a process only
         seed=rank,
         temperature=1.0,
+        timeout=60.0,
         settings=LearnerConfig(
             num_learners=num_ranks,
             zero_stage=zero_stage,

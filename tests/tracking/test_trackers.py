@@ -12,7 +12,7 @@ import pytest
 
 from rlvr.config import TrackingConfig
 from rlvr.errors import ConfigError
-from rlvr.tracking.trackers import JsonlTracker, TensorBoardTracker, Trackers, make_trackers
+from rlvr.tracking.trackers import JsonlTracker, ProcessTracker, TensorBoardTracker, Trackers, make_trackers
 from tests.fakes import FakeTracker
 
 METRICS = {"reward/mean": 0.25, "time/step": 1.5}
@@ -38,6 +38,16 @@ def test_a_row_is_on_disk_before_the_tracker_is_closed(tmp_path: Path) -> None:
     tracker.log(1, METRICS)
     assert len(lines(tmp_path / "metrics.jsonl")) == 1
     tracker.close()
+
+
+@pytest.mark.parametrize(("every", "expected"), [(2, [2, 4]), (1, [1, 2, 3, 4]), (0, [])])
+def test_processes_are_measured_at_some_steps(every: int, expected: list[int]) -> None:
+    inner = FakeTracker()
+    tracker = ProcessTracker(inner, lambda: {"process/restarts": 1.0}, every)
+    for step in (1, 2, 3, 4):
+        tracker.log(step, METRICS)
+    assert [step for step, row in inner.rows if "process/restarts" in row] == expected
+    assert all(row.items() >= METRICS.items() for _, row in inner.rows)
 
 
 @pytest.mark.parametrize("step", [0, 1, 2])

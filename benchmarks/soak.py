@@ -1,0 +1,118 @@
+"""Memory, open files, threads and step time over hundreds of training steps: flat, or what grows.
+
+Runs `rlvr train recipe=tiny` with tiny steps on the real engines, checkpoints included, and reads the metrics that
+the run itself writes about every process of it (`process/…`). Compared are the medians of the first and of the last
+fifth of the steps after the warm-up.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.common import machine, machine_line, median, parser, table, write_result
+
+TINY_STEPS = (
+    "train.prompts_per_step=4",
+    "algorithm.group_size=4",
+    "learner.threads_per_learner=1",
+    "tracking.process_every=1",
+)
+LIMITS = {"memory_gib": 0.02, "open_files": 0.0, "threads": 0.0}
+"""Largest growth of each quantity of a process, as a share."""
+MAX_SLOWDOWN = 0.1
+"""Largest growth of the median step time; single steps vary with what the policy writes."""
+STEP_TIME = "time/step"
+
+
+def main(arguments: list[str]) -> None:
+    """Train, print a line for every process, and write the curve; exit code 1 where something grows."""
+    args = _arguments(arguments)
+    found = machine()
+    print(machine_line(found), flush=True)
+    with tempfile.TemporaryDirectory(prefix="rlvr-soak-") as temporary:
+        run = Path(temporary) / "run"
+        rows = _train(run, args.model, args.steps, args.rlvr)
+    after = rows[args.warm_up :]
+    if len(after) < 10:
+        sys.exit(f"{len(rows)} steps are too few for a warm-up of {args.warm_up}")
+    series = sorted(name for name in after[0] if _limit(name) is not None)
+    results = [_compare(name, [row[name] for row in after]) for name in series]
+    header = ("", "first fifth", "last fifth", "largest", "growth", "")
+    print(table(header, [_line(result) for result in results]))
+    grown = [result["name"] for result in results if not result["flat"]]
+    print(
+        f"{len(rows)} steps, {args.warm_up} of them warm-up; " + (f"grows: {grown}" if grown else "all flat")
+    )
+    _write_curve(Path(args.curve), rows, series)
+    write_result(
+        args.json, {"machine": found, "steps": len(rows), "warm_up": args.warm_up, "series": results}
+    )
+    if grown:
+        sys.exit(1)
+
+
+def _arguments(arguments: list[str]) -> Any:
+    made = parser("soak", __doc__)
+    made.add_argument("--steps", type=int, default=500, help="training steps")
+    made.add_argument("--warm-up", type=int, default=100, help="steps that are not compared")
+    made.add_argument("--curve", default="soak.csv", metavar="FILE", help="where the curve is written")
+    return made.parse_args(arguments)
+
+
+def _train(run: Path, model: str, steps: int, overrides: Sequence[str]) -> list[dict[str, float]]:
+    command = [
+        sys.executable,
+        "-m",
+        "rlvr.cli.main",
+        "train",
+        "recipe=tiny",
+        f"model={model}",
+        f"run.dir={run}",
+    ]
+    subprocess.run([*command, f"train.num_steps={steps}", *TINY_STEPS, *overrides], check=True)
+    return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+
+
+def _limit(name: str) -> float | None:
+    """The growth that a metric may show; None for one that is not watched."""
+    if name == STEP_TIME:
+        return MAX_SLOWDOWN
+    if not name.startswith("process/"):
+        return None
+    return next((limit for ending, limit in LIMITS.items() if name.endswith(ending)), None)
+
+
+def _compare(name: str, values: Sequence[float]) -> dict[str, Any]:
+    fifth = len(values) // 5
+    first, last = median(values[:fifth]), median(values[-fifth:])
+    growth = last / first - 1
+    limit = _limit(name)
+    assert limit is not None
+    return {
+        "name": name,
+        "first": first,
+        "last": last,
+        "largest": max(values),
+        "growth": growth,
+        "flat": growth <= limit,
+    }
+
+
+def _line(result: dict[str, Any]) -> Sequence[object]:
+    numbers = (f"{result[key]:.4g}" for key in ("first", "last", "largest"))
+    return (result["name"], *numbers, f"{result['growth']:+.2%}", "" if result["flat"] else "GROWS")
+
+
+def _write_curve(path: Path, rows: Sequence[dict[str, float]], series: Sequence[str]) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, ["step", *series], extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows(rows)
+    print(f"curve: {path}")

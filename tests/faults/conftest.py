@@ -1,0 +1,42 @@
+"""Faults injected into real engines: Ray, vLLM and DeepSpeed at the tiny scale."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from rlvr.config import ChainsConfig
+from rlvr.data.chains import make_splits
+from rlvr.data.prompts import ChatRenderer, load_renderer
+from rlvr.records import Problem
+from tests.commands import end_all
+from tests.engines.conftest import TINY
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Everything in this folder starts engines."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.engines)
+
+
+@pytest.fixture(autouse=True)
+def end_what_was_started(tmp_path: Path) -> Iterator[None]:
+    """A failed test must not leave a run behind that slows down the others."""
+    yield
+    end_all(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def problems() -> list[Problem]:
+    """A few problems of the train split."""
+    config = ChainsConfig()
+    return make_splits(64, 8, config.operations, config.seed)[0]
+
+
+@pytest.fixture(scope="session")
+def renderer() -> ChatRenderer:
+    """Prompts of the tiny model."""
+    return load_renderer(str(TINY))
