@@ -9,7 +9,7 @@ import pytest
 
 from rlvr.config import ChainsConfig
 from rlvr.data.chains import make_splits
-from rlvr.data.prompts import ChatRenderer, load_renderer
+from rlvr.data.prompts import PromptRenderer, load_renderer
 from rlvr.records import Problem
 from tests.commands import end_all
 from tests.engines.conftest import TINY
@@ -37,6 +37,6 @@ def problems() -> list[Problem]:
 
 
 @pytest.fixture(scope="session")
-def renderer() -> ChatRenderer:
+def renderer() -> PromptRenderer:
     """Prompts of the tiny model."""
     return load_renderer(str(TINY))

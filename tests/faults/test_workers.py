@@ -23,7 +23,7 @@ from rlvr.cluster import LearnerPool, RolloutPool
 from rlvr.cluster.watch import Watch, Worker
 from rlvr.collect import collect
 from rlvr.config import ClusterConfig
-from rlvr.data.prompts import ChatRenderer
+from rlvr.data.prompts import PromptRenderer
 from rlvr.errors import ResourceError, WeightUpdateError, WorkerLostError
 from rlvr.protocols import Probe, SampleRequest, SamplingSettings
 from rlvr.records import Problem
@@ -72,7 +72,7 @@ class Pools:
 
 
 @pytest.fixture(scope="module")
-def pools(problems: list[Problem], renderer: ChatRenderer) -> Iterator[Pools]:
+def pools(problems: list[Problem], renderer: PromptRenderer) -> Iterator[Pools]:
     """Whole pools at version 1, whose weights are not those of the start model."""
     requests = [
         SampleRequest(key, renderer.render(problem), NUM_SAMPLES) for key, problem in enumerate(problems)
