@@ -16,8 +16,9 @@ from rlvr.errors import DataError
 from rlvr.records import Problem, Status, Verdict
 from rlvr.rewards.config import SandboxConfig
 from rlvr.rewards.extract import program
+from rlvr.rewards.jail_process import SandboxError
 from rlvr.rewards.plain import NotPlainError, decode, same
-from rlvr.rewards.sandbox import Run, Sandbox, SandboxError
+from rlvr.rewards.sandbox import Run, Sandbox
 
 VERSION = 1
 """Raised whenever a verdict could change."""
@@ -192,4 +193,5 @@ class CodeVerifier:
             return self.sandbox.run(source, test.stdin, test.call)
 
     def close(self) -> None:
-        """Nothing stays open between runs."""
+        """End the process that jails are forked from."""
+        self.sandbox.close()

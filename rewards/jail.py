@@ -1,7 +1,7 @@
 """The jail: one process that holds one run of one program, and reports how it ended.
 
-Started by sandbox.py as ``python -I -S`` with an empty environment. It reads one request from standard
-input, forks, lets the child lock itself in and run the program, waits, cleans up and writes one line of
+Forked from jail_server.py, or started inside bubblewrap, with an empty environment. It reads one request
+from standard input, forks, lets the child lock itself in and run the program, waits, cleans up and writes one line of
 JSON to standard error. The child's standard output goes straight to the judge. Expected outputs never
 come here, so nothing in this process is worth stealing.
 

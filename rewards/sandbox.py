@@ -14,51 +14,24 @@ A level is never assumed from a version: it is tried with a good program, a bad 
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import json
 import os
-import selectors
-import shutil
 import signal
-import subprocess
-import sys
-import sysconfig
 import tempfile
-import time
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from rlvr.errors import ConfigError, RlvrError
-from rlvr.rewards import jail
+from rlvr.errors import ConfigError
 from rlvr.rewards.config import LEVELS, SandboxConfig
-
-ENVIRONMENT = {
-    "PATH": "/usr/bin:/bin",
-    "HOME": "/tmp",
-    "LANG": "C.UTF-8",
-    "OPENBLAS_NUM_THREADS": "1",  # a thread of OpenBLAS reserves address space that the limit counts
-    "OMP_NUM_THREADS": "1",
-}
-"""All that a program sees of the environment."""
-START_SECONDS = 60.0
-"""Wall time for the jail itself, beyond the program's, on a machine under any load."""
-SYSTEM_LIBRARIES = (
-    "/usr/lib",
-    "/usr/lib64",
-    "/lib",
-    "/lib64",
-    "/usr/local/lib",
-    "/usr/share/zoneinfo",
-    "/etc/ld.so.cache",
+from rlvr.rewards.jail_process import (
+    START_SECONDS,
+    JailProcess,
+    JailServer,
+    SandboxError,
+    start_bubblewrapped,
 )
-
-
-class SandboxError(RlvrError):
-    """The sandbox itself failed: the program is not to blame, and gets no verdict."""
-
-    exit_code = 5
+from rlvr.rewards.sandbox_paths import readable_paths
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +64,13 @@ class Sandbox:
         """
         self.config = config or SandboxConfig()
         self._readable, self._listable, self._packages = readable_paths(tuple(self.config.packages))
+        self._server = JailServer()
         self.refusals: dict[str, str] = {}
-        self.level = self._choose()
+        try:
+            self.level = self._choose()
+        except BaseException:
+            self.close()
+            raise
 
     def _choose(self) -> str:
         candidates = LEVELS if self.config.level == "auto" else (self.config.level,)
@@ -165,39 +143,18 @@ class Sandbox:
             try:
                 return self._supervise(process, json.dumps(request).encode())
             finally:
-                if process.poll() is None:
-                    _kill_group(process)
-                process.wait()
-                for stream in (process.stdin, process.stdout, process.stderr):
-                    if stream is not None:
-                        with contextlib.suppress(OSError):
-                            stream.close()
+                process.close()
                 make_removable(folder)
 
-    def _start(self, level: str, folder: str) -> subprocess.Popen[bytes]:
-        root = str(import_root())
-        code = f"import sys; sys.path.insert(0, {root!r}); from {jail.__name__} import main; main()"
-        command = [interpreter(), "-I", "-S", "-X", "utf8", "-c", code]
+    def _start(self, level: str, folder: str) -> JailProcess:
         if level == "bubblewrap":
-            command = [*bubblewrap(self._readable, self.config.disk_mib), *command]
-        try:
-            return subprocess.Popen(
-                command,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                env=ENVIRONMENT,
-                cwd=folder,
-                start_new_session=True,
-            )
-        except OSError as error:
-            raise SandboxError(f"the jail cannot be started: {error}", where=f"level {level}") from error
+            return start_bubblewrapped(self._readable, self.config.disk_mib, folder)
+        return self._server.start()
 
-    def _supervise(self, process: subprocess.Popen[bytes], request: bytes) -> Run:
-        """Feed the request, drain both pipes at once, and read the report."""
+    def _supervise(self, process: JailProcess, request: bytes) -> Run:
+        """Feed the request, drain the pipes, and read the report."""
         limit = self.config.output_kib * 1024
-        deadline = time.monotonic() + self.config.wall_seconds + START_SECONDS
-        output, report, overflow = drain(process, request, limit, deadline)
+        output, report, overflow = process.exchange(request, limit, self.config.wall_seconds + START_SECONDS)
         if overflow:
             return Run(output[:limit], -signal.SIGKILL, 0.0, 0.0, "output")
         line = report.decode(errors="replace").strip().rpartition("\n")[2]
@@ -215,6 +172,10 @@ class Sandbox:
         if stopped is None and (share >= 1 or (words["exit_code"] == -signal.SIGKILL and share > 0.75)):
             stopped = "cpu"
         return Run(output, words["exit_code"], words["cpu_seconds"], words["wall_seconds"], stopped)
+
+    def close(self) -> None:
+        """End the server that jails are forked from; the next run starts another."""
+        self._server.close()
 
 
 BAIT = "untouched"
@@ -244,68 +205,6 @@ def _bait() -> Any:
         yield str(path)
 
 
-def drain(
-    process: subprocess.Popen[bytes], request: bytes, limit: int, deadline: float
-) -> tuple[bytes, bytes, bool]:
-    """Write ``request``, read standard output and error until both end, the limit or the deadline.
-
-    Returns:
-        Output, report, and whether the output went over the limit.
-
-    Raises:
-        SandboxError: the deadline passed: the jail itself hangs.
-    """
-    assert process.stdin is not None
-    assert process.stdout is not None
-    assert process.stderr is not None
-    output, report, unsent = bytearray(), bytearray(), memoryview(request)
-    os.set_blocking(process.stdin.fileno(), False)
-    with selectors.DefaultSelector() as selector:
-        selector.register(process.stdin, selectors.EVENT_WRITE)
-        selector.register(process.stdout, selectors.EVENT_READ, output)
-        selector.register(process.stderr, selectors.EVENT_READ, report)
-        while selector.get_map():
-            events = selector.select(max(0.0, deadline - time.monotonic()))
-            if not events:
-                raise SandboxError("the jail did not end in time", fix="is this machine overloaded?")
-            for key, _ in events:
-                if key.fileobj is process.stdin:
-                    unsent = _send(process, unsent, selector)
-                    continue
-                data = os.read(key.fd, 1 << 16)
-                if not data:
-                    selector.unregister(key.fileobj)
-                    continue
-                key.data.extend(data)
-                if len(output) > limit:
-                    return bytes(output), bytes(report), True
-                del report[:-4096]
-    return bytes(output), bytes(report), False
-
-
-def _send(
-    process: subprocess.Popen[bytes], unsent: memoryview, selector: selectors.BaseSelector
-) -> memoryview:
-    """Write what fits; close the pipe after the last byte."""
-    assert process.stdin is not None
-    try:
-        unsent = unsent[os.write(process.stdin.fileno(), unsent[: 1 << 16]) :]
-    except BlockingIOError:
-        return unsent
-    except BrokenPipeError:  # it ended early; its report says why
-        unsent = unsent[:0]
-    if not unsent:
-        selector.unregister(process.stdin)
-        process.stdin.close()
-    return unsent
-
-
-def _kill_group(process: subprocess.Popen[bytes]) -> None:
-    """Kill the jail; the kernel then kills the program, whose parent it is."""
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-
-
 def make_removable(folder: str) -> None:
     """Open folders that a program made unreadable, so that its private folder can be removed."""
     for where, names, _ in os.walk(folder):
@@ -314,76 +213,3 @@ def make_removable(folder: str) -> None:
             if not path.is_symlink():
                 with contextlib.suppress(OSError):
                     path.chmod(0o700)
-
-
-# ------------------------------------------------------------------------------- what a program may read
-
-
-@lru_cache(maxsize=1)
-def interpreter() -> str:
-    """The interpreter behind a virtual environment: the jail uses none of its packages by default."""
-    return str(Path(sys.executable).resolve())
-
-
-@lru_cache(maxsize=1)
-def import_root() -> Path:
-    """Where ``rlvr`` is imported from."""
-    import rlvr
-
-    return Path(rlvr.__file__).resolve().parent.parent
-
-
-@lru_cache(maxsize=8)
-def readable_paths(packages: tuple[str, ...]) -> tuple[list[str], list[str], list[str]]:
-    """Files that a program may read, folders that it may list, and its import path beside the library.
-
-    Raises:
-        ConfigError: a package is not installed.
-    """
-    readable = [path for path in SYSTEM_LIBRARIES if Path(path).exists()]
-    readable += [str(Path(sysconfig.get_path(name)).resolve()) for name in ("stdlib", "platstdlib")]
-    readable += [str(Path(sys.base_prefix).resolve() / "lib")]
-    folders = []
-    for package in packages:
-        spec = importlib.util.find_spec(package)
-        if spec is None or spec.origin is None:
-            raise ConfigError(
-                f"package {package!r} is not installed",
-                where="rewards.sandbox.packages",
-                fix=f"install it, or leave it out: rewards.sandbox.packages={[p for p in packages if p != package]}",
-            )
-        place = Path(spec.origin).parent if spec.submodule_search_locations else Path(spec.origin)
-        folders.append(str(place.parent))
-        readable += [str(place), *(str(path) for path in [place.parent / f"{package}.libs"] if path.exists())]
-    unique = list(dict.fromkeys(readable))
-    inner = [p for p in unique if any(p != q and Path(p).is_relative_to(q) for q in unique)]
-    return [path for path in unique if path not in inner], sorted(set(folders)), sorted(set(folders))
-
-
-JAIL_MODULES = ("__init__", "jail", "jail_kernel", "jail_program", "plain")
-"""All of this package that is needed inside; the rest, and data beside it, stay out of sight."""
-
-
-def bubblewrap(readable: list[str], disk_mib: int) -> list[str]:
-    """The ``bwrap`` command line in front of the interpreter.
-
-    Raises:
-        SandboxError: the tool is not installed.
-    """
-    tool = shutil.which("bwrap")
-    if tool is None:
-        raise SandboxError("the tool bwrap is not installed", fix="apt-get install bubblewrap")
-    own = [import_root() / "rlvr" / "__init__.py"]
-    own += [import_root() / "rlvr" / "rewards" / f"{name}.py" for name in JAIL_MODULES]
-    binds = [word for path in [*readable, interpreter()] for word in ("--ro-bind", path, path)]
-    binds += [word for path in own for word in ("--ro-bind", str(path.resolve()), str(path))]
-    devices = [
-        word
-        for name in ("null", "zero", "urandom", "random")
-        for word in ("--dev-bind", f"/dev/{name}", f"/dev/{name}")
-    ]
-    return [
-        tool, "--unshare-all", "--die-with-parent", "--new-session", "--clearenv",
-        *(word for name, value in ENVIRONMENT.items() for word in ("--setenv", name, value)),
-        "--size", str(disk_mib * 2**20), "--tmpfs", "/tmp", *binds, *devices, "--chdir", "/tmp", "--",
-    ]  # fmt: skip

@@ -12,8 +12,8 @@ from rlvr.errors import ConfigError, DataError
 from rlvr.records import Problem, Status
 from rlvr.rewards.code import CodeVerifier, parse_tests, same_text
 from rlvr.rewards.config import SandboxConfig
+from rlvr.rewards.jail_process import SandboxError
 from rlvr.rewards.plain import NotPlainError, decode, encode, same
-from rlvr.rewards.sandbox import SandboxError
 
 
 @pytest.fixture(scope="module")

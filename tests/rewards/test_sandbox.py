@@ -21,7 +21,8 @@ from rlvr.records import Problem, Status
 from rlvr.rewards import jail_kernel
 from rlvr.rewards.code import CodeVerifier
 from rlvr.rewards.config import LEVELS, SandboxConfig
-from rlvr.rewards.sandbox import Sandbox, import_root
+from rlvr.rewards.sandbox import Sandbox
+from rlvr.rewards.sandbox_paths import import_root
 from tests.rewards.attacks import (
     CALL,
     GOOD_CALLS,
@@ -63,17 +64,27 @@ def judge(level: str, source: str, tests: str | None = None) -> Status:
 
 
 def leftovers() -> list[str]:
-    """Processes that came out of a jail and still run."""
+    """Processes that came out of a jail and still run; not the servers that they are forked from.
+
+    A jail shows its server's command line. Its parent is a server, or init once that one is gone.
+    """
     mine = f"insert(0, {str(import_root())!r})"
-    found = []
+    lines: dict[int, str] = {}
+    parents: dict[int, int] = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             with contextlib.suppress(OSError):
-                words = (entry / "cmdline").read_bytes().decode(errors="replace").split("\0")
-                state = (entry / "stat").read_text().rpartition(")")[2].split()[0]
-                if state != "Z" and (any(mine in word for word in words) or "98765" in words):
-                    found.append(f"{entry.name} {' '.join(words)}")
-    return found
+                state, parent = (entry / "stat").read_text().rpartition(")")[2].split()[:2]
+                if state != "Z":
+                    words = (entry / "cmdline").read_bytes().decode(errors="replace")
+                    lines[int(entry.name)] = words.replace("\0", " ")
+                    parents[int(entry.name)] = int(parent)
+    return [
+        f"{pid} {line}"
+        for pid, line in lines.items()
+        if (mine in line or "98765" in line)
+        and not ("serve()" in line and parents[pid] != 1 and "serve()" not in lines.get(parents[pid], ""))
+    ]
 
 
 def wait_until_gone(seconds: float = 20.0) -> list[str]:
@@ -198,8 +209,6 @@ def test_a_level_that_does_not_work_is_refused_and_never_replaced_by_a_weaker_on
 
 def test_the_self_test_notices_a_jail_that_does_not_hold(monkeypatch: pytest.MonkeyPatch) -> None:
     verifier("landlock")
-    started = Sandbox._start
-    monkeypatch.setattr(Sandbox, "_start", lambda self, level, folder: started(self, level, folder))
     monkeypatch.setattr("rlvr.rewards.sandbox.ATTACK", "print('escaped', end='')")
     with pytest.raises(ConfigError, match="attack of the self-test got through"):
         Sandbox(SandboxConfig(level="landlock"))
