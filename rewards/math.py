@@ -21,7 +21,7 @@ from rlvr.rewards.math_form import normalise
 from rlvr.rewards.math_numbers import close, is_decimal, plain_number
 from rlvr.rewards.worker import MathWorker, WorkerDiedError, WorkerTimeoutError
 
-VERSION = 1
+VERSION = 2
 """Raised whenever a verdict could change."""
 _GOLDS: dict[tuple[str, str], str | None] = {}
 """(verifier's identity, ground truth) → why it cannot be read: each is read once by a process, not once a model."""

@@ -74,6 +74,7 @@ SPELLINGS = (
 )
 ROW = "\ue000"
 """Stands for the row break of a matrix while single backslashes are looked at."""
+BOLD_NUMBER = re.compile(r"\\text\{([^{}A-Za-z\\]*[0-9][^{}A-Za-z\\]*)\}")
 WORDS = re.compile(r"[A-Za-z][A-Za-z'’\- ]*[A-Za-z]")
 EMPTY = frozenset(
     {"no solution", "no solutions", "no real solution", "no real solutions", "empty set", "the empty set"}
@@ -160,7 +161,8 @@ def normalise(text: str) -> str:
     text = re.sub(r"\s*([,;=<>])\s*", r"\1", text).rstrip(".;:, ")
     while len(text) > 1 and text[0] == "{" and matching(text, 0) == len(text) - 1:
         text = text[1:-1].strip()
-    return text
+    bold = BOLD_NUMBER.fullmatch(text)  # \textbf{(113)}, as competitions print their answers
+    return bold.group(1).strip() if bold else text
 
 
 @lru_cache(maxsize=4096)

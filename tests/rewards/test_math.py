@@ -52,6 +52,11 @@ PAIRS = [
     (r"10\%", r"10 \%", YES),
     ("1000", r"1\,000", YES),
     (r"\text{No solution}", r"\emptyset", YES),
+    # numbers in bold, as competitions print their answers
+    ("113", r"\textbf{(113) }", YES),
+    ("127", r"\mathbf{127}", YES),
+    ("113", r"\textbf{(114)}", NO),
+    ("12", r"\textbf{(1,2)}", NO),
     # further ones of the same kinds
     ("1000", "1,000", YES),
     ("1000", r"1{,}000", YES),
