@@ -24,7 +24,7 @@ FLOORS = (
     ("config", "provenance"),
     ("checkpoint", "collect", "data", "guards", "learner", "rollout", "tracking"),
     ("eval",),
-    ("driver", "pretrain"),
+    ("distill", "driver", "pretrain"),
     ("cluster",),
     ("cli",),
 )

@@ -18,6 +18,7 @@ COMMANDS = {
     "report": "one page from the evaluations of any number of runs",
     "checkpoints": "list or verify the checkpoints of a run",
     "pretrain": "make a tiny base model from scratch",
+    "distill": "fine-tune a student on a teacher's verified responses",
     "data": "list the benchmarks, show one, check a file of your own",
     "verify": "judge responses from rows of JSON",
     "doctor": "say what works on this machine and what is missing",
