@@ -72,7 +72,9 @@ CASES = [
 
 
 def test_all_recipes_are_here() -> None:
-    primary = {RECIPES / command / "config.yaml" for command in ("experiment", "evaluate", "pretrain", "distill")}
+    primary = {
+        RECIPES / command / "config.yaml" for command in ("experiment", "evaluate", "pretrain", "distill")
+    }
     assert set(RECIPES.rglob("*.yaml")) == primary | {RECIPES / path for _, _, path, _ in CASES}
 
 
