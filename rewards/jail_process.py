@@ -170,7 +170,7 @@ class JailServer:
         with theirs:
             self._process = subprocess.Popen(
                 command(jail_server.__name__, jail_server.serve.__name__),
-                stdin=theirs,
+                stdin=theirs.fileno(),
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
                 env=ENVIRONMENT,
@@ -214,7 +214,8 @@ def start_bubblewrapped(readable: list[str], disk_mib: int, folder: str) -> Jail
     assert child.stdin is not None
     assert child.stdout is not None
     assert child.stderr is not None
-    pipes = [os.dup(stream.fileno()) for stream in (child.stdin, child.stdout, child.stderr)]
-    for stream in (child.stdin, child.stdout, child.stderr):
-        stream.close()
-    return JailProcess(*pipes, os.pidfd_open(child.pid), child)
+    with child.stdin, child.stdout, child.stderr:
+        request, output, report = (
+            os.dup(stream.fileno()) for stream in (child.stdin, child.stdout, child.stderr)
+        )
+    return JailProcess(request, output, report, os.pidfd_open(child.pid), child)
