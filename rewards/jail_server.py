@@ -7,12 +7,14 @@ back. Requests and programs pass by here unread, so no run can leave anything to
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import signal
 import socket
 import sys
 import traceback
+from types import FrameType
 
 from rlvr.rewards import jail
 
@@ -20,7 +22,7 @@ from rlvr.rewards import jail
 def serve() -> None:
     """Fork a jail for every message, until the judge closes the socket."""
     sys.dont_write_bytecode = True  # our own modules are cached by now; no program shall cache any
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel buries the jails
+    signal.signal(signal.SIGCHLD, bury)
     gc.freeze()
     control = socket.socket(fileno=0)
     while True:
@@ -36,6 +38,13 @@ def serve() -> None:
         handle = os.pidfd_open(pid)
         socket.send_fds(control, [b"started"], [handle])
         os.close(handle)
+
+
+def bury(signal_number: int, frame: FrameType | None) -> None:
+    """Take note of every jail that has ended; their CPU time then counts as this process's."""
+    with contextlib.suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
 
 
 def become_jail(descriptors: list[int]) -> None:
