@@ -673,6 +673,9 @@ class DistillConfig:
     """Hugging Face folder or hub name of the student, as it starts."""
     teacher: list[str] = field(default_factory=list)
     """Folders with evaluations of the teacher, on problems that nothing is measured on."""
+    prompt: str = "chat"
+    """Prompt template, by name (rlvr/data/templates.py), that the student learns to answer: the one that it is
+    measured with."""
     output: str = "runs/distill"
     """Folder of the finished student."""
     seed: int = 0

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -20,10 +21,12 @@ from accelerate.utils import set_seed
 from transformers import AutoModelForCausalLM, AutoTokenizer, get_cosine_schedule_with_warmup
 
 from rlvr.config import DistillConfig
-from rlvr.data.prompts import ChatRenderer
+from rlvr.data.prompts import PromptRenderer
+from rlvr.data.templates import template
 from rlvr.errors import DataError
 from rlvr.learner.forward import Policy
 from rlvr.learner.micro_batches import plan_micro_batches
+from rlvr.protocols import Renderer
 from rlvr.records import Problem
 
 
@@ -82,7 +85,8 @@ def distill(
     accelerator = Accelerator(mixed_precision="bf16" if torch.cuda.is_available() else "no")
     set_seed(config.seed)
     tokenizer = AutoTokenizer.from_pretrained(config.model)
-    rows = encode(examples, tokenizer, config.max_tokens)
+    renderer = PromptRenderer(tokenizer, template(config.prompt))
+    rows = encode(examples, renderer, tokenizer, config.max_tokens)
     student = AutoModelForCausalLM.from_pretrained(config.model, dtype=torch.float32)
     if config.gradient_checkpointing:
         student.gradient_checkpointing_enable({"use_reentrant": False})
@@ -125,19 +129,17 @@ def distill(
 
 
 def encode(
-    examples: Sequence[Example], tokenizer: object, max_tokens: int
+    examples: Sequence[Example], renderer: Renderer, tokenizer: Any, max_tokens: int
 ) -> list[tuple[list[int], list[int]]]:
     """Prompt and response ids of every example that is short enough; a response ends in the end token.
 
     Raises:
         DataError: none is.
     """
-    renderer = ChatRenderer(tokenizer)
     texts = [example.response for example in examples]
-    responses = tokenizer(texts, add_special_tokens=False)["input_ids"]  # type: ignore[operator]
-    end = tokenizer.eos_token_id  # type: ignore[attr-defined]
+    responses = tokenizer(texts, add_special_tokens=False)["input_ids"]
     rows = [
-        (renderer.render(example.problem), [*response, end])
+        (renderer.render(example.problem), [*response, tokenizer.eos_token_id])
         for example, response in zip(examples, responses, strict=True)
     ]
     short = [(prompt, response) for prompt, response in rows if len(prompt) + len(response) <= max_tokens]

@@ -65,13 +65,13 @@ def test_a_rate_of_almost_nothing_changes_nothing_and_shows_the_loss(
 
 def test_a_response_ends_in_the_end_token_and_long_ones_are_left_out(examples: list[Example]) -> None:
     tokenizer = AutoTokenizer.from_pretrained(TINY)
-    rows = encode(examples, tokenizer, 1000)
+    rows = encode(examples, load_renderer(TINY), tokenizer, 1000)
     assert len(rows) == len(examples)
     assert all(response[-1] == tokenizer.eos_token_id for _, response in rows)
     assert tokenizer.decode(rows[0][1][:-1]) == examples[0].response
-    assert len(encode(examples, tokenizer, 80)) == len(examples) / 2
+    assert len(encode(examples, load_renderer(TINY), tokenizer, 80)) == len(examples) / 2
     with pytest.raises(DataError, match="none of 24 examples has at most 5 tokens"):
-        encode(examples, tokenizer, 5)
+        encode(examples, load_renderer(TINY), tokenizer, 5)
 
 
 def test_every_example_occurs_once_per_epoch_over_all_processes() -> None:
