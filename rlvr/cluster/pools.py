@@ -50,6 +50,8 @@ class RolloutPool:
         self._attempts = [0] * count
         watch.rollout = [Worker(f"rollout worker {index}", start(index, 0)) for index in range(count)]
         self._version = 0
+        self.is_proved = True
+        """Whether the engines hold the weights of their version; not so in the middle of an update."""
         self.restore: Callable[[], object] = self.replace_lost
         """Makes the pool whole again. With a learner this includes its weights, and their proof."""
 
@@ -123,7 +125,16 @@ class RolloutPool:
 
         What a lost worker had not answered is dealt out again, once all others have finished and the
         worker is replaced.
+
+        Raises:
+            WeightUpdateError: an update has failed, so that nobody knows which weights an engine holds.
+            WorkerLostError: a worker is lost and may not be replaced.
         """
+        if not self.is_proved:
+            raise WeightUpdateError(
+                f"the engines hold weights that were not proved: an update after version {self._version} failed",
+                where="rollout workers",
+            )
         left = list(requests)
         while left:
             if self.has_lost:
@@ -257,6 +268,7 @@ class LearnerPool:
         while True:
             if self._engines.replace_lost():
                 self._connect()
+            self._engines.is_proved = False
             try:
                 num_bytes = self._send()
                 worst = prove(self._engines.probe(probes), self._probe(probes), self._tolerance, version)
@@ -265,6 +277,7 @@ class LearnerPool:
                 if not self._engines.has_lost:
                     raise
             else:
+                self._engines.is_proved = True
                 return SyncReport(version, worst, num_bytes)
 
     def _send(self) -> int:

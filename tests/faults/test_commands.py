@@ -80,12 +80,12 @@ def test_training_goes_on_without_a_worker_and_ends_without_a_learner(
 def test_a_signal_leaves_nothing_behind(
     tmp_path: Path, number: signal.Signals, shared_files: set[Path]
 ) -> None:
-    """A frozen process must not be in the way."""
-    command = long_training(tmp_path)
+    """A frozen process must not be in the way, whether it was sampling or is found in a weight update."""
+    command = long_training(tmp_path, "cluster.heartbeat_timeout=15")
     workers(tmp_path, "EngineActor")[0].suspend()
     command.send_signal(number)
-    command.communicate(timeout=90)
-    assert command.returncode in (130, 143)
+    command.communicate(timeout=240)
+    assert command.returncode == 128 + number
     assert "Traceback" not in stderr(tmp_path)
     assert_clean(tmp_path, shared_files)
 
@@ -100,12 +100,12 @@ def test_a_killed_driver_leaves_nothing_behind(tmp_path: Path, shared_files: set
 
 def test_an_evaluation_survives_its_workers(tmp_path: Path, shared_files: set[Path]) -> None:
     run = tmp_path / "run"
-    samples = run / "samples" / "samples.jsonl"
+    samples = run / "evaluation" / "chains" / "tiny" / "samples.jsonl.gz"
     command = start(
         tmp_path, "evaluate", f"model={TINY}", "benchmark=chains", "num_samples=64", "data.chains.num_test=40",
         f"run.dir={run}", "rollout.num_workers=2", "evaluation.chunk_size=8", "cluster.heartbeat_timeout=15",
     )  # fmt: skip
-    wait_for(lambda: samples.exists() and samples.stat().st_size > 20_000, command)
+    wait_for(lambda: samples.exists() and samples.stat().st_size > 5_000, command)
     first, second = workers(tmp_path, "EngineActor")
     first.kill()
     second.suspend()

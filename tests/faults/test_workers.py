@@ -114,14 +114,14 @@ def send(worker: Worker, number: signal.Signals) -> Callable[[], None]:
     return lambda: os.kill(process, number)
 
 
-def arm(worker: Worker, method: str, number: signal.Signals) -> None:
-    """Let an engine's process kill or freeze itself on its next call of a method."""
+def arm(worker: Worker, method: str, number: signal.Signals, part: str = "_engine") -> None:
+    """Let a process kill or freeze itself on its next call of a method of one of its parts."""
 
     def replace(actor: Any) -> None:
         def strike(*args: Any) -> None:
             os.kill(os.getpid(), number)
 
-        setattr(actor._engine, method, strike)
+        setattr(getattr(actor, part), method, strike)
 
     ray.get(worker.actor.__ray_call__.remote(replace))
 
@@ -212,14 +212,27 @@ def test_every_process_reports_its_vitals(pools: Pools) -> None:
     assert 0 < metrics["process/host_memory_used"] < 1
 
 
-def test_a_frozen_learner_ends_the_run(pools: Pools) -> None:
+def test_a_learner_frozen_while_it_sends_weights_ends_the_run(pools: Pools) -> None:
     """The other rank waits for it in a collective operation, and is not to blame."""
     version = pools.engine.version
-    send(pools.learner.workers[1], signal.SIGSTOP)()
+    arm(pools.learner.workers[1], "send_weights", signal.SIGSTOP, part="_transfer")
+    pools.learner.update(pools.minibatches)
     started = time.monotonic()
     with pytest.raises(WorkerLostError, match="did not answer") as error:
-        pools.learner.update(pools.minibatches)
-    assert time.monotonic() - started < HEARTBEAT + 20
+        pools.learner.publish(version + 1, pools.probes)
+    assert time.monotonic() - started < HEARTBEAT + 30
     assert error.value.where == "learner 1"
     assert error.value.exit_code == 3
+    # Nothing is labelled with weights that only some engines may have, and nothing is sampled with them.
     assert pools.engine.version == version
+    assert {version} == set(
+        ray.get([worker.actor.__ray_call__.remote(engine_version) for worker in pools.engine.workers])
+    )
+    with pytest.raises(WeightUpdateError, match="were not proved"):
+        pools.sample()
+
+
+def engine_version(actor: Any) -> int:
+    """Of one engine's process."""
+    version: int = actor._engine.version
+    return version
