@@ -1,0 +1,52 @@
+"""Starting Ray on a machine that is busy, or where it does not start at all."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from rlvr.cluster import session
+from rlvr.errors import WorkerError
+
+BUSY = "The current node timed out during startup. This could happen because"
+
+
+def test_a_slow_start_is_tried_again_and_leaves_no_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[subprocess.Popen[bytes]] = []
+
+    def init(**options: Any) -> None:
+        started.append(subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE))
+        if len(started) < session.START_ATTEMPTS:
+            raise RuntimeError(BUSY)
+
+    monkeypatch.setattr(session.ray, "init", init)
+    session.start_ray(address="local")
+    assert len(started) == session.START_ATTEMPTS
+    *failed, good = started
+    assert [process.wait(timeout=10) for process in failed] == [-9] * len(failed)
+    assert good.poll() is None
+    good.kill()
+
+
+@pytest.mark.parametrize(
+    ("error", "attempts"),
+    [(RuntimeError(BUSY), session.START_ATTEMPTS), (ConnectionError("no cluster at 10.0.0.1:6379"), 1)],
+)
+def test_ray_that_does_not_start_is_one_error(
+    error: Exception, attempts: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = []
+
+    def init(**options: Any) -> None:
+        calls.append(options)
+        raise error
+
+    monkeypatch.setattr(session.ray, "init", init)
+    with pytest.raises(WorkerError, match="Ray did not start") as raised:
+        session.start_ray(address="10.0.0.1:6379")
+    assert str(error) in raised.value.what
+    assert raised.value.where == "cluster.address=10.0.0.1:6379"
+    assert len(calls) == attempts
