@@ -373,6 +373,16 @@ def test_the_prompt_stream_is_seeded() -> None:
     assert first == again != other
 
 
+@pytest.mark.parametrize("num_drawn", [0, 1, 4, 5, 12, 10_000])
+def test_the_prompt_stream_goes_on_at_any_place(num_drawn: int) -> None:
+    whole = PromptStream(problems(5), seed=3)
+    for _ in range(num_drawn):
+        next(whole)
+    resumed = PromptStream(problems(5), seed=3, num_drawn=num_drawn)
+    assert list(islice(resumed, 12)) == list(islice(whole, 12))
+    assert resumed.num_drawn == whole.num_drawn == num_drawn + 12
+
+
 def test_probes_are_rollouts_of_this_step() -> None:
     groups = [group([1, 0], prompt=[1, index], index=index) for index in range(NUM_PROBES + 1)]
     probes = probes_from(groups)

@@ -50,6 +50,32 @@ def test_processes_are_measured_at_some_steps(every: int, expected: list[int]) -
     assert all(row.items() >= METRICS.items() for _, row in inner.rows)
 
 
+@pytest.mark.parametrize("end", ["", '{"step": 3, "rew', "\n"])
+def test_jsonl_goes_on_after_a_step(tmp_path: Path, end: str) -> None:
+    """Rows of steps that are done again, and a row that was never finished, are cut off."""
+    tracker = JsonlTracker(tmp_path)
+    for step in (1, 2, 3):
+        tracker.log_samples(step, [SAMPLE, SAMPLE])
+        tracker.log(step, METRICS)
+    tracker.close()
+    for name in ("metrics.jsonl", "rollouts.jsonl"):
+        with (tmp_path / name).open("a") as file:
+            file.write(end)
+    tracker = JsonlTracker(tmp_path, last_step=2)
+    tracker.log(3, METRICS)
+    tracker.close()
+    assert [row["step"] for row in lines(tmp_path / "metrics.jsonl")] == [1, 2, 3]
+    assert [row["step"] for row in lines(tmp_path / "rollouts.jsonl")] == [1, 1, 2, 2]
+
+
+def test_a_run_that_starts_anew_begins_with_empty_files(tmp_path: Path) -> None:
+    for _ in range(2):
+        tracker = JsonlTracker(tmp_path)
+        tracker.log(1, METRICS)
+        tracker.close()
+    assert len(lines(tmp_path / "metrics.jsonl")) == 1
+
+
 @pytest.mark.parametrize("step", [0, 1, 2])
 def test_steps_only_grow(step: int) -> None:
     inner = FakeTracker()
