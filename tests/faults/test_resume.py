@@ -1,0 +1,84 @@
+"""A run that was killed and gone on with equals one that was never stopped, bit for bit."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rlvr.checkpoint import STATE_FILE, Checkpoints
+from tests.commands import TIMEOUT, assert_nothing_left, start, stderr, wait_for
+
+COMMON = (
+    *("recipe=tiny", "train.num_steps=6", "train.checkpoint_every=3", "train.prompts_per_step=8"),
+    *("algorithm.group_size=4", "rollout.num_workers=1", "learner.threads_per_learner=1"),
+    # The last problems of the first epoch and the first of the second.
+    *("data.chains.num_train=20", "learner.warmup_steps=4"),
+)
+ALGORITHMS = {
+    "ppo": ("train.minibatch_size=16", "algorithm.kl.coef=0.01"),  # a critic, and a reference model
+    "grpo": ("train.num_epochs=2",),
+    "reinforce_pp": (),
+    "rloo": (),
+    "remax": (),
+    "dapo": ("algorithm.max_sampling_factor=4",),  # each step takes as many prompts as it needs
+}
+TIMES = ("time/", "throughput/", "process/", "verify/per_second", "verify/latency", "verify/queue")
+"""Metrics that say how fast a step was, not what it computed."""
+
+
+@pytest.mark.timeout(3 * TIMEOUT)
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_going_on_equals_never_having_stopped(tmp_path: Path, algorithm: str) -> None:
+    words = ("train", *COMMON, f"algorithm={algorithm}", *ALGORITHMS[algorithm])
+    for name in ("whole", "cut"):
+        (tmp_path / name).mkdir()
+    runs = {name: tmp_path / name / "run" for name in ("whole", "cut")}
+
+    command = start(tmp_path / "whole", *words, f"run.dir={runs['whole']}")
+    command.communicate(timeout=TIMEOUT)
+    assert command.returncode == 0, stderr(tmp_path / "whole")
+
+    command = start(tmp_path / "cut", *words, f"run.dir={runs['cut']}")
+    wait_for((runs["cut"] / "checkpoints" / "step-000003").is_dir, command)
+    command.kill()
+    command.communicate(timeout=60)
+    assert_nothing_left(tmp_path / "cut")
+    assert not (runs["cut"] / "trained.json").exists()
+    assert [each.step for each in Checkpoints(runs["cut"]).all()] == [3]
+
+    command = start(tmp_path / "cut", *words, f"run.dir={runs['cut']}")
+    command.communicate(timeout=TIMEOUT)
+    assert command.returncode == 0, stderr(tmp_path / "cut")
+    assert "going on after step 3" in stderr(tmp_path / "cut")
+
+    # The responses first: where they differ, all else does.
+    assert lines(runs["cut"] / "rollouts.jsonl") == lines(runs["whole"] / "rollouts.jsonl")
+    metrics = [[untimed(row) for row in lines(run / "metrics.jsonl")] for run in runs.values()]
+    assert [row["step"] for row in metrics[1]] == [1, 2, 3, 4, 5, 6]
+    assert metrics[0] == metrics[1]
+    # Weights, optimizer states of policy and critic, schedules, random states: every byte of every file.
+    whole, cut = (Checkpoints(run).all()[-1] for run in runs.values())
+    assert whole.step == cut.step == 6
+    assert without_state(whole.files) == without_state(cut.files)
+    assert any(name.startswith("learner/policy/") for name in cut.files)
+    assert any(name.startswith("learner/critic/") for name in cut.files) == (algorithm == "ppo")
+    assert whole.progress().num_drawn == cut.progress().num_drawn >= 6 * 8
+    assert whole.progress().watched == cut.progress().watched
+    trained = [json.loads((run / "trained.json").read_text())["model_sha256"] for run in runs.values()]
+    assert trained[0] == trained[1]
+
+
+def lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def untimed(row: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in row.items() if not name.startswith(TIMES)}
+
+
+def without_state(files: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """All but the file that has the wall time and the run's folder."""
+    return {name: entry for name, entry in files.items() if name != STATE_FILE}
