@@ -11,6 +11,7 @@ from rlvr.eval.bootstrap import NUM_RESAMPLES
 from rlvr.eval.compare import Comparison, compare, holm_across
 from rlvr.eval.guess import guessable, without
 from rlvr.eval.pass_at_k import default_ks
+from rlvr.eval.perplexity import Scored, scored
 from rlvr.eval.report.findings import Findings, findings
 from rlvr.eval.report.results import BenchmarkResults, MetricRow, StudyResults, checkpoint_of
 from rlvr.eval.statistics import Interval
@@ -74,6 +75,8 @@ class BenchmarkAnalysis:
     """None without an evaluation of the base's guesses."""
     reasoning: Reasoning | None
     """None where nobody has judged the reasoning behind right answers."""
+    perplexities: tuple[Scored, ...]
+    """Whose responses were scored by which model, checkpoints included."""
 
 
 def analyse(
@@ -103,6 +106,7 @@ def analyse(
             over_steps(benchmark.evaluations, comparison, study.metrics),
             guess_filter(benchmark.guesses, models, comparison),
             reasoning(models, comparison),
+            scored(benchmark.evaluations),
         )
         for benchmark, models, comparison in zip(study.benchmarks, finals, comparisons, strict=True)
     )

@@ -64,6 +64,8 @@ class DotChart:
     x_label: str
     rows: tuple[tuple[str, int, Interval], ...]
     """(name, style, value) from top to bottom."""
+    digits: int = 1
+    """Decimals of the numbers beside the points."""
 
 
 @dataclass(frozen=True, slots=True)

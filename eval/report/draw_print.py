@@ -169,7 +169,7 @@ def draw_dots(axes: Axes, chart: DotChart) -> None:
         )
         axes.plot(value.estimate, position, MARKERS[style % len(MARKERS)], color=colour, markersize=6)
         axes.annotate(
-            number(value.estimate, 1),
+            number(value.estimate, chart.digits),
             (value.estimate, position),
             (0, 6),
             textcoords="offset points",

@@ -223,9 +223,11 @@ def draw_dots(chart: DotChart, width: float, css: str) -> str:
         parts.append(svg.text(frame.left - 12, y + 4, fitted(name, left), "row end"))
         parts.append(svg.line(x_at(value.low), y, x_at(value.high), y, f"interval s{style}"))
         parts.append(svg.marker(x_at(value.estimate), y, style))
-        parts.append(svg.text(x_at(value.estimate), y - 9, number(value.estimate, 1), "value middle"))
-        ends = f"[{number(value.low, 1)}, {number(value.high, 1)}]"
-        reading = [name, f"{number(value.estimate, 1)} {ends} {chart.x_label}"]
+        parts.append(
+            svg.text(x_at(value.estimate), y - 9, number(value.estimate, chart.digits), "value middle")
+        )
+        ends = f"[{number(value.low, chart.digits)}, {number(value.high, chart.digits)}]"
+        reading = [name, f"{number(value.estimate, chart.digits)} {ends} {chart.x_label}"]
         parts.append(svg.hover(frame.left, y - pitch / 2, frame.x_end - frame.left, pitch, reading))
     return svg.drawing(width, frame.height, css, chart.title, parts)
 

@@ -11,6 +11,7 @@ from rlvr.eval.report.charts import FEW_MODELS
 from rlvr.eval.report.findings import Findings, headline, headline_ks, tally
 from rlvr.eval.report.html import Cell, Markup, details, element, join, section, table
 from rlvr.eval.report.labels import bracket, k_text, label, number, percent, style_of
+from rlvr.eval.report.likelihood import perplexity_section
 from rlvr.eval.report.problems import problems_section
 from rlvr.eval.report.samples import Responses
 from rlvr.eval.report.scrutiny import guess_section, reasoning_section
@@ -206,7 +207,8 @@ def further_benchmark(
     comparison, found, name = part.analysis.comparison, part.analysis.findings, part.analysis.results.name
     title = f"Out of domain: {name}" if part.analysis.results.out_of_domain else name
     blocks = [curves_section(part), difference_section(part), coverage_section(part)]
-    blocks += [guess_section(part), reasoning_section(part), problems_section(part, responses)]
+    blocks += [guess_section(part), reasoning_section(part), perplexity_section(part)]
+    blocks += [problems_section(part, responses)]
     own = [line for line in found.caveats if line not in first.findings.caveats]
     return section(
         part.within,

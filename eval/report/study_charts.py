@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from rlvr.eval.report.analysis import BenchmarkAnalysis
+from rlvr.eval.report.analysis import BenchmarkAnalysis, last_step
 from rlvr.eval.report.charts import Chart, LineChart, comparison_charts, filtered_chart, reasoning_chart
 from rlvr.eval.report.dynamics import dynamics_charts, run_styles
-from rlvr.eval.report.results import StudyResults
+from rlvr.eval.report.likelihood import perplexity_charts
+from rlvr.eval.report.results import MetricRow, StudyResults
 from rlvr.eval.report.step_charts import step_charts
 
 
@@ -35,20 +36,29 @@ def study_charts(study: StudyResults, analyses: Sequence[BenchmarkAnalysis]) -> 
     styles = run_styles(models, [*runs, *study.metrics])
     prefixes = ["", *(f"benchmark_{number}_" for number in range(2, len(analyses) + 1))]
     return StudyCharts(
-        [benchmark_charts(each, prefix) for each, prefix in zip(analyses, prefixes, strict=True)],
+        [
+            benchmark_charts(each, prefix, styles, study.metrics)
+            for each, prefix in zip(analyses, prefixes, strict=True)
+        ],
         [step_charts(each, styles, prefix) for each, prefix in zip(analyses, prefixes, strict=True)],
         dynamics_charts(study.metrics, styles),
     )
 
 
-def benchmark_charts(analysis: BenchmarkAnalysis, prefix: str) -> dict[str, Chart]:
+def benchmark_charts(
+    analysis: BenchmarkAnalysis,
+    prefix: str,
+    styles: Mapping[str, int],
+    metrics: Mapping[str, Sequence[MetricRow]],
+) -> dict[str, Chart]:
     """The charts of one benchmark."""
-    charts = comparison_charts(analysis.comparison, prefix)
+    more: list[Chart] = []
     found = analysis.guess_filter
     if found is not None and found.remaining is not None:
-        chart = filtered_chart(found.remaining, len(found.left_out))
-        charts[chart.slug] = replace(chart, slug=prefix + chart.slug)
+        more.append(filtered_chart(found.remaining, len(found.left_out)))
     if analysis.reasoning is not None and analysis.reasoning.valid is not None:
-        chart = reasoning_chart(analysis.reasoning.valid)
-        charts[chart.slug] = replace(chart, slug=prefix + chart.slug)
-    return charts
+        more.append(reasoning_chart(analysis.reasoning.valid))
+    last_steps = {run: last_step(rows) for run, rows in metrics.items()}
+    more += perplexity_charts(analysis.perplexities, analysis.comparison.base.name, styles, last_steps)
+    added = {chart.slug: replace(chart, slug=prefix + chart.slug) for chart in more}
+    return comparison_charts(analysis.comparison, prefix) | added

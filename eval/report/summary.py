@@ -10,6 +10,7 @@ import numpy as np
 from rlvr.eval.compare import AgainstBase, ModelResult
 from rlvr.eval.coverage import HISTOGRAM_LABELS
 from rlvr.eval.pass_at_k import FloatArray
+from rlvr.eval.perplexity import Scored
 from rlvr.eval.report.analysis import BenchmarkAnalysis, GuessFilter, Reasoning, StepPoint
 from rlvr.eval.report.results import StudyResults
 from rlvr.eval.statistics import Interval
@@ -84,7 +85,21 @@ def benchmark_summary(analysis: BenchmarkAnalysis) -> dict[str, Any]:
         numbers["guess_filter"] = _guess_filter(analysis.guess_filter)
     if analysis.reasoning is not None:
         numbers["reasoning"] = _reasoning(analysis.reasoning)
+    if analysis.perplexities:
+        numbers["perplexity"] = [_perplexity(each) for each in analysis.perplexities]
     return numbers
+
+
+def _perplexity(row: Scored) -> dict[str, Any]:
+    return {
+        "written_by": row.written_by,
+        "scored_by": row.found.scorer,
+        "mean": round(row.mean.estimate, DIGITS),
+        "interval": _ends(row.mean),
+        "median": round(row.quartiles.estimate, DIGITS),
+        "quartiles": _ends(row.quartiles),
+        "responses_per_problem": row.found.num_responses,
+    }
 
 
 def _reasoning(found: Reasoning) -> dict[str, Any]:

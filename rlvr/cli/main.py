@@ -15,6 +15,7 @@ COMMANDS = {
     "train": "train a model with verifiable rewards",
     "evaluate": "measure pass@k of a model",
     "audit": "is the reasoning behind right answers valid?",
+    "perplexity": "how likely each model finds what the others write",
     "report": "one page from the evaluations of any number of runs",
     "checkpoints": "list or verify the checkpoints of a run",
     "pretrain": "make a tiny base model from scratch",

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from rlvr.errors import ConfigError, did_you_mean
 
@@ -41,3 +46,24 @@ def folders_and_keys(
 def listed_words(value: str) -> list[str]:
     """Words between commas."""
     return [word for word in value.split(",") if word]
+
+
+def typed(schema: type[Any], words: Sequence[str], section: str) -> Any:
+    """A configuration section from ``section.key=value`` words; those of other sections are passed over.
+
+    Raises:
+        ConfigError: an unknown key, or a value of the wrong type.
+    """
+    prefix = f"{section}."
+    own = [word.removeprefix(prefix) for word in words if word.startswith(prefix)]
+    known = [field.name for field in fields(schema)]
+    for word in own:
+        key, equals, _ = word.partition("=")
+        if key not in known or not equals:
+            raise ConfigError(
+                f"unknown key '{prefix}{key}'", where="command line", fix=did_you_mean(key, known)
+            )
+    try:
+        return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), OmegaConf.from_dotlist(own)))
+    except OmegaConfBaseException as error:
+        raise ConfigError(str(error).splitlines()[0], where=section, fix="rlvr evaluate --help") from error

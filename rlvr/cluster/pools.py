@@ -188,6 +188,16 @@ class RolloutPool:
         """Log-probabilities of the probes on every worker."""
         return self._watch.call(self.workers, "probe", probes)
 
+    def score(self, probes: Sequence[Probe]) -> list[list[float]]:
+        """Log-probabilities, at temperature 1, of each probe's response tokens: every worker scores a share."""
+        count = len(self.actors)
+        shares = [probes[index::count] for index in range(count)]
+        found = wait_all(
+            [actor.probe.remote(share) for actor, share in zip(self.actors, shares, strict=True)],
+            "rollout worker",
+        )
+        return [found[index % count][index // count] for index in range(len(probes))]
+
     def commit_version(self, version: int) -> None:
         """Label what is sampled from now on."""
         versions = self._watch.call(self.workers, "commit_version", version)

@@ -1,0 +1,230 @@
+"""``rlvr perplexity``: how likely the base finds what the trained models write, and the other way round."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rlvr.cli.words import folders_and_keys, listed_words, typed
+from rlvr.config import ClusterConfig, RolloutConfig
+from rlvr.errors import ConfigError
+
+if TYPE_CHECKING:
+    from rlvr.eval.perplexity import Text
+    from rlvr.eval.report.results import BenchmarkResults
+    from rlvr.eval.store import Evaluation
+
+KEYS = ("responses", "reference", "benchmarks")
+EXAMPLES = """\
+rlvr perplexity: how likely each model finds what it and the others wrote.
+
+Examples:
+  rlvr perplexity runs/tiny                           base and trained models, all saved checkpoints
+  rlvr perplexity runs/tiny responses=8               8 responses a problem instead of 32
+  rlvr perplexity runs/aime reference=solutions.jsonl rollout.num_workers=4
+  rlvr report runs/tiny                               shows it
+
+Scored are, under the base: the responses of every model and checkpoint, and reference solutions; under each trained
+model: its own responses, the base's, and the reference solutions. Generated problems bring their reference solutions;
+for others give a file. The models must still lie where they were when they were evaluated. Results are kept beside the
+samples, in perplexity.json; what is there already is not scored again.
+
+Keys:
+  responses   per problem, the first ones by sample index
+  reference   JSONL file with "problem" (an id) and "response" in each row
+  benchmarks  names of those to score, separated by commas; all by default
+  rollout.*   the engines, as for `rlvr evaluate`: rollout.num_workers, rollout.device, …
+  cluster.*   where they run
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Responses that one model is going to score."""
+
+    scorer: Evaluation
+    of: str
+    """``own`` or ``reference``."""
+    beside: Evaluation
+    """The evaluation that the result is kept beside: that of the responses; of reference solutions, the base's."""
+    texts: Sequence[Text]
+    benchmark: BenchmarkResults
+
+
+def run(arguments: list[str]) -> None:
+    """Run the command."""
+    if "--help" in arguments or "-h" in arguments:
+        print(EXAMPLES)
+        return
+    settings = [word for word in arguments if word.startswith(("rollout.", "cluster."))]
+    rollout: RolloutConfig = typed(RolloutConfig, settings, "rollout")
+    cluster: ClusterConfig = typed(ClusterConfig, settings, "cluster")
+    folders, keys = folders_and_keys(
+        [word for word in arguments if word not in settings],
+        KEYS,
+        nothing="there is nothing to score",
+        example="rlvr perplexity runs/tiny",
+    )
+    responses = count(keys["responses"])
+    reference = Path(keys["reference"]) if keys["reference"] else None
+    # Late, so that --help and mistakes are answered at once.
+    from rlvr.eval.collect import collect
+
+    benchmarks = collect(folders, listed_words(keys["benchmarks"])).benchmarks
+    jobs = [job for each in benchmarks for job in jobs_of(each, responses, reference)]
+    scorers = {job.scorer.spec.model_sha256: job.scorer for job in jobs}
+    for scorer in scorers.values():
+        check_model(scorer)
+    for sha, scorer in scorers.items():
+        score_all(
+            scorer, [job for job in jobs if job.scorer.spec.model_sha256 == sha], responses, rollout, cluster
+        )
+    print("\n".join(lines(benchmarks)))
+
+
+def count(word: str) -> int:
+    """Responses per problem.
+
+    Raises:
+        ConfigError: not a positive number.
+    """
+    from rlvr.eval.perplexity import NUM_RESPONSES
+
+    if word and (not word.isdecimal() or int(word) < 1):
+        raise ConfigError(
+            f"responses is {word!r}", where="responses", fix=f"a number, such as {NUM_RESPONSES}"
+        )
+    return int(word or NUM_RESPONSES)
+
+
+def jobs_of(benchmark: BenchmarkResults, responses: int, reference: Path | None) -> list[Job]:
+    """What is still to be scored on one benchmark."""
+    from rlvr.eval.perplexity import OWN, REFERENCE, read_perplexities, responses_of
+    from rlvr.eval.report.analysis import final_models
+
+    base, *_ = benchmark.evaluations
+    trained = final_models(benchmark.evaluations)[1:]
+    given = references(benchmark, reference)
+    written = {each.name: responses_of(each, responses) for each in benchmark.evaluations}
+    jobs = [Job(base, OWN, each, written[each.name], benchmark) for each in benchmark.evaluations]
+    for each in trained:
+        jobs += [Job(each, OWN, beside, written[beside.name], benchmark) for beside in (each, base)]
+    if given:
+        jobs += [Job(each, REFERENCE, base, given, benchmark) for each in (base, *trained)]
+    done = {
+        (each.folder, found.of, found.scorer_sha256)
+        for each in benchmark.evaluations
+        for found in read_perplexities(each.folder)
+        if found.num_responses == responses or found.of == REFERENCE
+    }
+    return [job for job in jobs if (job.beside.folder, job.of, job.scorer.spec.model_sha256) not in done]
+
+
+def references(benchmark: BenchmarkResults, path: Path | None) -> list[Text]:
+    """Reference solutions: those of a file, or the worked solutions of generated problems."""
+    from rlvr.data.chains import graph_of, solution_text
+    from rlvr.eval.perplexity import Text, read_references
+
+    if path is not None:
+        if not path.is_file():
+            raise ConfigError("there is no such file", where=str(path), fix="check reference=")
+        return read_references(path, benchmark.problems)
+    return [
+        Text(problem.id, solution_text(graph_of(problem)), ended=True)
+        for problem in benchmark.problems
+        if problem.extra_info.get("solution_graph")
+    ]
+
+
+def check_model(scorer: Evaluation) -> None:
+    """Check that the model still lies where it was evaluated, and is the same.
+
+    Raises:
+        ConfigError: it is another one.
+        ModelError: it is not there.
+    """
+    from rlvr.data.prompts import check_model_folder, model_hash
+
+    path = scorer.spec.model_path
+    check_model_folder(path)
+    if model_hash(path) != scorer.spec.model_sha256:
+        raise ConfigError(
+            f"the model {scorer.name!r} is no longer the one that was evaluated",
+            where=path,
+            fix="put it back, or evaluate anew",
+        )
+
+
+def score_all(
+    scorer: Evaluation, jobs: Sequence[Job], responses: int, rollout: RolloutConfig, cluster: ClusterConfig
+) -> None:
+    """Start a model once and let it score everything; every result is kept as soon as it is there."""
+    from transformers import AutoTokenizer
+
+    from rlvr.cluster import rollout_pool
+    from rlvr.data.prompts import check_context, load_renderer
+    from rlvr.eval import perplexity as ppl
+    from rlvr.tracking.progress import StageProgress, say
+
+    path = scorer.spec.model_path
+    tokenizer = AutoTokenizer.from_pretrained(path)
+    renderer = load_renderer(path)
+    if renderer.identity != scorer.spec.prompt_template:
+        raise ConfigError(
+            f"the prompts would be {renderer.identity}, the responses were sampled with {scorer.spec.prompt_template}",
+            where=path,
+            fix="put the tokenizer's chat template back that it was evaluated with",
+        )
+
+    def encode(text: str) -> list[int]:
+        return list(tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    prompts = {p.id: renderer.render(p) for job in jobs for p in job.benchmark.problems}
+    longest = max(
+        len(ppl.probe_of(text, prompts[text.problem], encode, tokenizer.eos_token_id).tokens)
+        for job in jobs
+        for text in job.texts
+    )
+    check_context(path, longest + 1)
+    total = sum(len(job.texts) for job in jobs)
+    say(f"perplexity under {scorer.name}: {total:,} responses; starting vLLM")
+    # The engine adds a token of its own to what it scores.
+    sized = replace(rollout, max_prompt_tokens=longest, max_response_tokens=1)
+    done = 0
+    with (
+        rollout_pool(path, sized, cluster, seed=0) as engine,
+        StageProgress(f"perplexity under {scorer.name}", total) as progress,
+    ):
+        for job in jobs:
+            before = done
+
+            def show(number: int, before: int = before) -> None:
+                progress.update(before + number, "")
+
+            values = ppl.score_texts(job.texts, prompts, encode, tokenizer.eos_token_id, engine.score, show)
+            done += len(job.texts)
+            found = ppl.Perplexities(job.of, scorer.name, scorer.spec.model_sha256, responses, values)
+            others = [
+                each
+                for each in ppl.read_perplexities(job.beside.folder)
+                if (each.of, each.scorer_sha256) != (found.of, found.scorer_sha256)
+            ]
+            ppl.write_perplexities(job.beside.folder, [*others, found])
+
+
+def lines(benchmarks: Sequence[BenchmarkResults]) -> list[str]:
+    """The results as a table for the terminal."""
+    from rlvr.eval.perplexity import REFERENCE, read_perplexities
+    from rlvr.eval.tables import aligned, cell
+
+    found = []
+    for benchmark in benchmarks:
+        rows = [
+            ["reference" if each.of == REFERENCE else evaluation.name, each.scorer, cell(each.mean())]
+            for evaluation in benchmark.evaluations
+            for each in read_perplexities(evaluation.folder)
+        ]
+        found += [*aligned([benchmark.name, "scored by", "perplexity"], rows), ""]
+    return [*found, "Mean over problems of the median over responses; 95 % intervals over problems."]
