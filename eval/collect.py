@@ -28,6 +28,7 @@ from rlvr.eval.store import (
     read_samples,
     refuse_unlike,
 )
+from rlvr.eval.temperature import sweep_of
 from rlvr.records import Problem
 
 BASE = "base"
@@ -37,7 +38,11 @@ Run = tuple[Path, str]
 
 
 def collect(
-    folders: Sequence[Path], benchmarks: Sequence[str] = (), *, guesses: Sequence[Path] = ()
+    folders: Sequence[Path],
+    benchmarks: Sequence[str] = (),
+    *,
+    guesses: Sequence[Path] = (),
+    sweeps: Sequence[Path] = (),
 ) -> StudyResults:
     """Gather all evaluations, metrics and provenance under some folders.
 
@@ -45,6 +50,7 @@ def collect(
         folders: studies, multiruns, evaluations, or folders that hold such.
         benchmarks: names of those to keep; all by default.
         guesses: folders with evaluations of the base model that was asked to answer without reasoning.
+        sweeps: folders with evaluations of the same models at other temperatures.
 
     Raises:
         ConfigError: no evaluation, an unknown benchmark, different base models, or base
@@ -66,9 +72,14 @@ def collect(
         if run_of(store) == run
     ]
     return StudyResults(
-        with_guesses(
-            by_benchmark(base, others, in_domain_benchmark(dict.fromkeys(store.home for store in stores))),
-            [store for folder in guesses for store in stores_in(folder)],
+        with_sweeps(
+            with_guesses(
+                by_benchmark(
+                    base, others, in_domain_benchmark(dict.fromkeys(store.home for store in stores))
+                ),
+                [store for folder in guesses for store in stores_in(folder)],
+            ),
+            [store for folder in sweeps for store in stores_in(folder)],
         ),
         metrics={names[run]: rows for run in order if (rows := read_metrics(run_folder(*run)))},
         provenance={
@@ -198,6 +209,20 @@ def with_guesses(results: Sequence[BenchmarkResults], stores: Sequence[Store]) -
             refuse_other_guesses(base, guesses)
             each = replace(each, guesses=guesses)
         with_them.append(each)
+    return with_them
+
+
+def with_sweeps(results: Sequence[BenchmarkResults], stores: Sequence[Store]) -> list[BenchmarkResults]:
+    """Give each benchmark the evaluations on it at other temperatures.
+
+    Raises:
+        ConfigError: more than the temperature differs, or a model is not in the report.
+    """
+    with_them = []
+    for each in results:
+        ids = each.evaluations[0].problem_ids
+        others = [load(store, ids) for store in stores if store.spec.benchmark == each.name]
+        with_them.append(replace(each, sweep=sweep_of(each.evaluations, others)))
     return with_them
 
 

@@ -16,6 +16,7 @@ from rlvr.eval.report.findings import Findings, findings
 from rlvr.eval.report.results import BenchmarkResults, MetricRow, StudyResults, checkpoint_of
 from rlvr.eval.statistics import Interval
 from rlvr.eval.store import Evaluation
+from rlvr.eval.temperature import Heated, heated
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,8 @@ class BenchmarkAnalysis:
     """None without an evaluation of the base's guesses."""
     reasoning: Reasoning | None
     """None where nobody has judged the reasoning behind right answers."""
+    heated: tuple[Heated, ...]
+    """The models at all temperatures; empty without a sweep."""
     perplexities: tuple[Scored, ...]
     """Whose responses were scored by which model, checkpoints included."""
 
@@ -90,7 +93,7 @@ def analyse(
     """
     refuse_different_models(study.benchmarks)
     finals = [final_models(benchmark.evaluations) for benchmark in study.benchmarks]
-    grids = [common_ks(benchmark.evaluations) for benchmark in study.benchmarks]
+    grids = [common_ks([*benchmark.evaluations, *benchmark.sweep]) for benchmark in study.benchmarks]
     comparisons = holm_across(
         [
             compare(models, ks=ks, seed=seed, num_resamples=num_resamples)
@@ -106,6 +109,7 @@ def analyse(
             over_steps(benchmark.evaluations, comparison, study.metrics),
             guess_filter(benchmark.guesses, models, comparison),
             reasoning(models, comparison),
+            heated(models, benchmark.sweep, comparison),
             scored(benchmark.evaluations),
         )
         for benchmark, models, comparison in zip(study.benchmarks, finals, comparisons, strict=True)
@@ -149,7 +153,7 @@ def final_models(evaluations: Sequence[Evaluation]) -> tuple[Evaluation, ...]:
 
 
 def common_ks(evaluations: Sequence[Evaluation]) -> tuple[int, ...]:
-    """The grid of k that all models support, checkpoints included."""
+    """The grid of k that all models support, checkpoints and other temperatures included."""
     return default_ks(min(int(each.num_samples.min()) for each in evaluations))
 
 

@@ -169,7 +169,7 @@ def dashes(style: int) -> str:
 def _hover_zones(chart: LineChart, frame: svg.Frame, xs: Sequence[float], x_at: svg.Scale) -> list[str]:
     at = [x_at(x) for x in xs]
     edges = [frame.left, *((a + b) / 2 for a, b in pairwise(at)), frame.x_end]
-    name = "k" if chart.log2_x else "step"
+    name = "k" if chart.log2_x else chart.x_label
     zones = []
     for i, x in enumerate(xs):
         lines = [

@@ -9,6 +9,7 @@ from rlvr.eval.report import reference
 from rlvr.eval.report.analysis import BenchmarkAnalysis
 from rlvr.eval.report.charts import FEW_MODELS
 from rlvr.eval.report.findings import Findings, headline, headline_ks, tally
+from rlvr.eval.report.heat import temperature_section
 from rlvr.eval.report.html import Cell, Markup, details, element, join, section, table
 from rlvr.eval.report.labels import bracket, k_text, label, number, percent, style_of
 from rlvr.eval.report.likelihood import perplexity_section
@@ -206,9 +207,9 @@ def further_benchmark(
     """A benchmark after the first: its cards, curves, differences and coverage in one section."""
     comparison, found, name = part.analysis.comparison, part.analysis.findings, part.analysis.results.name
     title = f"Out of domain: {name}" if part.analysis.results.out_of_domain else name
-    blocks = [curves_section(part), difference_section(part), coverage_section(part)]
-    blocks += [guess_section(part), reasoning_section(part), perplexity_section(part)]
-    blocks += [problems_section(part, responses)]
+    sections = (curves_section, difference_section, coverage_section, guess_section, reasoning_section)
+    blocks = [build(part) for build in (*sections, temperature_section, perplexity_section)]
+    blocks.append(problems_section(part, responses))
     own = [line for line in found.caveats if line not in first.findings.caveats]
     return section(
         part.within,

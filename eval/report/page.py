@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from rlvr.eval.report import likelihood, over_time, overview, problems, reading, scrutiny, sections
+from rlvr.eval.report import heat, likelihood, over_time, overview, problems, reading, scrutiny, sections
 from rlvr.eval.report.analysis import BenchmarkAnalysis
 from rlvr.eval.report.dynamics import zero_throughout
 from rlvr.eval.report.html import Markup, element, join
@@ -25,6 +25,7 @@ NAVIGATION = {
     "accuracy": "Accuracy",
     "guesses": "Guessing",
     "reasoning": "Reasoning",
+    "temperature": "Temperature",
     "perplexity": "Perplexity",
     "steps": "Over steps",
     "training": "Training",
@@ -48,6 +49,7 @@ def page(study: StudyResults, analyses: Sequence[BenchmarkAnalysis], charts: Stu
         "accuracy": sections.histogram_section(part),
         "guesses": scrutiny.guess_section(part),
         "reasoning": scrutiny.reasoning_section(part),
+        "temperature": heat.temperature_section(part),
         "perplexity": likelihood.perplexity_section(part),
     }
     titles = dict(NAVIGATION)

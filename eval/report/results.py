@@ -24,6 +24,8 @@ class BenchmarkResults:
     """The benchmark, for the samples to read."""
     out_of_domain: bool = False
     """Whether its problems are of another kind than those trained on."""
+    sweep: Sequence[Evaluation] = ()
+    """The same models at other temperatures."""
     guesses: Evaluation | None = None
     """The base model asked to answer without reasoning, on the same problems."""
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from rlvr.eval.report.analysis import BenchmarkAnalysis, last_step
 from rlvr.eval.report.charts import Chart, LineChart, comparison_charts, filtered_chart, reasoning_chart
 from rlvr.eval.report.dynamics import dynamics_charts, run_styles
+from rlvr.eval.report.heat import temperature_charts
 from rlvr.eval.report.likelihood import perplexity_charts
 from rlvr.eval.report.results import MetricRow, StudyResults
 from rlvr.eval.report.step_charts import step_charts
@@ -58,6 +59,7 @@ def benchmark_charts(
         more.append(filtered_chart(found.remaining, len(found.left_out)))
     if analysis.reasoning is not None and analysis.reasoning.valid is not None:
         more.append(reasoning_chart(analysis.reasoning.valid))
+    more += temperature_charts(analysis.heated, analysis.comparison.gap_k, styles)
     last_steps = {run: last_step(rows) for run, rows in metrics.items()}
     more += perplexity_charts(analysis.perplexities, analysis.comparison.base.name, styles, last_steps)
     added = {chart.slug: replace(chart, slug=prefix + chart.slug) for chart in more}

@@ -15,6 +15,7 @@ from rlvr.eval.report.analysis import BenchmarkAnalysis, GuessFilter, Reasoning,
 from rlvr.eval.report.results import StudyResults
 from rlvr.eval.statistics import Interval
 from rlvr.eval.store import Evaluation
+from rlvr.eval.temperature import Heated
 
 DIGITS = 9
 """Decimal places kept: far below any sampling error, and free of rounding noise."""
@@ -85,9 +86,24 @@ def benchmark_summary(analysis: BenchmarkAnalysis) -> dict[str, Any]:
         numbers["guess_filter"] = _guess_filter(analysis.guess_filter)
     if analysis.reasoning is not None:
         numbers["reasoning"] = _reasoning(analysis.reasoning)
+    if analysis.heated:
+        numbers["temperature"] = [_heated(each) for each in analysis.heated]
     if analysis.perplexities:
         numbers["perplexity"] = [_perplexity(each) for each in analysis.perplexities]
     return numbers
+
+
+def _heated(row: Heated) -> dict[str, Any]:
+    return {
+        "model": row.name,
+        "temperature": row.temperature,
+        "pass_at_k": _list(row.curve.estimate),
+        "difference_to_base": _list(row.difference.estimate),
+        "difference_band_low": _list(row.difference.band_low),
+        "difference_band_high": _list(row.difference.band_high),
+        "crossing_at": _rounded(row.crossing.at),
+        "entropy": round(row.entropy.estimate, DIGITS) if row.entropy else None,
+    }
 
 
 def _perplexity(row: Scored) -> dict[str, Any]:

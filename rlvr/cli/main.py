@@ -16,6 +16,7 @@ COMMANDS = {
     "evaluate": "measure pass@k of a model",
     "audit": "is the reasoning behind right answers valid?",
     "perplexity": "how likely each model finds what the others write",
+    "entropy": "entropy as sampled, and the temperature that matches the base's",
     "report": "one page from the evaluations of any number of runs",
     "checkpoints": "list or verify the checkpoints of a run",
     "pretrain": "make a tiny base model from scratch",

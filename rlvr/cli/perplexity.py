@@ -7,14 +7,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rlvr.cli.words import folders_and_keys, listed_words, typed
+from rlvr.cli.words import folders_and_keys, listed_words, positive, typed
 from rlvr.config import ClusterConfig, RolloutConfig
 from rlvr.errors import ConfigError
 
 if TYPE_CHECKING:
     from rlvr.eval.perplexity import Text
     from rlvr.eval.report.results import BenchmarkResults
-    from rlvr.eval.store import Evaluation
+    from rlvr.eval.store import Evaluation, EvaluationSpec
+    from rlvr.protocols import Renderer
 
 KEYS = ("responses", "reference", "benchmarks")
 EXAMPLES = """\
@@ -67,7 +68,7 @@ def run(arguments: list[str]) -> None:
         nothing="there is nothing to score",
         example="rlvr perplexity runs/tiny",
     )
-    responses = count(keys["responses"])
+    responses = positive(keys["responses"] or "32", "responses")
     reference = Path(keys["reference"]) if keys["reference"] else None
     # Late, so that --help and mistakes are answered at once.
     from rlvr.eval.collect import collect
@@ -76,27 +77,12 @@ def run(arguments: list[str]) -> None:
     jobs = [job for each in benchmarks for job in jobs_of(each, responses, reference)]
     scorers = {job.scorer.spec.model_sha256: job.scorer for job in jobs}
     for scorer in scorers.values():
-        check_model(scorer)
+        check_model(scorer.spec)
     for sha, scorer in scorers.items():
         score_all(
             scorer, [job for job in jobs if job.scorer.spec.model_sha256 == sha], responses, rollout, cluster
         )
     print("\n".join(lines(benchmarks)))
-
-
-def count(word: str) -> int:
-    """Responses per problem.
-
-    Raises:
-        ConfigError: not a positive number.
-    """
-    from rlvr.eval.perplexity import NUM_RESPONSES
-
-    if word and (not word.isdecimal() or int(word) < 1):
-        raise ConfigError(
-            f"responses is {word!r}", where="responses", fix=f"a number, such as {NUM_RESPONSES}"
-        )
-    return int(word or NUM_RESPONSES)
 
 
 def jobs_of(benchmark: BenchmarkResults, responses: int, reference: Path | None) -> list[Job]:
@@ -138,7 +124,7 @@ def references(benchmark: BenchmarkResults, path: Path | None) -> list[Text]:
     ]
 
 
-def check_model(scorer: Evaluation) -> None:
+def check_model(spec: EvaluationSpec) -> None:
     """Check that the model still lies where it was evaluated, and is the same.
 
     Raises:
@@ -147,14 +133,31 @@ def check_model(scorer: Evaluation) -> None:
     """
     from rlvr.data.prompts import check_model_folder, model_hash
 
-    path = scorer.spec.model_path
-    check_model_folder(path)
-    if model_hash(path) != scorer.spec.model_sha256:
+    check_model_folder(spec.model_path)
+    if model_hash(spec.model_path) != spec.model_sha256:
         raise ConfigError(
-            f"the model {scorer.name!r} is no longer the one that was evaluated",
-            where=path,
+            f"the model {spec.model_name!r} is no longer the one that was evaluated",
+            where=spec.model_path,
             fix="put it back, or evaluate anew",
         )
+
+
+def same_prompts(spec: EvaluationSpec) -> Renderer:
+    """The renderer that the evaluation's prompts came from.
+
+    Raises:
+        ConfigError: the model folder's prompts are others by now.
+    """
+    from rlvr.data.prompts import load_renderer
+
+    renderer = load_renderer(spec.model_path)
+    if renderer.identity != spec.prompt_template:
+        raise ConfigError(
+            f"the prompts would be {renderer.identity}, the responses were sampled with {spec.prompt_template}",
+            where=spec.model_path,
+            fix="put the tokenizer's chat template back that it was evaluated with",
+        )
+    return renderer
 
 
 def score_all(
@@ -164,19 +167,13 @@ def score_all(
     from transformers import AutoTokenizer
 
     from rlvr.cluster import rollout_pool
-    from rlvr.data.prompts import check_context, load_renderer
+    from rlvr.data.prompts import check_context
     from rlvr.eval import perplexity as ppl
     from rlvr.tracking.progress import StageProgress, say
 
     path = scorer.spec.model_path
     tokenizer = AutoTokenizer.from_pretrained(path)
-    renderer = load_renderer(path)
-    if renderer.identity != scorer.spec.prompt_template:
-        raise ConfigError(
-            f"the prompts would be {renderer.identity}, the responses were sampled with {scorer.spec.prompt_template}",
-            where=path,
-            fix="put the tokenizer's chat template back that it was evaluated with",
-        )
+    renderer = same_prompts(scorer.spec)
 
     def encode(text: str) -> list[int]:
         return list(tokenizer(text, add_special_tokens=False)["input_ids"])

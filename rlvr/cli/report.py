@@ -8,7 +8,7 @@ from rlvr.cli.words import folders_and_keys, listed_words
 from rlvr.errors import ConfigError
 
 DEFAULT_OUTPUT = "runs/report"
-KEYS = ("output", "benchmarks", "guess")
+KEYS = ("output", "benchmarks", "guess", "sweep")
 EXAMPLES = f"""\
 rlvr report: the evaluations of any number of runs as one page.
 
@@ -18,15 +18,18 @@ Examples:
   rlvr report runs/evaluate/base runs/evaluate/mine     two evaluations; the first one is the base
   rlvr report runs/tiny runs/old benchmarks=chains      leave out what only some have measured
   rlvr report runs/aime guess=runs/aime-guesses         and the curves without what can be guessed
+  rlvr report runs/tiny sweep=runs/cold,runs/hot        and the same models at other temperatures
 
 Folders are searched to any depth for evaluations of `rlvr study` and `rlvr evaluate`. The base is the
 model called base, or else the first one; measured by several runs, it appears once. Runs of equal names
 are told apart by their folders. All must have been measured alike: same problems, prompt, sampling,
-number of samples and verifier. What `rlvr audit` and `rlvr perplexity` left beside the samples is shown too.
+number of samples and verifier. What `rlvr audit`, `rlvr perplexity` and `rlvr entropy` left beside the samples
+is shown too.
 
 Keys:
   output      folder of the report, {DEFAULT_OUTPUT} by default: report.html, summary.json, figures/
   benchmarks  names of those to keep, separated by commas; all by default
+  sweep       folders, separated by commas, of evaluations of the same models at other temperatures
   guess       folder of an evaluation of the base model that was asked to answer without reasoning; what it
               hits in under 5 % of the samples is left out in a second set of curves
 """
@@ -49,7 +52,10 @@ def run(arguments: list[str]) -> None:
     from rlvr.provenance import provenance
 
     study = collect(
-        folders, listed_words(keys["benchmarks"]), guesses=[Path(f) for f in listed_words(keys["guess"])]
+        folders,
+        listed_words(keys["benchmarks"]),
+        guesses=[Path(word) for word in listed_words(keys["guess"])],
+        sweeps=[Path(word) for word in listed_words(keys["sweep"])],
     )
     own = provenance({key: value for key, value in keys.items() if value})
     report = write_report(Path(keys["output"] or DEFAULT_OUTPUT), study.with_provenance(own))

@@ -67,3 +67,14 @@ def typed(schema: type[Any], words: Sequence[str], section: str) -> Any:
         return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), OmegaConf.from_dotlist(own)))
     except OmegaConfBaseException as error:
         raise ConfigError(str(error).splitlines()[0], where=section, fix="rlvr evaluate --help") from error
+
+
+def positive(word: str, key: str) -> int:
+    """A positive whole number.
+
+    Raises:
+        ConfigError: it is something else.
+    """
+    if not word.isdecimal() or int(word) < 1:
+        raise ConfigError(f"{key} is {word!r}", where=key, fix=f"a whole number: {key}=8")
+    return int(word)

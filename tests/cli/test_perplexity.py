@@ -55,7 +55,7 @@ def test_generated_problems_bring_their_reference_solutions(cwd: Path) -> None:
     ("words", "found"),
     [
         ([], ["nothing to score"]),
-        (["runs", "responses=none"], ["responses is 'none'", "where: responses"]),
+        (["runs", "responses=none"], ["responses is 'none'", "where: responses", "responses=8"]),
         (["runs", "rollout.num_worker=2"], ["unknown key 'rollout.num_worker'", "'num_workers'?"]),
         (["runs", "rollout.num_workers=two"], ["where: rollout"]),
         (["runs", "reference=nowhere.jsonl"], ["no such file", "where: nowhere.jsonl"]),

@@ -1,0 +1,113 @@
+"""The section on temperature: the models over a sweep, each against the base at the report's own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from rlvr.eval.report.charts import LineChart, Series
+from rlvr.eval.report.findings import crossing_words
+from rlvr.eval.report.html import Cell, Markup, element, table
+from rlvr.eval.report.labels import bracket, label, number, percent
+from rlvr.eval.report.sections import Part, figure, interval_cell
+from rlvr.eval.statistics import LEVEL
+from rlvr.eval.temperature import Heated
+
+
+def temperature_charts(rows: Sequence[Heated], k: int, styles: Mapping[str, int]) -> list[LineChart]:
+    """pass@1 and pass@K over the temperature, a line per model; empty without a sweep."""
+    return [
+        LineChart(
+            f"temperature_pass_at_{at}",
+            f"pass@{at} over the temperature",
+            f"Bands: {percent(LEVEL)} at each temperature alone.",
+            "temperature",
+            f"pass@{at}",
+            tuple(
+                line(name, [row for row in rows if row.name == name], at, styles[name])
+                for name in names(rows)
+            ),
+        )
+        for at in (sorted({1, k}) if rows else ())
+    ]
+
+
+def names(rows: Sequence[Heated]) -> list[str]:
+    """Models in their order."""
+    return list(dict.fromkeys(row.name for row in rows))
+
+
+def line(name: str, rows: Sequence[Heated], k: int, style: int) -> Series:
+    """One model."""
+    values = [row.curve.at(k) for row in rows]
+    return Series(
+        label(name),
+        style,
+        x=tuple(row.temperature for row in rows),
+        y=tuple(value.estimate for value in values),
+        low=tuple(value.low for value in values),
+        high=tuple(value.high for value in values),
+    )
+
+
+def temperature_section(part: Part) -> Markup | None:
+    """Every model at every temperature."""
+    rows = part.analysis.heated
+    if not rows:
+        return None
+    large = part.analysis.comparison.gap_k
+    base = next(row for row in rows if row.own and row.name == part.analysis.comparison.base.name)
+    with_entropy = any(row.entropy is not None for row in rows)
+    cells = []
+    for row in rows:
+        entropy = [] if not with_entropy else [
+            Cell(bracket(row.entropy, 2), row.entropy.estimate) if row.entropy else Cell("–", -1.0)
+        ]  # fmt: skip
+        cells.append(
+            [
+                label(row.name),
+                Cell(f"{row.temperature:g}" + (" (the report's)" if row.own else ""), row.temperature),
+                *entropy,
+                interval_cell(row.curve.at(1)),
+                interval_cell(row.curve.at(large)),
+                *(
+                    (Cell("–", 0.0), Cell("–", float("inf")))
+                    if row is base
+                    else (
+                        interval_cell(row.difference.at(large), signed=True),
+                        Cell(crossing_words(row.crossing), row.crossing.at or float("inf")),
+                    )
+                ),
+            ]
+        )
+    against = f"{label(base.name)} at {base.temperature:g}"
+    headers = ["", "temperature", *(["entropy, nats"] if with_entropy else []), "pass@1", f"pass@{large}"]
+    headers += [f"pass@{large} less that of {against}", f"curves cross ({against})"]
+    drawn = [
+        figure(chart, heading=True) for key, chart in part.charts.items() if key.startswith("temperature_")
+    ]
+    return part.section(
+        "temperature", "Temperature", *drawn, *matched(rows, base, large), table(headers, cells)
+    )
+
+
+def matched(rows: Sequence[Heated], base: Heated, k: int) -> list[Markup]:
+    """What remains of each trained model's lead at the base's entropy, in words."""
+    if base.entropy is None:
+        return []
+    target, sentences = base.entropy.estimate, []
+    for name in names(rows):
+        found = [
+            (row, row.entropy)
+            for row in rows
+            if name == row.name != base.name
+            and row.entropy is not None
+            and row.entropy.low <= target <= row.entropy.high
+        ]
+        if found:
+            row, entropy = min(found, key=lambda pair: abs(pair[1].estimate - target))
+            sentences.append(
+                f"At temperature {row.temperature:g} the entropy of {label(name)}, {number(entropy.estimate, 2)} nats per token, "
+                f"is that of {label(base.name)} at {base.temperature:g}; there its pass@{k} differs from the base's by "
+                f"{bracket(row.difference.at(k), signed=True)}."
+            )
+    return [element("p", sentence) for sentence in sentences]

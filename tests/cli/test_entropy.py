@@ -1,0 +1,39 @@
+"""``rlvr entropy``: refusals, and the table of what is there; engines have tests of their own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from rlvr.cli.entropy import lines
+from rlvr.eval.entropy import Entropies, write_entropies
+from rlvr.eval.homes import stores_in
+from tests.cli.test_refusals import refused
+from tests.fabricate import COUNTS, evaluation, sha, study_folder
+
+
+def test_the_table_names_the_temperature_that_matches(cwd: Path) -> None:
+    study_folder(cwd / "runs", ("base", "grpo"))
+    stores = {store.name: store for store in stores_in(cwd / "runs")}
+    for name, value in (("base", 0.5), ("grpo", 0.2)):
+        write_entropies(stores[name].folder, Entropies(sha(name), 0.6, 4, {"a": value, "b": value}))
+    heated = [(stores["grpo"], Entropies(sha("grpo"), 1.2, 4, {"a": 0.8, "b": 0.8}))]
+    found = lines(list(stores.values()), heated)
+    assert "grpo has the entropy of the base at temperature 0.9" in found
+    assert any(line.startswith("base") and "0.6" in line and "0.500" in line for line in found)
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        ([], ["nothing to measure"]),
+        (["runs", "match=hot"], ["match is 'hot'", "match=0.8,1.0,1.2"]),
+        (["runs", "match=0"], ["match is '0'"]),
+        (["runs", "responses=0"], ["responses is '0'"]),
+        (["runs"], ["where: runs/base"]),
+    ],
+)
+def test_a_mistake(rlvr, cwd: Path, words: list[str], found: list[str]) -> None:
+    evaluation(cwd / "runs/base", "base", COUNTS["base"])
+    refused(rlvr("entropy", *words), "rlvr entropy: ", *found)
