@@ -8,7 +8,8 @@ from rlvr.eval.report.charts import LineChart, Series
 from rlvr.eval.report.findings import crossing_words
 from rlvr.eval.report.html import Cell, Markup, element, table
 from rlvr.eval.report.labels import bracket, label, number, percent
-from rlvr.eval.report.sections import Part, figure, interval_cell
+from rlvr.eval.report.over_time import panels
+from rlvr.eval.report.sections import Part, interval_cell
 from rlvr.eval.statistics import LEVEL
 from rlvr.eval.temperature import Heated
 
@@ -19,7 +20,7 @@ def temperature_charts(rows: Sequence[Heated], k: int, styles: Mapping[str, int]
         LineChart(
             f"temperature_pass_at_{at}",
             f"pass@{at} over the temperature",
-            f"Bands: {percent(LEVEL)} at each temperature alone.",
+            "",
             "temperature",
             f"pass@{at}",
             tuple(
@@ -83,18 +84,22 @@ def temperature_section(part: Part) -> Markup | None:
     headers = ["", "temperature", *(["entropy, nats"] if with_entropy else []), "pass@1", f"pass@{large}"]
     headers += [f"pass@{large} less that of {against}", f"curves cross ({against})"]
     drawn = [
-        figure(chart, heading=True) for key, chart in part.charts.items() if key.startswith("temperature_")
+        chart
+        for key, chart in part.charts.items()
+        if isinstance(chart, LineChart) and key.startswith("temperature_")
     ]
     return part.section(
-        "temperature", "Temperature", *drawn, *matched(rows, base, large), table(headers, cells)
+        "temperature", "Temperature", panels(drawn), *matched(rows, base, large), table(headers, cells)
     )
 
 
 def matched(rows: Sequence[Heated], base: Heated, k: int) -> list[Markup]:
     """What remains of each trained model's lead at the base's entropy, in words."""
+    note = f"Bands and brackets: {percent(LEVEL)} intervals at each temperature alone."
+    sentences = [element("p", note, css="small")]
     if base.entropy is None:
-        return []
-    target, sentences = base.entropy.estimate, []
+        return sentences
+    target = base.entropy.estimate
     for name in names(rows):
         found = [
             (row, row.entropy)
@@ -105,9 +110,10 @@ def matched(rows: Sequence[Heated], base: Heated, k: int) -> list[Markup]:
         ]
         if found:
             row, entropy = min(found, key=lambda pair: abs(pair[1].estimate - target))
-            sentences.append(
+            sentence = (
                 f"At temperature {row.temperature:g} the entropy of {label(name)}, {number(entropy.estimate, 2)} nats per token, "
                 f"is that of {label(base.name)} at {base.temperature:g}; there its pass@{k} differs from the base's by "
                 f"{bracket(row.difference.at(k), signed=True)}."
             )
-    return [element("p", sentence) for sentence in sentences]
+            sentences.append(element("p", sentence))
+    return sentences

@@ -102,7 +102,11 @@ def perplexity_section(part: Part) -> Markup | None:
         for row in rows
     ]
     headers = ["responses of, under", "mean over problems", "median", "quartiles", "responses"]
-    drawn = [figure(part.charts[key]) for key in ("perplexity", "perplexity_steps") if key in part.charts]
+    drawn = [
+        figure(part.charts[key], heading=key != "perplexity")
+        for key in ("perplexity", "perplexity_steps")
+        if key in part.charts
+    ]
     note = element(
         "p",
         "exp of the mean negative log-probability of a response's tokens at temperature 1; per problem the median over its "

@@ -103,7 +103,7 @@ def reading_sentence(audits: Sequence[Audit]) -> str:
             f"People read right answers to the hardest problems (solved, but in under {percent(HARD)} of the samples), "
             "without knowing the model."
         )
-    return f"{how} {valid} of {total} have valid reasoning."
+    return f"{how} {valid:,} of {total:,} have valid reasoning."
 
 
 def audit_table(analysis: BenchmarkAnalysis) -> Markup:
