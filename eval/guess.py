@@ -8,6 +8,7 @@ AIME24 it left 18 of 30 problems).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 
@@ -16,6 +17,8 @@ import numpy as np
 from rlvr.errors import ConfigError
 from rlvr.eval.store import Evaluation
 
+PLACE = re.compile(r"extraction=\w+,?")
+"""The part of a verifier's identity that follows the prompt: where the answer is asked for."""
 RARELY = 0.05
 """Accuracy without reasoning below which a problem that is solved at all is taken to be guessed."""
 
@@ -64,16 +67,16 @@ def refuse_other_guesses(base: Evaluation, guesses: Evaluation) -> None:
     """
     where = f"{base.folder} and {guesses.folder}"
     for key in ("model_sha256", "problems_sha256", "verifier"):
-        ours, theirs = getattr(base.spec, key), getattr(guesses.spec, key)
+        ours, theirs = (PLACE.sub("", str(getattr(each.spec, key))) for each in (base, guesses))
         if ours != theirs:
             raise ConfigError(
                 f"the guess filter needs the base model's own guesses: {key} is {ours!r} against {theirs!r}",
                 where=where,
-                fix="evaluate the base model on the same problems with a prompt that asks for the answer alone",
+                fix="evaluate the base model on the same problems with prompt=direct",
             )
     if guesses.spec.prompt_template == base.spec.prompt_template:
         raise ConfigError(
             f"the guesses were sampled with the same prompt as the rest, {base.spec.prompt_template}",
             where=where,
-            fix="evaluate with a prompt that asks for the answer alone, without a chain of thought",
+            fix="evaluate with prompt=direct, which asks for the answer alone",
         )

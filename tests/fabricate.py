@@ -56,10 +56,14 @@ def evaluation(
     text: str = "# 1",
     benchmark: str = "toy",
     samples: int = N,
+    problems: Sequence[Problem] = (),
     **changes: Any,
 ) -> Evaluation:
-    """One evaluation in ``folder``, its first ``correct[i]`` of ``samples`` samples of problem i right."""
-    problems = toy_problems(len(correct), benchmark)
+    """One evaluation in ``folder``, its first ``correct[i]`` of ``samples`` samples of problem i right.
+
+    ``problems`` are made up unless they are given.
+    """
+    problems = problems or toy_problems(len(correct), benchmark)
     spec = EvaluationSpec(
         model_name=name, model_path=f"runs/{name}", model_sha256=sha(name), benchmark=benchmark,
         problems_sha256=sha(benchmark), num_problems=len(problems), num_samples=samples, prompt_template="boxed",

@@ -135,11 +135,15 @@ def measure_one(engine: RolloutEngine, store: Store, temperature: float, respons
     from rlvr.eval.store import read_problems
     from rlvr.protocols import SamplingSettings
 
-    sampling = store.spec.sampling
+    sampling, renderer = store.spec.sampling, same_prompts(store.spec)
     settings = SamplingSettings(
-        temperature, int(sampling["max_tokens"]), float(sampling["top_p"]), logprobs=True
+        temperature,
+        int(sampling["max_tokens"]),
+        float(sampling["top_p"]),
+        logprobs=True,
+        stop_token_ids=renderer.stop_token_ids,
     )
-    values = measure(engine, same_prompts(store.spec), read_problems(store.folder), settings, responses)
+    values = measure(engine, renderer, read_problems(store.folder), settings, responses)
     return Entropies(store.spec.model_sha256, temperature, responses, values)
 
 

@@ -12,10 +12,10 @@ from rlvr.config import ClusterConfig, RolloutConfig
 from rlvr.errors import ConfigError
 
 if TYPE_CHECKING:
+    from rlvr.data.prompts import PromptRenderer
     from rlvr.eval.perplexity import Text
     from rlvr.eval.report.results import BenchmarkResults
     from rlvr.eval.store import Evaluation, EvaluationSpec
-    from rlvr.protocols import Renderer
 
 KEYS = ("responses", "reference", "benchmarks")
 EXAMPLES = """\
@@ -142,15 +142,16 @@ def check_model(spec: EvaluationSpec) -> None:
         )
 
 
-def same_prompts(spec: EvaluationSpec) -> Renderer:
+def same_prompts(spec: EvaluationSpec) -> PromptRenderer:
     """The renderer that the evaluation's prompts came from.
 
     Raises:
         ConfigError: the model folder's prompts are others by now.
     """
     from rlvr.data.prompts import load_renderer
+    from rlvr.data.templates import template
 
-    renderer = load_renderer(spec.model_path)
+    renderer = load_renderer(spec.model_path, template(spec.prompt_template.partition(":")[0]))
     if renderer.identity != spec.prompt_template:
         raise ConfigError(
             f"the prompts would be {renderer.identity}, the responses were sampled with {spec.prompt_template}",
@@ -172,19 +173,19 @@ def score_all(
     from rlvr.tracking.progress import StageProgress, say
 
     path = scorer.spec.model_path
-    tokenizer = AutoTokenizer.from_pretrained(path)
     renderer = same_prompts(scorer.spec)
+    end = [*renderer.stop_token_ids, AutoTokenizer.from_pretrained(path).eos_token_id][0]
 
     def encode(text: str) -> list[int]:
-        return list(tokenizer(text, add_special_tokens=False)["input_ids"])
+        return renderer.encode(text, begin=False)
 
     prompts = {p.id: renderer.render(p) for job in jobs for p in job.benchmark.problems}
     longest = max(
-        len(ppl.probe_of(text, prompts[text.problem], encode, tokenizer.eos_token_id).tokens)
+        len(ppl.probe_of(text, prompts[text.problem], encode, end).tokens)
         for job in jobs
         for text in job.texts
     )
-    check_context(path, longest + 1)
+    check_context(path, longest, 1)
     total = sum(len(job.texts) for job in jobs)
     say(f"perplexity under {scorer.name}: {total:,} responses; starting vLLM")
     # The engine adds a token of its own to what it scores.
@@ -200,7 +201,7 @@ def score_all(
             def show(number: int, before: int = before) -> None:
                 progress.update(before + number, "")
 
-            values = ppl.score_texts(job.texts, prompts, encode, tokenizer.eos_token_id, engine.score, show)
+            values = ppl.score_texts(job.texts, prompts, encode, end, engine.score, show)
             done += len(job.texts)
             found = ppl.Perplexities(job.of, scorer.name, scorer.spec.model_sha256, responses, values)
             others = [

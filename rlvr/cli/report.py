@@ -30,7 +30,7 @@ Keys:
   output      folder of the report, {DEFAULT_OUTPUT} by default: report.html, summary.json, figures/
   benchmarks  names of those to keep, separated by commas; all by default
   sweep       folders, separated by commas, of evaluations of the same models at other temperatures
-  guess       folder of an evaluation of the base model that was asked to answer without reasoning; what it
+  guess       folder of an evaluation of the base model with prompt=direct: answers without reasoning; what it
               hits in under 5 % of the samples is left out in a second set of curves
 """
 

@@ -10,7 +10,6 @@ from rlvr.cli.perplexity import jobs_of
 from rlvr.data.chains import generate
 from rlvr.eval.collect import collect
 from rlvr.eval.perplexity import OWN, REFERENCE, Perplexities, write_perplexities
-from rlvr.eval.store import write_problems
 from tests.cli.test_refusals import refused
 from tests.fabricate import COUNTS, evaluation, sha, study_folder
 
@@ -43,10 +42,7 @@ def test_what_is_there_is_not_scored_again(cwd: Path) -> None:
 def test_generated_problems_bring_their_reference_solutions(cwd: Path) -> None:
     problems = generate(12, [4], seed=1, split="test")
     for name in ("base", "grpo"):
-        found = evaluation(cwd / "runs" / name, name, COUNTS[name])
-        write_problems(found.folder, problems)
-        rows = found.folder / "samples.jsonl"
-        rows.write_text(rows.read_text().replace("toy/test", "chains/test"))
+        evaluation(cwd / "runs" / name, name, COUNTS[name], problems=problems)
     assert ("base", REFERENCE, "base") in jobs(cwd / "runs")
     assert ("grpo", REFERENCE, "base") in jobs(cwd / "runs")
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -23,7 +22,7 @@ from rlvr.eval.audit import (
     with_valid_chains,
     write_audit,
 )
-from rlvr.eval.store import SAMPLES_FILE, Evaluation, Sample, load_evaluation, write_problems
+from rlvr.eval.store import SAMPLES_FILE, Evaluation, Sample, encode_samples, load_evaluation
 from rlvr.records import Problem, Status
 from tests.fabricate import evaluation
 
@@ -38,14 +37,13 @@ def with_texts(
 ) -> Evaluation:
     """An evaluation whose samples are all right answers, with these texts."""
     n = len(texts[0])
-    evaluation(folder, name, [n] * len(problems), samples=n)
-    write_problems(folder, problems)
+    evaluation(folder, name, [n] * len(problems), samples=n, problems=problems)
     rows = [
         Sample(problem.id, s, 1.0, Status.CORRECT, "1", text, 5, "stop")
         for problem, each in zip(problems, texts, strict=True)
         for s, text in enumerate(each)
     ]
-    (folder / SAMPLES_FILE).write_text("".join(json.dumps(asdict(row)) + "\n" for row in rows))
+    (folder / SAMPLES_FILE).write_bytes(encode_samples(rows))
     return load_evaluation(folder, [problem.id for problem in problems])
 
 

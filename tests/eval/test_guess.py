@@ -11,7 +11,7 @@ import pytest
 
 from rlvr.errors import ConfigError
 from rlvr.eval.collect import collect
-from rlvr.eval.guess import guessable, without
+from rlvr.eval.guess import guessable, refuse_other_guesses, without
 from rlvr.eval.report import write, write_report
 from tests.fabricate import COUNTS, evaluation, sha, study_folder
 
@@ -65,6 +65,18 @@ def test_nothing_guessed_is_said_in_a_sentence(quick: None, study: Path, tmp_pat
     page = (tmp_path / "out/report.html").read_text()
     assert "all remain" in page
     assert "figure-guess_filter" not in page
+
+
+def test_the_place_of_the_answer_may_follow_the_prompt(tmp_path: Path) -> None:
+    base = evaluation(
+        tmp_path / "a", "base", COUNTS["base"], verifier="math/3(extraction=any,units=optional)"
+    )
+    other = {"verifier": "math/3(extraction=boxed,units=optional)", **DIRECT}
+    refuse_other_guesses(base, evaluation(tmp_path / "b", "base", [0] * 12, **other))
+    other["verifier"] = "math/3(extraction=boxed,units=required)"
+    stricter = evaluation(tmp_path / "c", "base", [0] * 12, **other)
+    with pytest.raises(ConfigError, match="verifier"):
+        refuse_other_guesses(base, stricter)
 
 
 @pytest.mark.parametrize(

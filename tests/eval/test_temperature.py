@@ -56,6 +56,7 @@ def test_every_problem_is_asked_for_log_probabilities_once() -> None:
 
     class Renderer:
         identity = "toy"
+        stop_token_ids = ()
 
         def render(self, problem: Any) -> list[int]:
             return [1]
