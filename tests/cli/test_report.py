@@ -57,7 +57,7 @@ def test_the_output_and_the_benchmarks_are_keys(rlvr, cwd: Path) -> None:
         (["one", "output="], ["where: output"]),
         (["one", "benchmarks=toi"], ["no evaluation on 'toi'", "'toy'?"]),
         (["empty"], ["no evaluation was found here", "where: empty"]),
-        (["one", "other"], ["verifier is 'math-1' against 'math-2'", "one/evaluation/toy/base"]),
+        (["one", "other"], ["verifier is math-1 against math-2", "one/evaluation/toy/base"]),
     ],
 )
 def test_a_mistake(rlvr, cwd: Path, words: list[str], found: list[str]) -> None:

@@ -114,8 +114,8 @@ def test_the_report_shows_every_model_at_every_temperature(study: Path, tmp_path
     ("temperature", "changes", "message"),
     [
         (1.2, {"model_sha256": sha("other")}, "the model 'grpo-hot' is not in the report"),
-        (1.2, {"verifier": "math-2"}, "verifier is 'math-1' against 'math-2'"),
-        (1.2, {"sampling": {"temperature": 1.2, "top_p": 1.0}}, "sampling is"),
+        (1.2, {"verifier": "math-2"}, "verifier is math-1 against math-2"),
+        (1.2, {"sampling": {"temperature": 1.2, "top_p": 1.0}}, "sampling.top_p is 0.95 against 1.0"),
         (0.6, {}, "there twice at temperature 0.6"),
     ],
 )
