@@ -190,11 +190,9 @@ class RolloutPool:
 
     def score(self, probes: Sequence[Probe]) -> list[list[float]]:
         """Log-probabilities, at temperature 1, of each probe's response tokens: every worker scores a share."""
-        count = len(self.actors)
-        shares = [probes[index::count] for index in range(count)]
-        found = wait_all(
-            [actor.probe.remote(share) for actor, share in zip(self.actors, shares, strict=True)],
-            "rollout worker",
+        count = len(self.workers)
+        found = self._watch.wait(
+            {each: each.actor.probe.remote(probes[index::count]) for index, each in enumerate(self.workers)}
         )
         return [found[index % count][index // count] for index in range(len(probes))]
 
