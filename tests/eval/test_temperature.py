@@ -47,6 +47,9 @@ def test_every_problem_is_asked_for_log_probabilities_once() -> None:
     class Engine:
         version = 0
 
+        def process_metrics(self) -> dict[str, float]:
+            return {}
+
         def generate(
             self, requests: Sequence[SampleRequest], settings: SamplingSettings
         ) -> Iterator[tuple[int, list[Completion]]]:
