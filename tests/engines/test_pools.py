@@ -218,8 +218,8 @@ def test_two_workers_and_two_learners_give_the_one_learner_loss(
         assert torch.equal(after["ref_logprobs"], before["ref_logprobs"])
         probes = probes_from(_sampled(engine, renderer, problems[:4]))
         # Three probes on two workers: each is scored once, and they come back in their order.
-        for shared, alone in zip(engine.score(probes[:3]), engine.probe(probes[:3])[0], strict=True):
-            assert shared == pytest.approx(alone, abs=1e-5)
+        scored, [whole, _] = engine.score(probes[:3]), engine.probe(probes[:3])
+        assert [pytest.approx(each, abs=1e-5) for each in whole] == scored
         report = learner.publish(1, probes)
         assert report.version == engine.version == 1
         assert report.probe_max_abs < 5e-4
