@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from rlvr.checkpoint import STATE_FILE, Checkpoints
-from tests.commands import TIMEOUT, assert_nothing_left, start, stderr, wait_for
+from tests.commands import TIMEOUT, assert_nothing_left, long_training, start, stderr, wait_for
 
 COMMON = (
     *("recipe=tiny", "train.num_steps=6", "train.checkpoint_every=3", "train.prompts_per_step=8"),
@@ -19,11 +19,11 @@ COMMON = (
 )
 ALGORITHMS = {
     "ppo": ("train.minibatch_size=16", "algorithm.kl.coef=0.01"),  # a critic, and a reference model
+    "dapo": ("algorithm.max_sampling_factor=4",),  # each step takes as many prompts as it needs
     "grpo": ("train.num_epochs=2",),
     "reinforce_pp": (),
     "rloo": (),
     "remax": (),
-    "dapo": ("algorithm.max_sampling_factor=4",),  # each step takes as many prompts as it needs
 }
 TIMES = ("time/", "throughput/", "process/", "verify/per_second", "verify/latency", "verify/queue")
 """Metrics that say how fast a step was, not what it computed."""
@@ -69,6 +69,19 @@ def test_going_on_equals_never_having_stopped(tmp_path: Path, algorithm: str) ->
     assert whole.progress().watched == cut.progress().watched
     trained = [json.loads((run / "trained.json").read_text())["model_sha256"] for run in runs.values()]
     assert trained[0] == trained[1]
+
+
+def test_a_terminated_run_leaves_the_step_that_it_had_finished(tmp_path: Path) -> None:
+    """As Slurm does before its limit; no checkpoint was due."""
+    command = long_training(tmp_path, "train.checkpoint_every=0")
+    command.terminate()
+    command.communicate(timeout=60)
+    assert command.returncode == 143, stderr(tmp_path)
+    assert_nothing_left(tmp_path)
+    [checkpoint] = Checkpoints(tmp_path / "run").all()
+    assert checkpoint.faults() == []
+    assert checkpoint.step == lines(tmp_path / "run" / "metrics.jsonl")[-1]["step"] >= 2
+    assert f"checkpoint of step {checkpoint.step} written" in stderr(tmp_path)
 
 
 def lines(path: Path) -> list[dict[str, Any]]:
