@@ -11,6 +11,8 @@ import pytest
 from rlvr.checkpoint import STATE_FILE, Checkpoints
 from tests.commands import TIMEOUT, assert_nothing_left, long_training, start, stderr, wait_for
 
+pytestmark = pytest.mark.faults
+
 COMMON = (
     *("recipe=tiny", "train.num_steps=6", "train.checkpoint_every=3", "train.prompts_per_step=8"),
     *("algorithm.group_size=4", "rollout.num_workers=1", "learner.threads_per_learner=1"),
