@@ -32,6 +32,8 @@ from rlvr.data.tiny_tokenizer import build_tokenizer
 IGNORED = -100
 DECAY_SHARE = 0.25
 """Share of a stage over which its learning rate falls to 0."""
+HEAD_MARGIN = 4.0
+"""Nats by which a head of the first layer prefers its distance to the next ones, at the start."""
 SORT_WINDOW = 4096
 """Documents sorted by length together: enough that batches hold almost no padding."""
 
@@ -71,7 +73,9 @@ def pretrain(config: PretrainConfig, output: Path, report: Callable[[PretrainPro
     accelerator = Accelerator()
     set_seed(config.seed)
     tokenizer = build_tokenizer(FAMILIES[config.family].words(config))
-    model = accelerator.prepare(Qwen2ForCausalLM(model_config(config, tokenizer)))
+    model = Qwen2ForCausalLM(model_config(config, tokenizer))
+    point_heads_back(model)
+    model = accelerator.prepare(model)
     for index in range(len(config.stages)):
         train_stage(accelerator, model, tokenizer, config, index, report)
 
@@ -197,6 +201,32 @@ def model_config(config: PretrainConfig, tokenizer: Qwen2Tokenizer) -> Qwen2Conf
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
     )
+
+
+def point_heads_back(model: Qwen2ForCausalLM) -> None:
+    """Start the first layer with head h attending h + 1 tokens back.
+
+    Copying a definition takes heads that find a token by what stood one, two or three places
+    before it. From a random start those are what training waits for: without this, the second
+    operand was still guessed after 30 million tokens; with it, it is right after one million.
+
+    The biases of queries and keys, which Qwen2 has, are all it takes. With the frequencies f of
+    the rotary embedding, a query bias (cos(-bf), sin(-bf)) against a key bias (1, 0) gives the
+    logit Σ cos((distance - b) f), which is largest at the distance b. Training may change them.
+    """
+    config = model.config
+    head_dim = config.hidden_size // config.num_attention_heads
+    frequencies = model.model.rotary_emb.inv_freq
+    # The logit of a neighbouring distance is smaller by HEAD_MARGIN.
+    scale = math.sqrt(HEAD_MARGIN * math.sqrt(head_dim) / (1 - frequencies.cos()).sum().item())
+    key = torch.cat([torch.ones_like(frequencies), torch.zeros_like(frequencies)])
+    attention = model.model.layers[0].self_attn
+    with torch.no_grad():
+        for head in range(config.num_attention_heads):
+            rows = slice(head * head_dim, (head + 1) * head_dim)
+            angles = -(head + 1) * frequencies
+            attention.q_proj.bias[rows] = scale * torch.cat([angles.cos(), angles.sin()])
+            attention.k_proj.bias[rows] = scale * key
 
 
 def token_batches(
