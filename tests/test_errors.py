@@ -36,6 +36,9 @@ def test_exit_codes_are_the_documented_ones() -> None:
         "WeightUpdateError": 4,
         "VerifierError": 5,
         "TrainingError": 6,
+        "CheckpointError": 7,
+        "ResourceError": 8,
+        "WorkerLostError": 3,
     }
 
 

@@ -12,7 +12,8 @@ from rlvr.config import FAMILIES as NAMES
 from rlvr.config import PretrainConfig, PretrainStage
 from rlvr.data import chains
 from rlvr.data.families import FAMILIES
-from rlvr.data.prompts import check_prefix
+from rlvr.data.prompts import PromptRenderer, check_prefix
+from rlvr.data.templates import template
 from rlvr.data.tiny_tokenizer import build_tokenizer
 
 
@@ -44,7 +45,7 @@ def test_a_loaded_tokenizer_gives_the_same_ids(family: str, loaded: Qwen2Tokeniz
 
 @pytest.mark.parametrize("family", NAMES)
 def test_text_comes_back_and_a_prompt_is_a_prefix(family: str, loaded: Qwen2Tokenizer) -> None:
-    check_prefix(loaded)
+    check_prefix(PromptRenderer(loaded, template("chat")))
     used = set()
     for text in texts(family):
         ids = loaded(text)["input_ids"]
