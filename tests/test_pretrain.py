@@ -14,7 +14,9 @@ from rlvr.pretrain import HEAD_MARGIN, model_config, point_heads_back
 def test_the_heads_of_the_first_layer_look_one_two_three_and_four_tokens_back() -> None:
     config = PretrainConfig()
     torch.manual_seed(0)
-    model = Qwen2ForCausalLM(model_config(config, build_tokenizer(FAMILIES[config.family].words(config)))).eval()
+    model = Qwen2ForCausalLM(
+        model_config(config, build_tokenizer(FAMILIES[config.family].words(config)))
+    ).eval()
     model.set_attn_implementation("eager")
     tokens = torch.randint(0, model.config.vocab_size, (4, 60))
 
