@@ -67,6 +67,10 @@ class VLLMEngine:
         extra: dict[str, Any] = {}
         if options.device == "cuda":
             extra["gpu_memory_utilization"] = options.gpu_memory_utilization
+        else:
+            # After part of a prompt vLLM sets a seeded request's generator back by an offset, which
+            # generators on the CPU do not have ("CPU Generator does not use offset").
+            extra["enable_chunked_prefill"] = False
         self._llm = LLM(
             model=options.model,
             dtype=options.dtype,
