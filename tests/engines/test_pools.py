@@ -60,6 +60,8 @@ class OneLearner:
     versions: list[int]
     greedy: list[dict[int, list[int]]]
     """Responses before and after the five steps."""
+    seeded: list[dict[int, list[tuple[int, ...]]]]
+    """The same seeded requests twice, in another order; more prompt tokens than one engine step takes."""
     weights: list[dict[str, torch.Tensor]]
     """The same of the saved weights."""
     batch: RolloutBatch
@@ -83,6 +85,8 @@ def one_learner(
         learner,
     ):
         greedy = [_greedy(engine, requests)]
+        many = [SampleRequest(i, renderer.render(problem), 4) for i, problem in enumerate(problems)]
+        seeded = [_seeded(engine, order) for order in (many, many[::-1])]
         learner.save(folder / "before")
         train(
             config=TrainConfig(num_steps=5, prompts_per_step=8),
@@ -112,6 +116,7 @@ def one_learner(
         rows=tracker.rows,
         versions=versions,
         greedy=greedy,
+        seeded=seeded,
         weights=[load_file(folder / name / "model.safetensors") for name in ("before", "after")],
         batch=batch,
         annotations=[before, after],
@@ -147,6 +152,11 @@ def _greedy(engine: RolloutPool, requests: Sequence[SampleRequest]) -> dict[int,
     return {key: list(completion.response_tokens) for key, [completion] in found}
 
 
+def _seeded(engine: RolloutPool, requests: Sequence[SampleRequest]) -> dict[int, list[tuple[int, ...]]]:
+    found = engine.generate(requests, SamplingSettings(temperature=1.0, max_tokens=8, seed=1))
+    return {key: [tuple(each.response_tokens) for each in completions] for key, completions in found}
+
+
 def _with_mixed_rewards(batch: RolloutBatch) -> RolloutBatch:
     """Rewards that differ within groups whatever was sampled, so that there is a gradient."""
     fields = {name: getattr(batch, name) for name in RolloutBatch.__slots__}
@@ -162,6 +172,12 @@ def test_nothing_drifts_at_learning_rate_zero(one_learner: OneLearner) -> None:
     assert before.keys() == after.keys()
     assert all(torch.equal(before[name], after[name]) for name in before)
     assert one_learner.greedy[0] == one_learner.greedy[1]
+
+
+def test_seeded_requests_give_the_same_responses_in_any_order(one_learner: OneLearner) -> None:
+    first, second = one_learner.seeded
+    assert first == second
+    assert len({sample for samples in first.values() for sample in samples}) > 2 * len(first)
 
 
 def test_engine_and_learner_agree(one_learner: OneLearner) -> None:
