@@ -12,7 +12,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 export GPU PYTHON VENV
 
-.PHONY: help setup study test test-fast check format doctor bench lock clean distclean ready
+.PHONY: help setup study test test-faults test-fast check format doctor bench lock clean distclean ready
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-10s %s\n", $$1, $$2 }'
@@ -26,11 +26,14 @@ ready: # as setup, silent when there is nothing to do
 study: ready ## run the study on this machine: train, evaluate, compare, report (ARGS="key=value ...")
 	$(BIN)/rlvr study recipe=tiny $(ARGS)
 
-test: ready ## run all tests (ARGS="-k name")
-	$(BIN)/python -m pytest $(ARGS)
+test: ready ## run the tests, those on real engines included (ARGS="-k name")
+	$(BIN)/python -m pytest -m "not faults" $(ARGS)
+
+test-faults: ready ## kill, freeze and interrupt real engines (some minutes more)
+	$(BIN)/python -m pytest -m faults $(ARGS)
 
 test-fast: ready ## run the tests that start no engine
-	$(BIN)/python -m pytest -m "not engines" $(ARGS)
+	$(BIN)/python -m pytest -m "not engines and not faults" $(ARGS)
 
 check: ready ## lint, formatting and types
 	$(BIN)/ruff check .
