@@ -95,11 +95,11 @@ class ChainsConfig:
 class ProgramsConfig:
     """The generated problem family ``programs`` (see rlvr/data/programs.py)."""
 
-    operations: list[int] = field(default_factory=lambda: [3, 4, 5, 6, 7])
+    operations: list[int] = field(default_factory=lambda: [2, 3, 4, 5])
     """Difficulties, in steps of the function; every one equally often."""
     num_train: int = 2048
     """Problems in the train split."""
-    num_test: int = 100
+    num_test: int = 60
     """Problems in the test split."""
     seed: int = 2026
     """Seed of both splits. Apart from the run's seed, so that runs share their problems."""

@@ -87,7 +87,7 @@ def distill(
     tokenizer = AutoTokenizer.from_pretrained(config.model)
     renderer = PromptRenderer(tokenizer, template(config.prompt))
     rows = encode(examples, renderer, tokenizer, config.max_tokens)
-    student = AutoModelForCausalLM.from_pretrained(config.model, dtype=torch.float32)
+    student = AutoModelForCausalLM.from_pretrained(config.model, dtype=torch.float32, use_safetensors=True)
     if config.gradient_checkpointing:
         student.gradient_checkpointing_enable({"use_reentrant": False})
     rounds = plan_micro_batches(

@@ -12,12 +12,15 @@ from typing import Any
 
 import pytest
 import yaml
+from transformers import AutoTokenizer
 
 from rlvr.algorithms.grpo import GRPOConfig
 from rlvr.cli.hydra_app import MODELS, RECIPES
 from rlvr.config import ExperimentConfig, PretrainConfig
+from rlvr.data import programs
 from rlvr.data.benchmarks import BENCHMARKS
 from rlvr.data.chains import problem_text, sample_graph, solution_text
+from rlvr.data.tiny_tokenizer import build_tokenizer
 
 
 @pytest.fixture
@@ -51,8 +54,9 @@ def recipe(path: str) -> dict[str, Any]:
         if base != "_self_":
             found |= recipe(str(Path(path).with_name(f"{base}.yaml")))
     found |= leaves(data)
+    shipped = {f"${{rlvr_model:{path.name}}}": str(path) for path in MODELS.iterdir() if path.is_dir()}
     return {
-        key: str(MODELS / "tiny") if value == "${rlvr_model:tiny}" else value for key, value in found.items()
+        key: shipped.get(value, value) if isinstance(value, str) else value for key, value in found.items()
     }
 
 
@@ -127,10 +131,41 @@ def test_tiny_problems_fit_the_tiny_model(composed) -> None:
     assert study.evaluation.temperature == study.train.temperature
 
 
-def test_the_evaluate_benchmark_is_the_studys(composed) -> None:
-    [(study, _)] = composed("study", "recipe=tiny")
-    [(evaluate, _)] = composed("evaluate", "model=m", "benchmark=chains", "num_samples=256")
-    own = BENCHMARKS["chains"].plan
+def test_programs_fit_the_model_that_writes_them(composed) -> None:
+    [(study, _)] = composed("study", "recipe=tiny_code")
+    [(pretraining, _)] = composed("pretrain", "recipe=tiny_code")
+    assert study.model == str(MODELS / "tiny_code")
+    assert study.data.family == pretraining.family == "programs"
+    longer = study.benchmarks["programs_long"]
+    assert longer.out_of_domain
+    assert min(longer.operations) > max(study.data.programs.operations)
+    hardest = (
+        (max(study.data.programs.operations), study.rollout.max_response_tokens),
+        (max(longer.operations), study.evaluation.max_tokens),
+    )
+    tokenizer = AutoTokenizer.from_pretrained(study.model)
+    assert tokenizer.get_vocab() == build_tokenizer(programs.words()).get_vocab()
+    for operations, limit in hardest:
+        # A step with a condition has the longest text and the longest code.
+        steps = [programs.Step("a", "a", "+", "9", ">", 9)] * operations
+        prompt = tokenizer(f" {programs.problem_text(steps, random.Random(0))}")["input_ids"]
+        assert len(prompt) + 2 <= study.rollout.max_prompt_tokens
+        assert len(tokenizer(f" {programs.solution_text(steps)}")["input_ids"]) + 1 <= limit
+    longest = study.rollout.max_prompt_tokens + study.evaluation.max_tokens
+    assert longest <= pretraining.max_position_embeddings
+
+
+@pytest.mark.parametrize(
+    ("name", "benchmark", "num_samples"), [("tiny", "chains", 256), ("tiny_code", "programs", 64)]
+)
+def test_the_evaluate_benchmark_is_the_studys(composed, name: str, benchmark: str, num_samples: int) -> None:
+    [(study, _)] = composed("study", f"recipe={name}")
+    words = ("data.family=programs", "rewards.sandbox.packages=[]") if benchmark == "programs" else ()
+    [(evaluate, _)] = composed(
+        "evaluate", "model=m", f"benchmark={benchmark}", f"num_samples={num_samples}", *words
+    )
+    own = BENCHMARKS[benchmark].plan
+    assert evaluate.rewards == study.rewards
     assert evaluate.evaluation.plan(own) == study.evaluation.plan(own)
     assert evaluate.data == study.data
 
