@@ -160,7 +160,7 @@ def test_programs_fit_the_model_that_writes_them(composed) -> None:
 )
 def test_the_evaluate_benchmark_is_the_studys(composed, name: str, benchmark: str, num_samples: int) -> None:
     [(study, _)] = composed("study", f"recipe={name}")
-    words = ("data.family=programs", "rewards.sandbox.packages=[]") if benchmark == "programs" else ()
+    words = ("data.family=programs",) if benchmark == "programs" else ()
     [(evaluate, _)] = composed(
         "evaluate", "model=m", f"benchmark={benchmark}", f"num_samples={num_samples}", *words
     )

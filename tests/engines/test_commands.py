@@ -91,6 +91,22 @@ def test_study_end_to_end(tmp_path: Path) -> None:
     assert_nothing_left(tmp_path)
 
 
+def test_programs_are_run_in_the_sandbox_while_the_model_trains(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    command = start(
+        tmp_path, "train", "recipe=tiny_code", f"run.dir={run}", "train.num_steps=2",
+        "train.prompts_per_step=8", "algorithm.group_size=4", "data.programs.num_train=32",
+    )  # fmt: skip
+    command.communicate(timeout=TIMEOUT)
+    assert command.returncode == 0, stderr(tmp_path)
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows] == [1, 2]
+    assert all(row["verify/error"] == 0 and row["verify/correct"] > 0 for row in rows)
+    assert all(0.05 < row["reward/mean"] < 0.95 for row in rows)
+    assert "def f(x):" in (run / "rollouts.jsonl").read_text()
+    assert_nothing_left(tmp_path)
+
+
 def test_interrupt_leaves_no_process(tmp_path: Path) -> None:
     command = long_training(tmp_path)
     assert len(processes(tmp_path)) > 3
