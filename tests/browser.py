@@ -15,7 +15,8 @@ from typing import Any
 from websockets.sync.client import ClientConnection, connect
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
-START_SECONDS = 60.0
+START_SECONDS = 180.0
+"""Longest wait for the browser; generous, since other tests may keep every core busy."""
 
 
 def chromium() -> str | None:

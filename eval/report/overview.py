@@ -8,7 +8,7 @@ from rlvr.eval.compare import AgainstBase, Comparison
 from rlvr.eval.report import reference
 from rlvr.eval.report.analysis import BenchmarkAnalysis
 from rlvr.eval.report.charts import FEW_MODELS
-from rlvr.eval.report.findings import Findings, headline, headline_ks, tally
+from rlvr.eval.report.findings import Findings, crossing_words, headline, headline_ks, tally
 from rlvr.eval.report.heat import temperature_section
 from rlvr.eval.report.html import Cell, Markup, details, element, join, section, table
 from rlvr.eval.report.labels import bracket, k_text, label, number, percent, style_of
@@ -117,7 +117,36 @@ def summary_section(analyses: Sequence[BenchmarkAnalysis]) -> Markup:
     cards = model_cards(first.comparison, first.findings)
     if not cards:
         cards = [element("p", " ".join(base_only(first.comparison)), css="lead")]
-    return section("summary", "Summary", *parts, *cards, caveats_list(first.findings.caveats))
+    return section(
+        "summary", "Summary", *parts, *cards, *checks(analyses), caveats_list(first.findings.caveats)
+    )
+
+
+def checks(analyses: Sequence[BenchmarkAnalysis]) -> list[Markup]:
+    """Whether the picture changes without guesses and without invalid reasoning; nothing where neither was looked at."""
+    lines = []
+    for analysis in analyses:
+        guesses, reasoning = analysis.guess_filter, analysis.reasoning
+        name = f"{domain(analysis, analyses)}: " if len(analyses) > 1 else ""
+        if guesses is not None and guesses.remaining is not None:
+            lines += again(
+                guesses.remaining, f"{name}Without {len(guesses.left_out)} problems that can be guessed"
+            )
+        if reasoning is not None and reasoning.valid is not None:
+            lines += again(reasoning.valid, f"{name}Counting right answers only where the reasoning is valid")
+    if not lines:
+        return []
+    return [element("h3", "Checks"), element("ul", *(element("li", line) for line in lines))]
+
+
+def again(comparison: Comparison, condition: str) -> list[str]:
+    """One sentence per model: the comparison under another condition."""
+    k = comparison.ks[-1]
+    return [
+        f"{condition}, {label(each.name)} differs from the base by {bracket(each.difference.at(k), signed=True)} at k = {k}; the "
+        f"curves cross: {crossing_words(each.crossing)}."
+        for each in comparison.against_base
+    ]
 
 
 def tallies(analyses: Sequence[BenchmarkAnalysis]) -> list[Markup]:

@@ -178,9 +178,7 @@ def paper_coverage() -> Markup:
         [row.benchmark, Cell(f"{row.k:,}", row.k), *(Cell(f"{share:.1f} %", share) for share in row.shares)]
         for row in reference.COVERAGE
     ]
-    note = (
-        f"{reference.COVERAGE_SOURCE}. Other models and other problems: for orientation, not for comparison."
-    )
+    note = f"{reference.COVERAGE_SOURCE} {reference.SOLVED_SETS} For orientation, not for comparison."
     return details(
         "What the paper reports, for orientation", table(headers, rows), element("p", note, css="small")
     )

@@ -52,6 +52,7 @@ def test_the_report_draws_the_curves_again(study: Path, tmp_path: Path) -> None:
     page = (tmp_path / "out/report.html").read_text()
     assert "2 of 12 problems it hits now and then" in page
     assert "2 problems left out" in page
+    assert "<li>Without 2 problems that can be guessed, GRPO differs from the base by " in page
     found = json.loads((tmp_path / "out/summary.json").read_text())["guess_filter"]
     assert found["left_out"] == ["toy/test/0", "toy/test/2"]
     wanted = np.delete(np.array(COUNTS["grpo"]), [0, 2]).mean() / 8
