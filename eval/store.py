@@ -9,6 +9,7 @@ killed evaluation loses at most the chunk being written, and resuming needs no o
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import gzip
 import hashlib
@@ -28,6 +29,8 @@ from rlvr.records import Problem, Status
 
 SPEC_FILE, PROBLEMS_FILE, SAMPLES_FILE = "spec.json", "problems.jsonl", "samples.jsonl.gz"
 COUNTS_FILE = "counts.json"
+WITHOUT_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
+"""What file systems answer that know no locks, as some of clusters; two writers are then not noticed."""
 COMPARED_KEYS = ("benchmark", "problems_sha256", "prompt_template", "sampling", "verifier")
 """What two evaluations must share before their pass@k may be compared."""
 
@@ -149,7 +152,11 @@ def lock(file: int, path: Path) -> None:
     """
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
+    except OSError as error:
+        if error.errno in WITHOUT_LOCKS:
+            return
+        if not isinstance(error, BlockingIOError):
+            raise
         raise ConfigError(
             "another process is writing this evaluation",
             where=str(path),

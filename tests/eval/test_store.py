@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import json
 import random
@@ -136,6 +137,14 @@ def test_two_processes_never_write_one_evaluation(tmp_path: Path) -> None:
     assert caught.value.where == str(tmp_path / SAMPLES_FILE)
     store.close()
     SampleStore(tmp_path, SPEC).close()
+
+
+def test_a_file_system_without_locks_is_written_all_the_same(tmp_path: Path, monkeypatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "no locks available")
+
+    monkeypatch.setattr(store_module.fcntl, "flock", refuse)
+    assert list(read_samples(store_of(tmp_path, ALL[0]))) == ALL[:1]
 
 
 def test_what_is_no_gzip_is_named_by_its_place(tmp_path: Path) -> None:
