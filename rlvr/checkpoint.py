@@ -209,7 +209,11 @@ class Checkpoints:
             to_disk(self.folder)
         except BaseException as error:
             shutil.rmtree(temporary, ignore_errors=True)
-            if not isinstance(error, (OSError, RuntimeError, WorkerError)):
+            # A lost worker, weights that hold NaN, or a signal are no matter of writing. Libraries raise what
+            # they like when a disk is full, and from a worker it comes as a WorkerError.
+            if not isinstance(error, Exception) or (
+                isinstance(error, RlvrError) and type(error) is not WorkerError
+            ):
                 raise
             raise CheckpointError(
                 f"the checkpoint of step {progress.step} could not be written: {error}",

@@ -5,12 +5,15 @@ from __future__ import annotations
 import errno
 import json
 import os
+import resource
 import shutil
 from collections import namedtuple
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from rlvr.checkpoint import (
     LEARNER_FOLDER,
@@ -165,6 +168,35 @@ def test_a_full_disk_leaves_what_was_there(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"step 2 could not be written: .*No space left") as caught:
         checkpoints.save(Progress(2), fails)
     assert caught.value.exit_code == 7
+    assert [path.name for path in checkpoints.folder.iterdir()] == ["step-000001"]
+    assert newest(tmp_path) == 1
+
+
+def write_as_the_libraries_do(folder: Path) -> None:
+    """A megabyte each by safetensors and by torch, which write in Rust and in C++."""
+    for name in (MODEL_FOLDER, LEARNER_FOLDER):
+        (folder / name).mkdir(parents=True)
+    save_file({"weight": torch.zeros(1 << 18)}, folder / MODEL_FOLDER / "model.safetensors")
+    torch.save({"weight": torch.zeros(1 << 18)}, folder / LEARNER_FOLDER / "policy.pt")
+
+
+def write_torch_only(folder: Path) -> None:
+    (folder / LEARNER_FOLDER).mkdir(parents=True)
+    torch.save({"weight": torch.zeros(1 << 18)}, folder / LEARNER_FOLDER / "policy.pt")
+
+
+@pytest.mark.parametrize("writer", [write_as_the_libraries_do, write_torch_only])
+def test_a_write_that_the_system_refuses_leaves_what_was_there(
+    tmp_path: Path, writer: Callable[[Path], None]
+) -> None:
+    checkpoints, _ = saved(tmp_path, 1)
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (500_000, limit[1]))
+    try:
+        with pytest.raises(CheckpointError, match="step 2 could not be written"):
+            checkpoints.save(Progress(2), writer)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
     assert [path.name for path in checkpoints.folder.iterdir()] == ["step-000001"]
     assert newest(tmp_path) == 1
 
