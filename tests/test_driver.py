@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import errno
 import re
-import signal
 from itertools import count, islice
 from pathlib import Path
 from typing import Any
@@ -12,80 +10,18 @@ from typing import Any
 import pytest
 import torch
 
-from rlvr.algorithms.grpo import GRPOConfig
 from rlvr.checkpoint import Checkpoints
 from rlvr.collect import PromptStream
-from rlvr.config import GuardsConfig, TrainConfig
-from rlvr.driver import NUM_PROBES, probes_from, sample_rows, train
+from rlvr.config import GuardsConfig
+from rlvr.driver import NUM_PROBES, probes_from, sample_rows
 from rlvr.errors import TrainingError, VerifierError, WeightUpdateError
 from rlvr.eval.report import dynamics
-from rlvr.guards import Guards
-from rlvr.stopping import SIGNALS
 from tests.fakes import (
     LEARNER_METRICS,
-    FakeEngine,
-    FakeLearner,
-    FakeRenderer,
-    FakeTracker,
-    FakeVerifier,
-    Respond,
     group,
     problems,
 )
-
-
-def half_right(index: int, sample: int) -> str:
-    return f"# {index}" if sample % 2 else "# no"
-
-
-class Run:
-    """One training run on fakes: 6 problems, groups of 4, 2 prompts a step."""
-
-    def __init__(
-        self,
-        folder: Path,
-        respond: Respond = half_right,
-        *,
-        lose_update: int | None = None,
-        num_logged_samples: int = 1,
-        guards: GuardsConfig | None = None,
-        **config: Any,
-    ) -> None:
-        self.engine = FakeEngine(respond)
-        self.learner = FakeLearner(self.engine, lose_update=lose_update)
-        self.verifier = FakeVerifier()
-        self.tracker = FakeTracker()
-        self.folder = folder
-        self.said: list[str] = []
-        self.guards = guards or GuardsConfig()
-        self.num_logged_samples = num_logged_samples
-        self.config = TrainConfig(**{"num_steps": 3, "prompts_per_step": 2, **config})
-
-    def __call__(self, *, resume: bool = False) -> Run:
-        checkpoints = Checkpoints(
-            self.folder,
-            keep=self.config.keep_checkpoints,
-            keep_model_every=self.config.keep_model_every,
-            report=self.said.append,
-        )
-        self.progress = train(
-            config=self.config,
-            algorithm=GRPOConfig(group_size=4).build(),
-            engine=self.engine,
-            learner=self.learner,
-            verifier=self.verifier,
-            renderer=FakeRenderer(),
-            problems=problems(6),
-            max_response_tokens=16,
-            seed=0,
-            tracker=self.tracker,
-            num_logged_samples=self.num_logged_samples,
-            output=self.folder / "model",
-            checkpoints=checkpoints,
-            guards=Guards(self.guards, self.folder, self.said.append),
-            resume=checkpoints.newest() if resume else None,
-        )
-        return self
+from tests.training import Run, half_right
 
 
 def test_every_update_is_published_under_its_step(tmp_path: Path) -> None:
@@ -248,73 +184,11 @@ def test_models_that_are_kept_outlive_their_checkpoints(tmp_path: Path) -> None:
     assert found == [(3, False), (6, True), (7, True)]
 
 
-class Interrupt:
-    """An engine's answers until one of them raises."""
-
-    def __init__(self, after: int, error: type[BaseException] = KeyboardInterrupt) -> None:
-        self.left, self.error = after, error
-
-    def __call__(self, index: int, sample: int) -> str:
-        self.left -= 1
-        if self.left < 0:
-            raise self.error
-        return half_right(index, sample)
-
-
-def test_a_resumed_run_draws_what_an_uninterrupted_one_draws(tmp_path: Path) -> None:
-    whole = Run(tmp_path / "whole", num_steps=5)()
-    first = Run(tmp_path / "run", Interrupt(8 * 3 + 2), num_steps=5)
-    with pytest.raises(KeyboardInterrupt):
-        first()
-    assert first.said == ["checkpoint of step 3 written"]
-    second = Run(tmp_path / "run", num_steps=5)(resume=True)
-    assert second.learner.calls[:2] == ["load state", "publish 3"]
-    asked = [*first.engine.requests[: 2 * 3], *second.engine.requests]
-    assert [r.prompt_tokens for r in asked] == [r.prompt_tokens for r in whole.engine.requests]
-    seeds = [*first.engine.settings[:3], *second.engine.settings]
-    assert [each.seed for each in seeds] == [each.seed for each in whole.engine.settings]
-    assert [step for step, _ in second.tracker.rows] == [4, 5]
-    assert second.learner.num_updates == whole.learner.num_updates
-    assert second.progress.num_drawn == whole.progress.num_drawn
-
-
 def test_every_request_and_every_step_has_a_seed_of_its_own(tmp_path: Path) -> None:
     seeds = [each.seed for each in Run(tmp_path)().engine.settings]
     assert None not in seeds
     assert len(set(seeds)) == 3
     assert {each.seed for each in Run(tmp_path / "off", seed_requests=False)().engine.settings} == {None}
-
-
-def test_an_interrupted_update_is_not_taken_for_a_step(tmp_path: Path) -> None:
-    run = Run(tmp_path, num_steps=4, lose_update=3)
-    with pytest.raises(WeightUpdateError):
-        run()
-    assert Checkpoints(tmp_path).all() == []
-    assert run.said == []
-
-
-def test_a_signal_during_an_update_waits_for_the_end_of_the_step(tmp_path: Path) -> None:
-    run = Run(tmp_path, num_steps=4)
-    update = run.learner.update
-
-    def signalled(*args: Any, **kwargs: Any) -> dict[str, float]:
-        if len(run.learner.updates) == 1:
-            signal.raise_signal(signal.SIGTERM)
-        return update(*args, **kwargs)
-
-    run.learner.update = signalled  # type: ignore[method-assign]
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-    SIGNALS.install()
-    try:
-        with pytest.raises(KeyboardInterrupt):
-            run()
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-    assert [step for step, _ in run.tracker.rows] == [1, 2]
-    assert run.said == ["checkpoint of step 2 written"]
-    assert SIGNALS.exit_code == 143
-    assert [each.step for each in Checkpoints(tmp_path).all()] == [2]
 
 
 def test_a_jump_stops_the_run_before_it_is_trained_on(tmp_path: Path) -> None:
@@ -347,18 +221,6 @@ def test_a_policy_that_has_run_away_is_not_kept(tmp_path: Path) -> None:
         run()
     assert run.learner.calls[-1] == "update"  # not published
     assert [each.step for each in Checkpoints(tmp_path).all()] == [1, 2]
-
-
-def test_a_last_checkpoint_that_fails_does_not_hide_why_the_run_ended(tmp_path: Path) -> None:
-    run = Run(tmp_path, Interrupt(10))
-    run.learner.save_state = full_disk  # type: ignore[method-assign]
-    with pytest.raises(KeyboardInterrupt):
-        run()
-    assert "No space left" in run.said[0]
-
-
-def full_disk(folder: Path) -> None:
-    raise OSError(errno.ENOSPC, "No space left on device")
 
 
 def test_the_prompt_stream_goes_through_every_problem_once_an_epoch() -> None:
