@@ -360,7 +360,7 @@ class ClusterConfig:
     rollout.gpu_memory_utilization small enough for both); false gives each pool its own GPUs."""
     max_restarts: int = 10
     """Rollout workers that are replaced in one run, dead or frozen; 0 ends the run at the first."""
-    heartbeat_timeout: float = 60.0
+    heartbeat_timeout: float = 120.0
     """Seconds after which a worker that does not answer counts as frozen; it answers whatever it computes."""
     start_timeout: float = 1800.0
     """Seconds for loading models and engines, from a network file system too."""

@@ -31,6 +31,8 @@ def ray_session(cluster: ClusterConfig, needed: Resources) -> Iterator[None]:
     """Start Ray on this machine, or join a cluster; end it with everything that it started."""
     # Ray's default (15) would let any other process of the machine starve the workers.
     os.environ.setdefault("RAY_worker_niceness", "0")
+    # Ours is the guard of memory, with a message (cluster.max_memory_share); Ray's kills a worker, and comes later.
+    os.environ.setdefault("RAY_memory_usage_threshold", "0.98")
     for plugin in PLUGINS:
         # Workers, on other machines as well, do not have a user's file: its code travels with what uses it.
         ray.cloudpickle.register_pickle_by_value(plugin)

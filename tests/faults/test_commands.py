@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -98,20 +99,40 @@ def test_a_killed_driver_leaves_nothing_behind(tmp_path: Path, shared_files: set
     assert_clean(tmp_path, shared_files)
 
 
-def test_an_evaluation_survives_its_workers(tmp_path: Path, shared_files: set[Path]) -> None:
-    run = tmp_path / "run"
-    samples = run / "evaluation" / "chains" / "tiny" / "samples.jsonl.gz"
+def evaluation_under_way(tmp_path: Path) -> subprocess.Popen[str]:
+    """An evaluation on two workers that has stored its first samples."""
     command = start(
         tmp_path, "evaluate", f"model={TINY}", "benchmark=chains", "num_samples=64", "data.chains.num_test=40",
-        f"run.dir={run}", "rollout.num_workers=2", "evaluation.chunk_size=8", "cluster.heartbeat_timeout=15",
+        f"run.dir={tmp_path / 'run'}", "rollout.num_workers=2", "evaluation.chunk_size=8",
+        "cluster.heartbeat_timeout=15",
     )  # fmt: skip
-    wait_for(lambda: samples.exists() and samples.stat().st_size > 5_000, command)
+    wait_for(lambda: stored(tmp_path).exists() and stored(tmp_path).stat().st_size > 5_000, command)
+    return command
+
+
+def stored(tmp_path: Path) -> Path:
+    """The evaluation's samples."""
+    return tmp_path / "run" / "evaluation" / "chains" / "tiny" / "samples.jsonl.gz"
+
+
+def test_a_terminated_evaluation_leaves_nothing_behind(tmp_path: Path, shared_files: set[Path]) -> None:
+    command = evaluation_under_way(tmp_path)
+    workers(tmp_path, "EngineActor")[1].suspend()
+    command.send_signal(signal.SIGTERM)
+    command.communicate(timeout=60)
+    assert command.returncode == 128 + signal.SIGTERM
+    assert list(read_samples(stored(tmp_path)))
+    assert_clean(tmp_path, shared_files)
+
+
+def test_an_evaluation_survives_its_workers(tmp_path: Path, shared_files: set[Path]) -> None:
+    command = evaluation_under_way(tmp_path)
     first, second = workers(tmp_path, "EngineActor")
     first.kill()
     second.suspend()
     command.communicate(timeout=TIMEOUT)
     assert command.returncode == 0, stderr(tmp_path)
     assert stderr(tmp_path).count("; replaced (") == 2
-    rows = list(read_samples(samples))
+    rows = list(read_samples(stored(tmp_path)))
     assert len({(row.problem, row.sample) for row in rows}) == len(rows) == 40 * 64
     assert_clean(tmp_path, shared_files)
