@@ -38,6 +38,8 @@ def arguments(words: list[str]) -> argparse.Namespace:
     parser.add_argument("--numbers", type=int, default=20_000, help="short numeric verifications")
     parser.add_argument("--symbolic", type=int, default=1_000)
     parser.add_argument("--programs", type=int, default=40, help="programs of 5 tests each")
+    parser.add_argument("--poisoned", type=int, default=2_000, help="answers of which 1 %% are hostile")
+    parser.add_argument("--level", default="auto", help="isolation of programs (rewards.sandbox.level)")
     parser.add_argument("--model", help=argparse.SUPPRESS)  # shared by all benchmarks
     parser.add_argument("--json", metavar="FILE")
     return parser.parse_args(words)
@@ -86,12 +88,12 @@ def main(words: list[str]) -> None:
             verdicts
         )
         found["worker_memory_mib"] = max(resident_mib(w.pid) for w in verifier.workers if w.pid)
-        batch = [math_problem("7", POISON[i // 100 % 4] if i % 100 == 0 else "7") for i in range(2_000)]
+        batch = [math_problem("7", POISON[i // 100 % 4] if i % 100 == 0 else "7") for i in range(options.poisoned)]
         started = time.perf_counter()
         _, verdicts = rate(pool, batch)
         found["poisoned_seconds"] = time.perf_counter() - started
         found["poisoned_right"] = sum(verdict.status is Status.CORRECT for verdict in verdicts)
-    code = CodeVerifier(SandboxConfig(packages=[]))
+    code = CodeVerifier(SandboxConfig(packages=[], level=options.level))
     found["sandbox"] = code.sandbox.level
     problem = Problem("p", (), "benchmark", TESTS, ability="code")
     with VerifierPool(code, options.workers) as pool:
