@@ -88,7 +88,9 @@ def main(words: list[str]) -> None:
             verdicts
         )
         found["worker_memory_mib"] = max(resident_mib(w.pid) for w in verifier.workers if w.pid)
-        batch = [math_problem("7", POISON[i // 100 % 4] if i % 100 == 0 else "7") for i in range(options.poisoned)]
+        batch = [
+            math_problem("7", POISON[i // 100 % 4] if i % 100 == 0 else "7") for i in range(options.poisoned)
+        ]
         started = time.perf_counter()
         _, verdicts = rate(pool, batch)
         found["poisoned_seconds"] = time.perf_counter() - started
