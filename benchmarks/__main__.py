@@ -9,8 +9,11 @@ from benchmarks import (
     evaluate_throughput,
     interval_coverage,
     kill_evaluation,
+    memory_plan,
+    padding,
     prefix_sharing,
     soak,
+    token_scores,
     train_throughput,
     verify_throughput,
     weight_update,
@@ -26,6 +29,9 @@ BENCHMARKS = {
     "kill_evaluation": kill_evaluation,
     "prefix_sharing": prefix_sharing,
     "soak": soak,
+    "token_scores": token_scores,
+    "memory_plan": memory_plan,
+    "padding": padding,
 }
 
 

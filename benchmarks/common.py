@@ -21,6 +21,7 @@ from rlvr.config import DataConfig, EvaluationConfig, LearnerConfig, RolloutConf
 
 ROOT = Path(rlvr.__file__).resolve().parent
 RECIPE = ROOT / "recipes" / "experiment" / "recipe" / "tiny.yaml"
+LAPTOP = ROOT / "recipes" / "experiment" / "cluster" / "laptop.yaml"
 TINY_MODEL = ROOT / "models" / "tiny"
 SECTIONS = {
     "train": TrainConfig,
@@ -55,7 +56,7 @@ def parser(name: str, description: str | None) -> argparse.ArgumentParser:
 
 def recipe(overrides: Sequence[str]) -> dict[str, dict[str, Any]]:
     """The sections of ``recipe=tiny``, overridden and checked by the dataclasses, as plain data."""
-    loaded: Any = OmegaConf.load(RECIPE)
+    loaded: Any = OmegaConf.merge(OmegaConf.load(LAPTOP), OmegaConf.load(RECIPE))
     changed = OmegaConf.from_dotlist(list(overrides))
     unknown = sorted(set(map(str, changed)) - set(SECTIONS))
     if unknown:

@@ -211,6 +211,9 @@ class RolloutConfig:
     weight_transfer: str = "auto"
     """vLLM weight-transfer backend: ``host`` (through Ray's object store), ``nccl`` (between GPUs),
     ``ipc`` (on the same GPU); ``auto`` takes ipc or nccl by ``cluster.colocate``, and host on cpu."""
+    engine_args: dict[str, Any] = field(default_factory=dict)
+    """Further start-up options of vLLM by its own names, such as ``+rollout.engine_args.max_num_batched_tokens=16384``; checked
+    against the installed vLLM before anything starts. What rlvr sets itself is refused."""
     probe_tolerance: float | None = None
     """Largest difference in nats, on any probe token, between engine and learner after a weight
     update; null takes 5e-4 in float32 and 0.1 in bfloat16."""
@@ -265,6 +268,10 @@ class LearnerConfig:
     """Padded tokens of one forward pass on one rank; sets memory, never the objective."""
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass to save memory."""
+    offload_optimizer: bool = False
+    """Keep optimizer state in the host's memory (ZeRO stage 1 or more): slower steps, smaller GPUs."""
+    offload_parameters: bool = False
+    """Keep the weights in the host's memory as well (ZeRO stage 3 only)."""
 
     def __post_init__(self) -> None:
         """Check words and sizes."""
@@ -275,6 +282,18 @@ class LearnerConfig:
         require_one_of(self.dtype, DTYPES, "learner.dtype")
         require(
             self.zero_stage in range(4), f"ZeRO stage {self.zero_stage}", "learner.zero_stage", "0, 1, 2 or 3"
+        )
+        require(
+            not self.offload_optimizer or self.zero_stage >= 1,
+            "optimizer state can be offloaded from ZeRO stage 1 on",
+            "learner.offload_optimizer",
+            "learner.zero_stage=2, or offload_optimizer=false",
+        )
+        require(
+            not self.offload_parameters or (self.zero_stage == 3 and self.offload_optimizer),
+            "weights can be offloaded at ZeRO stage 3, together with the optimizer",
+            "learner.offload_parameters",
+            "learner.zero_stage=3 learner.offload_optimizer=true, or offload_parameters=false",
         )
         require(
             self.learning_rate >= 0, "the learning rate is negative", "learner.learning_rate", "0 or more"
@@ -358,6 +377,16 @@ class ClusterConfig:
     colocate: bool = False
     """Put each learner on the GPU of one rollout worker (as many of each, and
     rollout.gpu_memory_utilization small enough for both); false gives each pool its own GPUs."""
+    sleep: bool = False
+    """Colocated on cuda only: while the learner works, the engines move their weights to the host's memory
+    and give up their KV cache (vLLM's sleep mode)."""
+    num_nodes: int | None = None
+    """Machines, for ``--dry-run``; this and the four below describe hardware that may not be here, and
+    null stands for this machine."""
+    gpus_per_node: int | None = None
+    gpu_memory_gib: float | None = None
+    cpus_per_node: int | None = None
+    host_memory_gib: float | None = None
     max_restarts: int = 10
     """Rollout workers that are replaced in one run, dead or frozen; 0 ends the run at the first."""
     heartbeat_timeout: float = 120.0
@@ -371,10 +400,27 @@ class ClusterConfig:
     """Stop, with a message, when more than this share of a machine's memory is in use."""
 
     def __post_init__(self) -> None:
-        """Check the limits."""
+        """Check the limits, the placement and the description."""
         require_positive(self, "cluster", "heartbeat_timeout", "start_timeout", "call_timeout")
         require(self.max_restarts >= 0, "max_restarts is negative", "cluster.max_restarts", "0 or more")
         require_share(self.max_memory_share, "cluster.max_memory_share")
+        require(
+            not self.sleep or self.colocate,
+            "engines sleep only where they share their GPU with a learner",
+            "cluster.sleep",
+            "cluster.colocate=true, or cluster.sleep=false",
+        )
+        described = [self.num_nodes, self.gpus_per_node, self.gpu_memory_gib, self.cpus_per_node]
+        described.append(self.host_memory_gib)
+        require(
+            all(value is None for value in described) or all(value is not None for value in described),
+            "only a part of the hardware is described",
+            "cluster.num_nodes, gpus_per_node, gpu_memory_gib, cpus_per_node, host_memory_gib",
+            "all five, or none for this machine",
+        )
+        for name in ("num_nodes", "gpu_memory_gib", "cpus_per_node", "host_memory_gib"):
+            if getattr(self, name) is not None:
+                require_positive(self, "cluster", name)
 
 
 @dataclass

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from rlvr.protocols import Probe, SampleRequest, SamplingSettings
@@ -32,6 +32,10 @@ class EngineOptions:
     enforce_eager: bool
     weight_transfer: str
     seed: int
+    sleep: bool = False
+    """Whether the engine can sleep (device ``cuda``)."""
+    engine_args: Mapping[str, Any] = field(default_factory=dict)
+    """Further arguments of vLLM, checked by :func:`~rlvr.rollout.engine_args.check_engine_args`."""
 
 
 def prepare_environment(options: EngineOptions) -> None:
@@ -64,9 +68,10 @@ class VLLMEngine:
         register()
         if options.device == "cpu":
             torch.set_num_threads(options.threads)
-        extra: dict[str, Any] = {}
+        extra: dict[str, Any] = dict(options.engine_args)
         if options.device == "cuda":
             extra["gpu_memory_utilization"] = options.gpu_memory_utilization
+            extra["enable_sleep_mode"] = options.sleep
         else:
             # After part of a prompt vLLM sets a seeded request's generator back by an offset, which
             # generators on the CPU do not have ("CPU Generator does not use offset").
@@ -182,3 +187,13 @@ class VLLMEngine:
         """Label what is sampled from now on; called only once the update is proved."""
         self._llm.update_weight_version(str(version))
         self.version = int(self._llm.get_weight_version())
+
+    # Sharing a GPU with a learner.
+
+    def sleep(self) -> None:
+        """Move the weights to the host's memory and give up the KV cache."""
+        self._llm.sleep(level=1)
+
+    def wake_up(self) -> None:
+        """Take the memory back."""
+        self._llm.wake_up()

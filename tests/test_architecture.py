@@ -26,6 +26,7 @@ FLOORS = (
     ("eval",),
     ("distill", "driver", "pretrain"),
     ("cluster",),
+    ("planning",),
     ("cli",),
 )
 """From the ground up; a unit imports from lower floors and from itself. ``""`` is rlvr/__init__.py."""

@@ -7,6 +7,7 @@ from typing import Any
 
 from rlvr.checkpoint import set_aside
 from rlvr.cli import hydra_app
+from rlvr.cli.dry_run import show_evaluation
 from rlvr.cli.experiment import MODEL_FOLDER, engine_size, load_benchmarks, run_evaluations
 from rlvr.cli.regrade import change_lines, regrade
 from rlvr.config import EvaluateConfig
@@ -38,7 +39,15 @@ Samples are appended as they come; the same command goes on after an interruptio
 
 def run(arguments: list[str]) -> None:
     """Run the command."""
-    hydra_app.run("evaluate", EvaluateConfig, app, arguments, folder="evaluate", examples=EXAMPLES)
+    hydra_app.run(
+        "evaluate",
+        EvaluateConfig,
+        app,
+        arguments,
+        folder="evaluate",
+        examples=EXAMPLES,
+        dry_run=show_evaluation,
+    )
 
 
 def app(config: EvaluateConfig, resolved: dict[str, Any]) -> None:

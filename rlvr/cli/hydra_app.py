@@ -6,7 +6,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import fields, is_dataclass
+from dataclasses import Field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -25,6 +25,7 @@ from rlvr.provenance import redacted
 
 RECIPES = Path(__file__).resolve().parent.parent / "recipes"
 MODELS = Path(__file__).resolve().parent.parent / "models"
+DRY_RUN = "--dry-run"
 ConfigT = TypeVar("ConfigT")
 
 
@@ -36,6 +37,7 @@ def run(
     *,
     folder: str,
     examples: str,
+    dry_run: Callable[[ConfigT, dict[str, Any]], None] | None = None,
 ) -> None:
     """Compose, check and run; once, or once per job of a multirun.
 
@@ -46,10 +48,17 @@ def run(
         arguments: Hydra overrides and flags.
         folder: subfolder of recipes/ with the primary ``config.yaml``.
         examples: shown first by ``--help``.
+        dry_run: takes the place of ``app`` with ``--dry-run``; None where there is nothing to plan.
 
     Raises:
         ConfigError: an override is unknown, malformed or fails its check.
     """
+    if DRY_RUN in arguments:
+        if dry_run is None:
+            raise ConfigError(
+                f"`rlvr {command}` has no dry run", where=DRY_RUN, fix="train, study or evaluate"
+            )
+        app, arguments = dry_run, [argument for argument in arguments if argument != DRY_RUN]
     plugins, arguments = split_plugins(arguments)
     for file in plugins:
         load_plugin(file)
@@ -166,6 +175,7 @@ def refuse_unknown_flags(arguments: list[str]) -> None:
         "--info",
         "--config-dir",
         "-cd",
+        DRY_RUN,
     }
     known |= {"--plugin", "--resolve", "--package", "-p", "--shell-completion", "-sc"}
     for argument in arguments:
@@ -187,7 +197,7 @@ def refuse_unknown(config: DictConfig, schema: type) -> None:
 
 def dictionaries(schema: type) -> tuple[str, ...]:
     """Prefixes below which the names are the user's own; the config checks what they hold."""
-    return tuple(f"{spec.name}." for spec in fields(schema) if str(spec.type).startswith(("dict[", "Any")))
+    return tuple(f"{key}." for key, spec in _specs(schema) if str(spec.type).startswith(("dict[", "Any")))
 
 
 def _flat(config: dict[Any, Any], prefix: str = "") -> Iterator[str]:
@@ -224,7 +234,7 @@ def explain(error: Exception, schema: type, folder: Path) -> ConfigError:
     if match:
         key = match.group(1).partition("=")[0].lstrip("+~")
         known = set(_keys(schema))
-        if key.startswith(dictionaries(schema)):
+        if f"{key}.".startswith(dictionaries(schema)):
             return ConfigError(f"there is no key {key!r} yet", where="command line", fix=f"+{key}=… adds it")
         if key not in known:
             return ConfigError(f"unknown key {key!r}", where="command line", fix=did_you_mean(key, known))
@@ -263,16 +273,20 @@ def _options(group: str, name: str, folder: Path) -> str:
     return did_you_mean(name, [path.stem for path in (folder / group).glob("*.yaml")])
 
 
-def _keys(schema: Any, prefix: str = "") -> Iterator[str]:
+def _keys(schema: Any) -> Iterator[str]:
     """All dotted keys of a schema, and the groups; an algorithm's own keys are added below it."""
-    for spec in fields(schema):
-        key = prefix + spec.name
+    for key, spec in _specs(schema):
         yield key
         if spec.name == "algorithm":
             for algorithm in ALGORITHMS.values():
                 yield from keys(type(algorithm), "algorithm.")
+    yield "recipe"
+
+
+def _specs(schema: Any, prefix: str = "") -> Iterator[tuple[str, Field[Any]]]:
+    """All fields of a schema and of the dataclasses in it, by dotted key."""
+    for spec in fields(schema):
+        yield prefix + spec.name, spec
         factory: Any = spec.default_factory
         if is_dataclass(factory):
-            yield from _keys(factory, key + ".")
-    if not prefix:
-        yield "recipe"
+            yield from _specs(factory, f"{prefix}{spec.name}.")

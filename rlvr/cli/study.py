@@ -8,6 +8,7 @@ from typing import Any
 
 from rlvr.algorithms.registry import ALGORITHMS
 from rlvr.cli import hydra_app
+from rlvr.cli.dry_run import show_training
 from rlvr.cli.experiment import (
     TRAINED_FILE,
     check_training,
@@ -53,7 +54,21 @@ Run = tuple[ExperimentConfig, dict[str, Any]]
 
 def run(arguments: list[str]) -> None:
     """Run the command."""
-    hydra_app.run("study", ExperimentConfig, app, arguments, folder="experiment", examples=EXAMPLES)
+    hydra_app.run(
+        "study",
+        ExperimentConfig,
+        app,
+        arguments,
+        folder="experiment",
+        examples=EXAMPLES,
+        dry_run=show,
+    )
+
+
+def show(config: ExperimentConfig, resolved: dict[str, Any]) -> None:
+    """The dry run of a study: every training run and the evaluations."""
+    runs = {name: run_config for name, (run_config, _) in training_runs(config).items()}
+    show_training(config, resolved, runs)
 
 
 def app(config: ExperimentConfig, resolved: dict[str, Any]) -> None:

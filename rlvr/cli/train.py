@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from rlvr.cli import hydra_app
+from rlvr.cli.dry_run import show_training
 from rlvr.cli.experiment import check_training, claim_run, run_training
 from rlvr.config import ExperimentConfig
 from rlvr.errors import ConfigError
@@ -28,7 +29,15 @@ Writes config.json, metrics.jsonl, rollouts.jsonl and model/ (a Hugging Face fol
 
 def run(arguments: list[str]) -> None:
     """Run the command."""
-    hydra_app.run("train", ExperimentConfig, app, arguments, folder="experiment", examples=EXAMPLES)
+    hydra_app.run(
+        "train",
+        ExperimentConfig,
+        app,
+        arguments,
+        folder="experiment",
+        examples=EXAMPLES,
+        dry_run=show_training,
+    )
 
 
 def app(config: ExperimentConfig, resolved: dict[str, Any]) -> None:

@@ -54,6 +54,7 @@ class RolloutPool:
         """Whether the engines hold the weights of their version; not so in the middle of an update."""
         self.restore: Callable[[], object] = self.replace_lost
         """Makes the pool whole again. With a learner this includes its weights, and their proof."""
+        self._asleep = False
 
     @property
     def workers(self) -> list[Worker]:
@@ -135,6 +136,7 @@ class RolloutPool:
                 f"the engines hold weights that were not proved: an update after version {self._version} failed",
                 where="rollout workers",
             )
+        self.wake_up()
         left = list(requests)
         while left:
             if self.has_lost:
@@ -203,6 +205,25 @@ class RolloutPool:
             raise WeightUpdateError(f"engines report versions {versions} after update {version}")
         self._version = version
 
+    def sleep(self) -> None:
+        """Let the engines give up what they hold of GPUs that they share with learners."""
+        if not self._asleep:
+            self._asleep = True
+            self._call_living("sleep")
+
+    def wake_up(self) -> None:
+        """End :meth:`sleep`; nothing happens to engines that are awake."""
+        if self._asleep:
+            self._asleep = False
+            self._call_living("wake_up")
+
+    def _call_living(self, method: str) -> None:
+        try:
+            self._watch.call([worker for worker in self.workers if not worker.lost], "call", method)
+        except WorkerLostError:
+            if not self.has_lost:  # an engine that is lost is replaced before it is next needed
+                raise
+
 
 def _next(stream: Any) -> Any:
     return ray.get(next(stream))
@@ -220,6 +241,7 @@ class LearnerPool:
         engine_ranks: int,
         tolerance: float,
         algorithm: Algorithm,
+        sleep: bool = False,
     ) -> None:
         """Connect every rank to the engines.
 
@@ -230,7 +252,9 @@ class LearnerPool:
             engine_ranks: GPUs of one engine.
             tolerance: of the proof, in nats.
             algorithm: what is trained with.
+            sleep: whether the engines sleep while the learner works.
         """
+        self._sleep = sleep
         self._engines = engines
         self._watch = watch
         self._backend = backend
@@ -261,18 +285,21 @@ class LearnerPool:
         """What the learner's models say about the batch; no call at all if nothing is needed."""
         if not (old_logprobs or self._algorithm.needs_reference or self._algorithm.critic):
             return Annotations()
+        self._take_the_gpus()
         annotations: Annotations = self._all("annotate", ray.put(batch), old_logprobs)[0]
         return annotations
 
     def update(self, minibatches: Sequence[TrainBatch], *, value_only: bool = False) -> dict[str, float]:
         """One optimizer step per minibatch; the batch is put into the object store once."""
         self._is_published = False
+        self._take_the_gpus()
         metrics: dict[str, float] = self._all("update", ray.put(list(minibatches)), value_only)[0]
         return metrics
 
     def publish(self, version: int, probes: Sequence[Probe]) -> SyncReport:
         """Send the weights, prove that they arrived, then label them; again if an engine is lost meanwhile."""
         self._published, self._is_published = (version, probes), True
+        self._engines.wake_up()
         while True:
             if self._engines.replace_lost():
                 self._connect()
@@ -287,6 +314,10 @@ class LearnerPool:
             else:
                 self._engines.is_proved = True
                 return SyncReport(version, worst, num_bytes)
+
+    def _take_the_gpus(self) -> None:
+        if self._sleep:
+            self._engines.sleep()
 
     def _send(self) -> int:
         calls = {worker: worker.actor.send_weights.remote() for worker in self.workers}

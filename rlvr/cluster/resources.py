@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, replace
 
 import ray
@@ -9,7 +10,10 @@ import torch
 
 from rlvr.config import ClusterConfig, LearnerConfig, RolloutConfig
 from rlvr.errors import ConfigError
+from rlvr.rollout.engine_args import check_engine_args
 
+JOIN_TIMEOUT = 120.0
+"""Seconds for the nodes of a cluster to join; a command often starts before the last of them."""
 SHARED_GPU = 0.5
 """A colocated worker's share of its GPU, as Ray counts; memory is divided by the engines' own settings."""
 
@@ -106,10 +110,30 @@ def check_plan(rollout: RolloutConfig, learner: LearnerConfig | None, cluster: C
     """Check the pools against this machine, without starting anything; a cluster is checked on joining.
 
     Raises:
-        ConfigError: the pools ask for more GPUs than this machine has.
+        ConfigError: the pools do not fit each other, or ask for more GPUs than this machine has.
     """
+    workers, learners = check_layout(rollout, learner, cluster)
+    if cluster.address is None:
+        check_resources(cluster, plan_resources(workers, learners, cluster.colocate))
+
+
+def check_layout(
+    rollout: RolloutConfig, learner: LearnerConfig | None, cluster: ClusterConfig
+) -> tuple[RolloutConfig, LearnerConfig | None]:
+    """Check the pools against each other, whatever machine they are for; return them resolved.
+
+    Raises:
+        ConfigError: the pools do not fit each other, or an engine option is none.
+    """
+    check_engine_args(rollout.engine_args)
     workers = resolve_rollout(rollout)
     learners = None if learner is None else resolve_learner(learner)
+    if cluster.sleep and workers.device != "cuda":
+        raise ConfigError(
+            "engines can sleep on cuda only",
+            where="cluster.sleep",
+            fix="cluster.sleep=false, or rollout.device=cuda",
+        )
     if learners is not None:
         resolve_transfer(workers, learners, cluster)
     if learners is not None and cluster.colocate:
@@ -120,8 +144,7 @@ def check_plan(rollout: RolloutConfig, learner: LearnerConfig | None, cluster: C
                 where="cluster.colocate",
                 fix="as many of one as of the other, on the same device, with rollout.tensor_parallel_size=1",
             )
-    if cluster.address is None:
-        check_resources(cluster, plan_resources(workers, learners, cluster.colocate))
+    return workers, learners
 
 
 def check_resources(cluster: ClusterConfig, needed: Resources) -> None:
@@ -133,10 +156,21 @@ def check_resources(cluster: ClusterConfig, needed: Resources) -> None:
     if cluster.address is None:
         available, place = float(torch.cuda.device_count()), "this machine has"
     else:
-        available, place = ray.cluster_resources().get("GPU", 0.0), "the Ray cluster has"
+        available, place = _joined_gpus(needed.num_gpus), "the Ray cluster has"
     if needed.num_gpus > available:
         raise ConfigError(
             f"the pools need {needed.num_gpus:g} GPUs, {place} {available:g}",
             where="rollout.num_workers × rollout.tensor_parallel_size + learner.num_learners",
-            fix="fewer workers, cluster.address=… of a larger cluster, or rollout.device=cpu learner.device=cpu",
+            fix="fewer workers, cluster.address=… of a larger cluster, or rollout.device=cpu learner.device=cpu; "
+            "--dry-run plans for hardware that is not here",
         )
+
+
+def _joined_gpus(wanted: float) -> float:
+    """GPUs of the cluster's nodes, once there are enough or the time to join is over."""
+    deadline = time.monotonic() + JOIN_TIMEOUT
+    while True:
+        found = float(ray.cluster_resources().get("GPU", 0.0))
+        if found >= wanted or time.monotonic() > deadline:
+            return found
+        time.sleep(1.0)

@@ -64,7 +64,9 @@ def training_pools(
         placed_pools(needed, cluster.colocate) as (rollout_group, learner_group),
     ):
         # Both pools load side by side; the wait for the engines comes last.
-        start = engine_starter(model, rollout, rollout_group, needed.rollout_bundle, seed)
+        start = engine_starter(
+            model, rollout, rollout_group, needed.rollout_bundle, seed, sleep=cluster.sleep
+        )
         engine_pool = RolloutPool(start, rollout.num_workers, watch)
         start_learners(
             model, learner, watch, learner_group, needed.learner_bundle, algorithm, temperature, seed
@@ -79,12 +81,19 @@ def training_pools(
             if rollout.probe_tolerance is None
             else rollout.probe_tolerance,
             algorithm=algorithm,
+            sleep=cluster.sleep,
         )
         yield engine_pool, learner_pool
 
 
 def engine_starter(
-    model: str, rollout: RolloutConfig, group: PlacementGroup, bundle: dict[str, float], seed: int
+    model: str,
+    rollout: RolloutConfig,
+    group: PlacementGroup,
+    bundle: dict[str, float],
+    seed: int,
+    *,
+    sleep: bool = False,
 ) -> Callable[[int, int], Any]:
     """A function from a worker's index and the number of its replacements so far to its new process.
 
@@ -106,6 +115,8 @@ def engine_starter(
             weight_transfer=rollout.weight_transfer,
             # Workers must not draw the same samples, nor a new one those that the lost one has drawn.
             seed=derive_seed(seed, index, attempt) % MAX_SEED,
+            sleep=sleep,
+            engine_args=rollout.engine_args,
         )
         placed = actor_options(group, index, bundle, rollout.device, rollout.threads_per_worker)
         return start_actor(EngineActor, placed, options)

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from rlvr.learner.token_scores import ScoringHead
+
 
 class Policy(nn.Module):
     """A causal language model that returns log-probabilities of response tokens only.
@@ -14,8 +16,9 @@ class Policy(nn.Module):
     """
 
     def __init__(self, model: PreTrainedModel) -> None:
-        """Wrap a Hugging Face causal language model."""
+        """Wrap a Hugging Face causal language model, and put a scoring head in the place of its own."""
         super().__init__()
+        ScoringHead.replace_in(model)
         self.model = model
 
     def forward(
@@ -24,7 +27,7 @@ class Policy(nn.Module):
         """Log-probabilities of the response tokens, and the entropy where each was chosen.
 
         Padding stands on the right, where a causal model's real tokens cannot see it, so no
-        attention mask is needed. Logits are computed at response positions only.
+        attention mask is needed. Logits are computed at response positions only, in chunks.
 
         Args:
             tokens: (b, S) int64.
@@ -40,11 +43,10 @@ class Policy(nn.Module):
         positions = prompt_lengths[rows] + steps
         hidden = self.model.base_model(input_ids=tokens, use_cache=False).last_hidden_state
         # The hidden state before a token predicts it.
-        logits = self.model.get_output_embeddings()(hidden[rows, positions - 1]).float() / temperature
-        log_softmax = torch.log_softmax(logits, dim=-1)  # (N, V)
-        chosen = log_softmax.gather(1, tokens[rows, positions, None]).squeeze(1)
+        chosen, entropy = self.model.get_output_embeddings()(
+            hidden[rows, positions - 1], tokens[rows, positions], temperature
+        )
         logprobs = torch.zeros_like(response_mask, dtype=torch.float32)
         entropies = torch.zeros_like(logprobs)
-        with torch.no_grad():
-            entropies[rows, steps] = -(log_softmax.exp() * log_softmax).sum(1)
+        entropies[rows, steps] = entropy
         return logprobs.index_put((rows, steps), chosen), entropies

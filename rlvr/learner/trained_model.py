@@ -203,12 +203,19 @@ def deepspeed_config(settings: LearnerConfig, dtype: str) -> dict[str, Any]:
     Micro-batches are ours: with managed_gradient_accumulation off, backward() accumulates
     and step() reduces, whatever their number.
     """
+    zero: dict[str, Any] = {"stage": settings.zero_stage}
+    if settings.offload_optimizer:
+        zero["offload_optimizer"] = {"device": "cpu", "pin_memory": settings.device != "cpu"}
+    if settings.offload_parameters:
+        zero["offload_param"] = {"device": "cpu", "pin_memory": settings.device != "cpu"}
     return {
         "train_micro_batch_size_per_gpu": 1,
         "gradient_accumulation_steps": 1,
         "managed_gradient_accumulation": False,
         "gradient_clipping": settings.max_grad_norm,
         "zero_allow_untested_optimizer": True,
-        "zero_optimization": {"stage": settings.zero_stage},
+        # torch's AdamW steps on the host as well; DeepSpeed's own would be compiled on first use.
+        "zero_force_ds_cpu_optimizer": False,
+        "zero_optimization": zero,
         "bf16": {"enabled": dtype == "bfloat16"},
     }

@@ -51,7 +51,7 @@ def recipe(path: str) -> dict[str, Any]:
     data = yaml.safe_load((RECIPES / path).read_text())
     found: dict[str, Any] = {}
     for base in data.pop("defaults", []):
-        if base != "_self_":
+        if isinstance(base, str) and base != "_self_":
             found |= recipe(str(Path(path).with_name(f"{base}.yaml")))
     found |= leaves(data)
     shipped = {f"${{rlvr_model:{path.name}}}": str(path) for path in MODELS.iterdir() if path.is_dir()}
@@ -69,7 +69,7 @@ EXPERIMENT = asdict(ExperimentConfig(GRPOConfig(), model="m"))
 CASES = [
     *((command, f"recipe={path.stem}", f"experiment/recipe/{path.name}", EXPERIMENT)
       for command in ("train", "study")
-      for path in sorted((RECIPES / "experiment" / "recipe").glob("*.yaml"))),
+      for path in sorted((RECIPES / "experiment" / "recipe").glob("tiny*.yaml"))),
     *(("pretrain", f"recipe={path.stem}", f"pretrain/recipe/{path.name}", asdict(PretrainConfig()))
       for path in sorted((RECIPES / "pretrain" / "recipe").glob("*.yaml"))),
 ]  # fmt: skip
@@ -79,7 +79,32 @@ def test_all_recipes_are_here() -> None:
     primary = {
         RECIPES / command / "config.yaml" for command in ("experiment", "evaluate", "pretrain", "distill")
     }
-    assert set(RECIPES.rglob("*.yaml")) == primary | {RECIPES / path for _, _, path, _ in CASES}
+    clusters = {
+        path for command in ("experiment", "evaluate") for path in (RECIPES / command / "cluster").iterdir()
+    }
+    # Those of the paper have a table of their own: test_paper_recipes.py.
+    papers = set((RECIPES / "experiment" / "recipe").glob("deep_analysis*.yaml"))
+    papers |= set((RECIPES / "evaluate" / "recipe").iterdir())
+    assert set(RECIPES.rglob("*.yaml")) - papers == primary | clusters | {
+        RECIPES / path for _, _, path, _ in CASES
+    }
+
+
+@pytest.mark.parametrize(
+    ("command", "cluster"),
+    [
+        ("train" if folder == "experiment" else folder, path)
+        for folder in ("experiment", "evaluate")
+        for path in sorted((RECIPES / folder / "cluster").glob("*.yaml"))
+    ],
+    ids=lambda value: value.stem if isinstance(value, Path) else value,
+)
+def test_a_cluster_changes_what_it_says_and_nothing_else(composed, command: str, cluster: Path) -> None:
+    words = ["recipe=tiny"] if command == "train" else ["model=m"]
+    [(_, before)] = composed(command, *words, "cluster=laptop")
+    [(_, after)] = composed(command, *words, f"cluster={cluster.stem}")
+    changed = recipe(str(cluster.relative_to(RECIPES)))
+    assert dict(leaves(after)) == dict(leaves(before)) | changed
 
 
 @pytest.mark.parametrize(
@@ -89,7 +114,8 @@ def test_a_recipe_changes_what_it_says_and_nothing_else(composed, command, word,
     model = [] if command == "pretrain" else ["model=m"]
     # A model given on the command line wins over the recipe's.
     [(checked, resolved)] = composed(command, word, *model)
-    expected = dict(leaves(defaults)) | recipe(path) | ({"model": "m"} if model else {})
+    laptop = {} if command == "pretrain" else recipe("experiment/cluster/laptop.yaml")
+    expected = dict(leaves(defaults)) | laptop | recipe(path) | ({"model": "m"} if model else {})
     assert dict(leaves(resolved)) == expected
     assert without_benchmarks(dict(leaves(asdict(checked)))) == without_benchmarks(expected)
 

@@ -1,0 +1,129 @@
+"""What a learner rank takes on CPU against what a dry run estimates for it.
+
+Randomly initialised models, one optimizer step each with DeepSpeed ZeRO 2 on one rank, in a process of
+its own. Measured is the growth of the process's peak memory from before the model is made;
+estimated are all parts of the plan but the runtime.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+from typing import Any
+
+from benchmarks.child import measure
+from benchmarks.common import machine, machine_line, table, write_result
+
+MIB = 2**20
+SIZES = {"vocab_size": 8192, "num_attention_heads": 8, "num_key_value_heads": 2, "tie_word_embeddings": False}
+CASES = [
+    {"hidden_size": 256, "num_hidden_layers": 8, "intermediate_size": 1024, "tokens": 4096, "checkpointing": False},
+    {"hidden_size": 256, "num_hidden_layers": 8, "intermediate_size": 1024, "tokens": 4096, "checkpointing": True},
+    {"hidden_size": 256, "num_hidden_layers": 8, "intermediate_size": 1024, "tokens": 1024, "checkpointing": False},
+    {"hidden_size": 512, "num_hidden_layers": 12, "intermediate_size": 2048, "tokens": 1024, "checkpointing": False},
+    {"hidden_size": 512, "num_hidden_layers": 12, "intermediate_size": 2048, "tokens": 1024, "checkpointing": True},
+]  # fmt: skip
+ROW_TOKENS = 256
+
+
+def main(arguments: list[str]) -> None:
+    """Measure each case and print a table."""
+    args = _arguments(arguments)
+    found = machine()
+    print(machine_line(found), flush=True)
+    results = [{**case, **measure("benchmarks.memory_plan", "side", case)} for case in CASES]
+    rows = [
+        (
+            f"{result['parameters'] / 1e6:.1f} M, {result['tokens']} tokens"
+            + (", checkpointing" if result["checkpointing"] else ""),
+            f"{result['measured_mib']:,.0f}",
+            f"{result['estimated_mib']:,.0f}",
+            f"{result['estimated_mib'] / result['measured_mib']:.2f}",
+        )
+        for result in results
+    ]
+    print(table(("learner", "measured MiB", "estimated MiB", "ratio"), rows))
+    write_result(args.json, {"machine": found, "results": results})
+
+
+def _arguments(arguments: list[str]) -> Any:
+    import argparse
+
+    made = argparse.ArgumentParser(
+        prog="python -m benchmarks memory_plan",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    made.add_argument("--model", help=argparse.SUPPRESS)  # shared by all benchmarks
+    made.add_argument("--json", metavar="FILE", help="also write everything measured to FILE ('-': stdout)")
+    return made.parse_args(arguments)
+
+
+def side(settings: dict[str, Any]) -> dict[str, Any]:
+    """One optimizer step in this process."""
+    import tempfile
+    from pathlib import Path
+
+    import torch
+    from transformers import Qwen2Config
+
+    from rlvr.algorithms.grpo import GRPOConfig
+    from rlvr.config import LearnerConfig
+    from rlvr.learner.trained_model import join_process_group
+    from rlvr.planning.memory import learner_device_memory
+    from rlvr.planning.model_shape import model_shape
+
+    learner = LearnerConfig(
+        device="cpu",
+        dtype="float32",
+        zero_stage=2,
+        micro_batch_tokens=settings["tokens"],
+        gradient_checkpointing=settings["checkpointing"],
+    )
+    join_process_group("cpu", 0, 1, "127.0.0.1", 20_000 + os.getpid() % 20_000, 1)
+    config = Qwen2Config(
+        **SIZES, **{name: settings[name] for name in settings if name in Qwen2Config().to_dict()}
+    )
+    _one_step(
+        Qwen2Config(**{**SIZES, "hidden_size": 64, "num_hidden_layers": 1, "vocab_size": 64}), learner, 1
+    )
+    before = _peak_bytes()
+    _one_step(config, learner, settings["tokens"] // ROW_TOKENS)
+    measured = _peak_bytes() - before
+
+    with tempfile.TemporaryDirectory() as folder:
+        config.save_pretrained(Path(folder))
+        shape = model_shape(folder)
+    parts = learner_device_memory(shape, learner, GRPOConfig().build(), ROW_TOKENS)
+    parts.pop("runtime")
+    torch.distributed.destroy_process_group()
+    return {
+        "parameters": shape.num_parameters,
+        "measured_mib": measured / MIB,
+        "estimated_mib": sum(parts.values()) / MIB,
+        "parts_mib": {name: held / MIB for name, held in parts.items()},
+    }
+
+
+def _one_step(config: Any, learner: Any, rows: int) -> None:
+    import torch
+    from transformers import Qwen2ForCausalLM
+
+    from rlvr.learner.forward import Policy
+    from rlvr.learner.trained_model import TrainedModel
+
+    inner = Qwen2ForCausalLM(config)
+    if learner.gradient_checkpointing:
+        inner.gradient_checkpointing_enable()
+    model = TrainedModel(Policy(inner), learner, "float32", 1e-5)
+    generator = torch.Generator().manual_seed(0)
+    tokens = torch.randint(config.vocab_size, (rows, ROW_TOKENS), generator=generator)
+    mask = torch.ones(rows, ROW_TOKENS - 1)  # as the plan assumes: all but a word are response
+    starts = torch.ones(rows, dtype=torch.int64)
+    logprobs, _ = model.ready(train=True)(tokens, starts, mask, 1.0)
+    model.backward(logprobs.mean())
+    model.step()
+
+
+def _peak_bytes() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -1,0 +1,116 @@
+"""Log-probabilities of given tokens from hidden states, without all logits in memory at once.
+
+32,768 response tokens of a model with 152,064 words have logits of 18.6 GiB in float32, and a
+plain log-softmax with its gradient holds several times that. Here the tokens go through the
+language-model head in chunks; the backward pass computes each chunk's logits again. What is held
+is a few chunks, whatever the number of tokens.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from rlvr.errors import ModelError
+
+CHUNK_BYTES = 1 << 28
+"""Float32 logits of one chunk: 256 MiB."""
+
+
+def chunk_tokens(vocabulary: int) -> int:
+    """Tokens whose float32 logits fill a chunk; at least one."""
+    return max(1, CHUNK_BYTES // (4 * vocabulary))
+
+
+class ScoringHead(nn.Linear):
+    """A language-model head that scores given tokens instead of returning logits.
+
+    It takes the place of the model's own head under the same name and with the same weight, so that
+    checkpoints do not change, and DeepSpeed's ZeRO-3 hooks gather the weight around its forward and
+    backward as for every module.
+    """
+
+    @classmethod
+    def replace_in(cls, model: Any) -> None:
+        """Put one in the place of a causal model's output head, sharing its weight.
+
+        Raises:
+            ModelError: the head is no linear layer without a bias.
+        """
+        head = model.get_output_embeddings()
+        if not isinstance(head, nn.Linear) or getattr(head, "bias", None) is not None:
+            raise ModelError(
+                f"the output head is {type(head).__name__}, not a linear layer without a bias",
+                fix="a causal language model such as Qwen2, Llama or Mistral",
+            )
+        made = cls.__new__(cls)
+        made.__dict__ = head.__dict__  # parameters and hooks stay what they are
+        model.set_output_embeddings(made)
+
+    def forward(self, hidden: Tensor, targets: Tensor | None = None, temperature: float = 1.0) -> Any:
+        """Score ``targets``; without them, plain logits as before.
+
+        Args:
+            hidden: (N, D).
+            targets: (N,) int64, the token that each state predicts.
+            temperature: divides the logits.
+
+        Returns:
+            (N,) float32 log-probabilities in nats and (N,) float32 entropies without gradient.
+        """
+        if targets is None:
+            return super().forward(hidden)
+        return _TokenScores.apply(hidden, self.weight, targets, temperature)
+
+
+class _TokenScores(torch.autograd.Function):
+    """With z = W h / τ: log p(t) = z_t − logsumexp(z); ∂ log p(t) / ∂z = onehot(t) − softmax(z)."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, temperature: float
+    ) -> tuple[Tensor, Tensor]:
+        size = chunk_tokens(len(weight))
+        normalisers = torch.empty(len(targets), dtype=torch.float32, device=hidden.device)
+        logprobs, entropies = torch.empty_like(normalisers), torch.empty_like(normalisers)
+        for start in range(0, len(targets), size):
+            part = slice(start, start + size)
+            logits = _logits(hidden[part], weight, temperature)
+            normaliser = torch.logsumexp(logits, dim=1)
+            logprobs[part] = logits.gather(1, targets[part, None]).squeeze(1) - normaliser
+            probabilities = (logits - normaliser[:, None]).exp_()
+            # H = −Σ p (z − logsumexp) = logsumexp − Σ p z; a logit of −∞ has probability 0 and adds nothing.
+            entropies[part] = normaliser - probabilities.mul_(logits).nan_to_num_(0.0).sum(1)
+            normalisers[part] = normaliser
+        ctx.save_for_backward(hidden, weight, targets, normalisers)
+        ctx.temperature = temperature
+        ctx.mark_non_differentiable(entropies)
+        return logprobs, entropies
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
+        hidden, weight, targets, normalisers = ctx.saved_tensors
+        upstream = gradients[0] / ctx.temperature
+        needs_hidden, needs_weight = ctx.needs_input_grad[:2]
+        grad_hidden = torch.empty_like(hidden) if needs_hidden else None
+        # In float32 over the chunks: a sum of many bfloat16 parts would lose what is small.
+        grad_weight = torch.zeros_like(weight, dtype=torch.float32) if needs_weight else None
+        size = chunk_tokens(len(weight))
+        for start in range(0, len(targets), size):
+            part = slice(start, start + size)
+            logits = _logits(hidden[part], weight, ctx.temperature)
+            slopes = logits.sub_(normalisers[part, None]).exp_().mul_(-upstream[part, None])
+            slopes.scatter_add_(1, targets[part, None], upstream[part, None])
+            slopes = slopes.to(hidden.dtype)
+            if grad_hidden is not None:
+                grad_hidden[part] = slopes @ weight
+            if grad_weight is not None:
+                grad_weight += slopes.T @ hidden[part]
+        return grad_hidden, None if grad_weight is None else grad_weight.to(weight.dtype), None, None
+
+
+def _logits(hidden: Tensor, weight: Tensor, temperature: float) -> Tensor:
+    """Float32 logits of a chunk, (n, V)."""
+    return (hidden @ weight.T).float().div_(temperature)

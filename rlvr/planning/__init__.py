@@ -1,0 +1,1 @@
+"""Planning a run without starting it: sizes of models, memory, placement."""

@@ -1,0 +1,137 @@
+"""Memory of one learner rank and of one engine, from the model's sizes and the settings.
+
+What is counted, with P parameters of b bytes on N ranks (ZeRO: arXiv 1910.02054):
+
+- weights P·b, gradients P·b, optimizer 12 P in bfloat16 or float32 (DeepSpeed keeps a float32
+  master copy and AdamW's two moments; 8 P in float32 at stage 0, which keeps no copy); stage 1
+  divides the optimizer by N, stage 2 also the gradients, stage 3 also the weights;
+- DeepSpeed's buckets: 5e8 elements to reduce (stages 1 to 3), 1e9 gathered parameters (stage 3);
+- activations of one micro-batch: everything that a layer keeps for its backward pass, or with
+  gradient checkpointing each layer's input and one layer in full;
+- log-probabilities: chunks of logits (rlvr/learner/token_scores.py), and the float32 gradient of the head.
+"""
+
+from __future__ import annotations
+
+from rlvr.algorithms.algorithm import Algorithm
+from rlvr.config import LearnerConfig, RolloutConfig
+from rlvr.learner.token_scores import CHUNK_BYTES
+from rlvr.planning.model_shape import ModelShape
+
+GIB = 2**30
+BYTES = {"float32": 4, "bfloat16": 2}
+REDUCE_BUCKET, LIVE_PARAMETERS = 5e8, 1e9
+"""DeepSpeed's defaults, elements."""
+LOGIT_CHUNKS = 4
+"""Chunk-sized tensors that scoring holds at its peak."""
+CUDA_CONTEXT = 1.5 * GIB
+"""CUDA, NCCL and the allocator's fragments; assumed, to be replaced by what your machine shows."""
+ENGINE_WORKSPACE = 3.0 * GIB
+"""Activations and captured graphs of a vLLM engine; assumed. vLLM measures it itself when it starts."""
+CPU_PROCESS = 1.1 * GIB
+"""A CPU worker before any weights: Python, torch, vLLM or DeepSpeed (about what an idle one takes)."""
+
+Parts = dict[str, float]
+"""Bytes by what they hold."""
+
+
+def learner_device_memory(
+    shape: ModelShape, settings: LearnerConfig, algorithm: Algorithm, row_tokens: int
+) -> Parts:
+    """Bytes on the device of one rank at the peak of an update.
+
+    Args:
+        shape: of the policy; a critic has the same.
+        settings: device and dtype resolved.
+        algorithm: says whether there are a critic and a reference.
+        row_tokens: the longest prompt and response together, tokens.
+    """
+    ranks, size, count = settings.num_learners, BYTES[settings.dtype], shape.num_parameters
+    stage = settings.zero_stage
+    weights = 0.0 if settings.offload_parameters else count * size / (ranks if stage == 3 else 1)
+    gradients = count * size / (ranks if stage >= 2 else 1)
+    models = 1 + (algorithm.critic is not None)
+    parts: Parts = {
+        "weights": models * weights,
+        "gradients": models * gradients,
+        "optimizer": 0.0 if settings.offload_optimizer else models * optimizer_bytes(shape, settings),
+    }
+    if algorithm.needs_reference:
+        parts["reference model"] = weights
+    if stage:
+        parts["ZeRO buckets"] = min(count, REDUCE_BUCKET) * size
+    if stage == 3:
+        parts["gathered weights"] = min(count, LIVE_PARAMETERS) * size
+    tokens = max(settings.micro_batch_tokens, row_tokens)
+    parts["activations"] = activation_bytes(shape, settings, tokens)
+    chunk = min(CHUNK_BYTES, 4 * tokens * shape.vocabulary)
+    parts["log-probabilities"] = LOGIT_CHUNKS * chunk + 4 * shape.vocabulary * shape.hidden
+    parts["runtime"] = CUDA_CONTEXT if settings.device == "cuda" else CPU_PROCESS
+    return {name: held for name, held in parts.items() if held}
+
+
+def optimizer_bytes(shape: ModelShape, settings: LearnerConfig) -> float:
+    """Of one model on one rank, wherever it is kept."""
+    stage = settings.zero_stage
+    per_parameter = 8 if stage == 0 and settings.dtype == "float32" else 12
+    return per_parameter * shape.num_parameters / (settings.num_learners if stage >= 1 else 1)
+
+
+def activation_bytes(shape: ModelShape, settings: LearnerConfig, tokens: int) -> float:
+    """What a forward pass over a micro-batch leaves for the backward pass."""
+    size = BYTES[settings.dtype]
+    attention = shape.heads * shape.head_dim
+    # Inputs of the seven projections, queries, keys and values before and after their rotation, the
+    # attention's output, the two halves of the MLP and their product; the two norms compute in float32.
+    per_token = size * (
+        4 * shape.hidden + 3 * attention + 2 * shape.kv_width + 4 * shape.intermediate
+    ) + 4 * (4 * shape.hidden)
+    if settings.gradient_checkpointing:
+        # The backward pass of the one layer at work also holds gradients of about the same size.
+        return tokens * (shape.layers * size * shape.hidden + 2 * per_token)
+    return tokens * shape.layers * per_token
+
+
+def learner_host_memory(shape: ModelShape, settings: LearnerConfig, algorithm: Algorithm) -> Parts:
+    """Bytes that one rank holds in its host's memory, beside its device."""
+    size, models = BYTES[settings.dtype], 1 + (algorithm.critic is not None)
+    parts: Parts = {
+        # Every rank reads the whole model before DeepSpeed shards it.
+        "weights while starting": shape.num_parameters * size,
+        "process": CPU_PROCESS,
+    }
+    if settings.offload_optimizer:
+        parts["optimizer"] = models * (optimizer_bytes(shape, settings))
+    if settings.offload_parameters:
+        parts["weights"] = models * shape.num_parameters * size / settings.num_learners
+    return parts
+
+
+def engine_weights(shape: ModelShape, rollout: RolloutConfig) -> float:
+    """Bytes of the weights on one device of an engine."""
+    return shape.num_parameters * BYTES[rollout.dtype] / rollout.tensor_parallel_size
+
+
+def kv_bytes_per_token(shape: ModelShape, rollout: RolloutConfig) -> float:
+    """Bytes that one token takes in the KV cache of one device; heads are copied where TP outnumbers them."""
+    shards = min(rollout.tensor_parallel_size, shape.kv_heads)
+    return shape.layers * shape.kv_width * BYTES[rollout.dtype] / shards
+
+
+def engine_memory(shape: ModelShape, rollout: RolloutConfig, device_bytes: float) -> Parts:
+    """Bytes on one device of an engine: what vLLM is allowed, divided.
+
+    Args:
+        shape: of the model.
+        rollout: device and dtype resolved.
+        device_bytes: memory of the device (cuda).
+    """
+    weights = engine_weights(shape, rollout)
+    if rollout.device == "cpu":
+        return {"weights": weights, "KV cache": rollout.kv_cache_gib * GIB, "runtime": CPU_PROCESS}
+    allowed = rollout.gpu_memory_utilization * device_bytes
+    return {
+        "weights": weights,
+        "workspace": ENGINE_WORKSPACE,
+        "KV cache": allowed - weights - ENGINE_WORKSPACE,
+    }

@@ -1,0 +1,101 @@
+"""How large a model is: laid out on the meta device from its config, with nothing loaded."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from transformers import AutoConfig, AutoModelForCausalLM
+
+from rlvr.errors import ModelError
+
+FACTS = Path(__file__).with_name("architectures.json")
+
+
+@dataclass(frozen=True, slots=True)
+class ModelShape:
+    """Sizes of a causal language model; all but ``num_parameters`` are counts per layer or vector widths."""
+
+    name: str
+    source: str
+    """Where the sizes come from, for the reader of a plan."""
+    num_parameters: int
+    hidden: int
+    layers: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    intermediate: int
+    vocabulary: int
+    max_positions: int
+
+    @property
+    def kv_width(self) -> int:
+        """Numbers that one token adds to the KV cache in one layer."""
+        return 2 * self.kv_heads * self.head_dim
+
+
+def model_shape(model: str) -> ModelShape:
+    """The sizes of a model folder, of a published model, or of one whose config the hub gives.
+
+    Raises:
+        ModelError: no config can be had.
+    """
+    return _shape(str(Path(model).resolve()) if Path(model).exists() else model)
+
+
+@cache
+def _shape(model: str) -> ModelShape:
+    config, source = _config(model)
+    import torch
+    from accelerate import init_empty_weights
+
+    with init_empty_weights(include_buffers=True), torch.device("meta"):
+        laid_out = AutoModelForCausalLM.from_config(config)
+    # Tied weights are one parameter and counted once.
+    num_parameters = sum(parameter.numel() for parameter in laid_out.parameters())
+    heads = config.num_attention_heads
+    return ModelShape(
+        name=model,
+        source=source,
+        num_parameters=num_parameters,
+        hidden=config.hidden_size,
+        layers=config.num_hidden_layers,
+        heads=heads,
+        kv_heads=getattr(config, "num_key_value_heads", None) or heads,
+        head_dim=getattr(config, "head_dim", None) or config.hidden_size // heads,
+        intermediate=config.intermediate_size,
+        vocabulary=config.vocab_size,
+        max_positions=config.max_position_embeddings,
+    )
+
+
+def _config(model: str) -> tuple[Any, str]:
+    if not Path(model).exists():
+        facts = known_architectures().get(model)
+        if facts is not None:
+            facts = dict(facts)
+            return AutoConfig.for_model(facts.pop("model_type"), **facts), f"published sizes, {FACTS.name}"
+    try:
+        return AutoConfig.from_pretrained(model), "its config.json"
+    except (OSError, ValueError) as error:
+        raise ModelError(
+            "the model's sizes are not known and its config cannot be had: " + str(error).splitlines()[0],
+            where=model,
+            fix="a local folder with its config.json, or a machine that reaches the hub",
+        ) from error
+
+
+@cache
+def known_architectures() -> dict[str, dict[str, Any]]:
+    """Published models by hub name, with ``like`` resolved."""
+    models: dict[str, dict[str, Any]] = json.loads(FACTS.read_text(encoding="utf-8"))["models"]
+
+    def resolved(name: str) -> dict[str, Any]:
+        facts = dict(models[name])
+        return {**resolved(facts.pop("like")), **facts} if "like" in facts else facts
+
+    return {name: resolved(name) for name in models}

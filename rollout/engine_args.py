@@ -1,0 +1,59 @@
+"""Which of vLLM's own start-up options may be passed through."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rlvr.errors import ConfigError, did_you_mean
+
+OWNED = {
+    "model": "model",
+    "tokenizer": "model",
+    "dtype": "rollout.dtype",
+    "seed": "seed",
+    "max_model_len": "rollout.max_prompt_tokens and rollout.max_response_tokens",
+    "max_num_seqs": "rollout.max_num_seqs",
+    "tensor_parallel_size": "rollout.tensor_parallel_size",
+    "gpu_memory_utilization": "rollout.gpu_memory_utilization",
+    "enforce_eager": "rollout.enforce_eager",
+    "enable_sleep_mode": "cluster.sleep",
+    "weight_transfer_config": "rollout.weight_transfer",
+}
+"""Options that rlvr sets, and the key that does it."""
+FIXED = (
+    "logprobs_mode",
+    "generation_config",
+    "override_generation_config",
+    "disable_log_stats",
+    "load_format",
+    "trust_remote_code",
+)
+"""Options whose change would make results something else than they are said to be, or run a model folder's code."""
+
+
+def check_engine_args(engine_args: Mapping[str, Any]) -> None:
+    """Check names against the installed vLLM, which is imported only if there are any.
+
+    Raises:
+        ConfigError: rlvr sets the option itself, or vLLM does not know it.
+    """
+    if not engine_args:
+        return
+    from dataclasses import fields
+
+    from vllm.engine.arg_utils import EngineArgs
+
+    known = {spec.name for spec in fields(EngineArgs)} - {*OWNED, *FIXED}
+    for name in engine_args:
+        where = f"rollout.engine_args.{name}"
+        if name in OWNED:
+            raise ConfigError(f"vLLM's {name} has a key of its own", where=where, fix=OWNED[name])
+        if name in FIXED:
+            raise ConfigError(
+                f"vLLM's {name} is fixed, so that results are what they are called and a model folder runs no code",
+                where=where,
+                fix="leave it out",
+            )
+        if name not in known:
+            raise ConfigError(f"vLLM has no option {name!r}", where=where, fix=did_you_mean(name, known))

@@ -1,0 +1,103 @@
+"""--dry-run: origins, plan, sample and refusals; tests/cli/conftest.py fails any that starts Ray."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from rlvr.cli.hydra_app import RECIPES
+
+CLUSTERS = {
+    command: sorted(path.stem for path in (RECIPES / command / "cluster").glob("*.yaml"))
+    for command in ("experiment", "evaluate")
+}
+
+
+def value_line(out: str, key: str) -> str:
+    [line] = re.findall(rf"(?m)^  {re.escape(key)} .*$", out)
+    return line
+
+
+def test_train_shows_everything_and_writes_nothing(rlvr, cwd: Path) -> None:
+    result = rlvr(
+        "train", "recipe=tiny_kl", "algorithm=dapo", "variants={}", "learner.zero_stage=3",
+        "--dry-run",
+    )  # fmt: skip
+    assert result.code == 0, result.err
+    assert "← command line" in value_line(result.out, "learner.zero_stage")
+    assert "← recipes/experiment/recipe/tiny.yaml:" in value_line(result.out, "train.num_steps")
+    assert "← recipes/experiment/recipe/tiny_kl.yaml:" in value_line(result.out, "run.dir")
+    assert "←" not in value_line(result.out, "algorithm.clip_high")
+    file = RECIPES / "experiment" / "recipe" / "tiny.yaml"
+    number = int(value_line(result.out, "train.num_steps").rpartition(":")[2])
+    assert "num_steps: 50" in file.read_text().splitlines()[number - 1]
+    assert "32 prompts × 8 = 256 rollouts" in result.out
+    assert "weight update" in result.out
+    assert "→ correct, score 1" in result.out
+    assert "→ unparsed, score 0" in result.out
+    assert "<|assistant|>" in result.out
+    assert result.out.rstrip().endswith("the plan fits")
+    assert list(cwd.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", [name for name in CLUSTERS["experiment"] if name != "laptop"])
+def test_clusters_hold_their_models(rlvr, name: str) -> None:
+    model = {"gpu_1": "Qwen/Qwen2.5-1.5B", "nodes_4x8": "Qwen/Qwen2.5-14B", "nodes_8x8": "Qwen/Qwen2.5-32B"}
+    result = rlvr(
+        "train", "recipe=tiny", f"cluster={name}", f"model={model.get(name, 'Qwen/Qwen2.5-7B')}",
+        "rollout.max_prompt_tokens=1024", "rollout.max_response_tokens=8192",
+        "learner.micro_batch_tokens=16384", "--dry-run",
+    )  # fmt: skip
+    assert result.code == 0, result.err
+    assert "described by the config" in result.out
+    # A hub model is not fetched: the prompt is shown in words, and that is said.
+    assert "its tokenizer is not loaded" in result.out
+
+
+@pytest.mark.parametrize("name", CLUSTERS["evaluate"])
+def test_evaluations_are_planned(rlvr, name: str) -> None:
+    model = ["model=Qwen/Qwen2.5-32B"] if "tp4" in name else ["model=Qwen/Qwen2.5-7B"]
+    if name == "laptop":
+        model = ["model=" + str(RECIPES.parent / "models" / "tiny")]
+    result = rlvr("evaluate", *model, f"cluster={name}", "num_samples=64", "--dry-run")
+    assert result.code == 0, result.err
+    assert "chains: 64 samples at temperature 1.0" in result.out
+
+
+def test_what_does_not_fit_is_refused_with_a_way_out(rlvr) -> None:
+    result = rlvr(
+        "train", "recipe=tiny", "cluster=gpu_1", "model=Qwen/Qwen2.5-32B",
+        "rollout.max_prompt_tokens=1024", "--dry-run",
+    )  # fmt: skip
+    assert result.code == 2
+    assert "the plan does not fit" in result.err
+    assert "rollout.tensor_parallel_size" in result.err
+    assert "learner" in result.err
+
+
+def test_a_run_without_the_hardware_points_at_the_dry_run(rlvr) -> None:
+    result = rlvr("train", "recipe=tiny", "cluster=node_8gpu")
+    assert result.code == 2
+    assert "--dry-run" in result.err
+
+
+def test_commands_that_start_nothing_have_no_dry_run(rlvr) -> None:
+    result = rlvr("pretrain", "--dry-run")
+    assert result.code == 2
+    assert "has no dry run" in result.err
+
+
+@pytest.mark.parametrize(
+    ("args", "what"),
+    [
+        ("max_model_len=10", "a key of its own"),
+        ("logprobs_mode=raw_logprobs", "is fixed"),
+        ("block_sise=16", "did you mean 'block_size'"),
+    ],
+)
+def test_engine_options_are_checked(rlvr, args: str, what: str) -> None:
+    result = rlvr("train", "recipe=tiny", f"+rollout.engine_args.{args}", "--dry-run")
+    assert result.code == 2
+    assert what in result.err

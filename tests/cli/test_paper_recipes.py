@@ -1,0 +1,161 @@
+"""The paper's rows (arXiv 2504.13837) against their recipes, value by value, and every one dry-runs."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+
+from rlvr.cli import study
+from rlvr.cli.hydra_app import RECIPES
+from rlvr.config import EvaluateConfig, ExperimentConfig
+from rlvr.data.benchmarks import BENCHMARKS, entry_of
+
+SIX = ["ppo", "grpo", "reinforce_pp", "rloo", "remax", "dapo"]
+MATH = ["gsm8k", "math500", "minerva_math", "olympiadbench", "aime24", "amc23"]
+CODE = ["livecodebench", "humanevalplus", "mbppplus"]
+
+# recipe: start model, runs, steps, rollouts per prompt of each, KL coefficient of each
+TRAINING: dict[str, tuple[str, list[str], int, list[int], list[float]]] = {
+    "deep_analysis": ("Qwen/Qwen2.5-7B", SIX, 150, [8] * 6, [0.0] * 6),
+    "deep_analysis_instruct": ("Qwen/Qwen2.5-7B-Instruct", SIX, 150, [8] * 6, [0.0] * 6),
+    "deep_analysis_r1_distill": ("deepseek-ai/DeepSeek-R1-Distill-Qwen-7B", SIX, 150, [8] * 6, [0.0] * 6),
+    "deep_analysis_steps": ("Qwen/Qwen2.5-7B", ["grpo"], 450, [8], [0.0]),
+    "deep_analysis_kl": ("Qwen/Qwen2.5-7B", ["kl_0", "kl_0.001"], 450, [8, 8], [0.0, 0.001]),
+    "deep_analysis_rollouts": ("Qwen/Qwen2.5-7B", ["n_8", "n_32"], 220, [8, 32], [0.0, 0.0]),
+}
+# recipe: models by name, benchmarks, prompt (None: each benchmark's own), longest response
+EVALUATIONS: dict[str, tuple[dict[str, str], list[str], str | None, int]] = {
+    "simplerl_zoo_7b": (
+        {"base": "Qwen/Qwen2.5-7B", "rl": "hkust-nlp/Qwen-2.5-7B-SimpleRL-Zoo"}, MATH, "qwen_boxed", 16384),
+    "simplerl_zoo_14b": (
+        {"base": "Qwen/Qwen2.5-14B", "rl": "hkust-nlp/Qwen-2.5-14B-SimpleRL-Zoo"}, MATH, "qwen_boxed", 16384),
+    "simplerl_zoo_32b": (
+        {"base": "Qwen/Qwen2.5-32B", "rl": "hkust-nlp/Qwen-2.5-32B-SimpleRL-Zoo"}, MATH, "qwen_boxed", 16384),
+    "simplerl_zoo_llama": (
+        {"base": "meta-llama/Llama-3.1-8B", "rl": "hkust-nlp/Llama-3.1-8B-SimpleRL-Zoo"},
+        MATH, "qwen_boxed", 16384),
+    "oat_zero": (
+        {"base": "Qwen/Qwen2.5-Math-7B", "rl": "sail/Qwen2.5-Math-7B-Oat-Zero"}, MATH, "qwen_boxed", 3072),
+    "dapo_32b": ({"base": "Qwen/Qwen2.5-32B", "rl": "BytedTsinghua-SIA/DAPO-Qwen-32B"}, ["aime24"], "dapo", 16384),
+    "code_r1": (
+        {"base": "Qwen/Qwen2.5-7B-Instruct-1M", "rl": "ganler/CodeR1-Zero-Qwen2.5-7B-12k-832"}, CODE, None, 16384),
+    "deepcoder": (
+        {"base": "deepseek-ai/DeepSeek-R1-Distill-Qwen-14B", "rl": "agentica-org/DeepCoder-14B-Preview"},
+        ["livecodebench"], None, 16384),
+    "distillation": (
+        {"base": "Qwen/Qwen2.5-Math-7B", "rl": "sail/Qwen2.5-Math-7B-Oat-Zero",
+         "instruct": "Qwen/Qwen2.5-Math-7B-Instruct", "distilled": "deepseek-ai/DeepSeek-R1-Distill-Qwen-7B"},
+        ["minerva_math"], "qwen_boxed", 3072),
+}  # fmt: skip
+NUM_SAMPLES = dict.fromkeys([*MATH, *CODE], 128) | {"aime24": 1024, "amc23": 1024}
+
+
+def recipes(command: str) -> set[str]:
+    return {path.stem for path in (RECIPES / command / "recipe").glob("*.yaml")}
+
+
+def test_every_recipe_of_the_paper_is_in_the_table() -> None:
+    assert {name for name in recipes("experiment") if not name.startswith("tiny")} == set(TRAINING)
+    assert recipes("evaluate") == set(EVALUATIONS)
+
+
+@pytest.fixture
+def composed(monkeypatch, rlvr):
+    """The checked config of a recipe, and for studies its runs."""
+
+    def compose(command: str, recipe: str) -> Any:
+        found: list[Any] = []
+
+        def app(config: Any, resolved: dict[str, Any]) -> None:
+            runs = study.training_runs(config) if isinstance(config, ExperimentConfig) else {}
+            found.append((config, {name: run for name, (run, _) in runs.items()}))
+
+        module = __import__(f"rlvr.cli.{command}", fromlist=["app"])
+        monkeypatch.setattr(module, "app", app)
+        result = rlvr(command, f"recipe={recipe}")
+        assert result.code == 0, result.err
+        return found[0]
+
+    return compose
+
+
+@pytest.mark.parametrize("recipe", TRAINING)
+def test_training_is_as_the_paper_states(composed, recipe: str) -> None:
+    model, names, steps, group_sizes, kl = TRAINING[recipe]
+    config, runs = composed("study", recipe)
+    assert config.model == model
+    assert list(runs) == names
+    assert [run.build_algorithm().group_size for run in runs.values()] == group_sizes
+    assert [run.algorithm.kl.coef for run in runs.values()] == kl
+    for run in runs.values():
+        assert run.data.path == "omni_math_train"
+        assert run.prompt == "think_answer"
+        assert run.train.num_steps == steps
+        assert (run.train.prompts_per_step, run.train.minibatch_size, run.train.num_epochs) == (256, None, 1)
+        assert run.train.temperature == 1.0
+        assert run.rollout.max_response_tokens == 8192
+        assert (run.learner.learning_rate, run.learner.warmup_steps) == (1e-6, 0)
+    if names == SIX:
+        assert runs["dapo"].algorithm.clip_low == 0.2
+        assert runs["dapo"].algorithm.clip_high == 0.28
+    assert list(config.benchmarks) == ["omni_math_train", "omni_math_test", "math500"]
+    assert [each.out_of_domain for each in config.benchmarks.values()] == [False, False, True]
+    for benchmark in config.benchmarks.values():
+        entry = entry_of(benchmark)
+        assert entry is not None
+        plan = config.evaluation.plan(entry.plan)
+        assert (plan.num_samples, plan.temperature, plan.top_p, plan.max_tokens) == (256, 0.6, 0.95, 16384)
+    saved = config.train.keep_model_every
+    if recipe == "deep_analysis_steps":
+        assert (saved, config.evaluation.checkpoints) == (150, True)
+
+
+@pytest.mark.parametrize("recipe", EVALUATIONS)
+def test_evaluations_are_as_the_paper_states(composed, recipe: str) -> None:
+    models, benchmarks, prompt, longest = EVALUATIONS[recipe]
+    config, _ = composed("evaluate", recipe)
+    assert isinstance(config, EvaluateConfig)
+    assert config.models == models
+    assert list(config.benchmarks) == benchmarks
+    assert config.prompt == prompt
+    for name in benchmarks:
+        plan = config.evaluation.plan(BENCHMARKS[name].plan)
+        assert plan.num_samples == NUM_SAMPLES[name]
+        assert (plan.temperature, plan.top_p, plan.max_tokens) == (0.6, 0.95, longest)
+
+
+@pytest.mark.parametrize("recipe", TRAINING)
+def test_training_fits_its_cluster(rlvr, recipe: str) -> None:
+    result = rlvr("study", f"recipe={recipe}", "--dry-run")
+    assert result.code == 0, result.err
+    assert "described by the config" in result.out
+    assert "256 prompts ×" in result.out
+    assert "the plan fits" in result.out
+
+
+@pytest.mark.parametrize("recipe", EVALUATIONS)
+def test_evaluations_fit_their_cluster(rlvr, recipe: str) -> None:
+    result = rlvr("evaluate", f"recipe={recipe}", "--dry-run")
+    assert result.code == 0, result.err
+    for model in EVALUATIONS[recipe][0].values():
+        assert f"model: {model}," in result.out
+
+
+def test_values_name_their_source() -> None:
+    """Every value of a paper's recipe is marked as the paper's or as ours, but for folders and plumbing."""
+    unmarked = re.compile(r"^\s*(run|data|benchmarks|train|rollout|learner|evaluation|algorithm|models|variants|dir|"
+                          r"checkpoints|micro_batch_tokens|defaults)\b|^algorithms: \[\]$")  # fmt: skip
+    for path in [*(RECIPES / "evaluate" / "recipe").glob("*.yaml"),
+                 *(RECIPES / "experiment" / "recipe" / f"{name}.yaml" for name in TRAINING)]:  # fmt: skip
+        text = path.read_text()
+        assert "2504.13837" in text, path
+        for line in text.splitlines():
+            if not line.strip() or line.lstrip().startswith(("#", "- ")) or unmarked.match(line):
+                continue
+            commented = "[P]" in line or "[-]" in line
+            assert commented or (path.stem in ("oat_zero", "distillation") and "max_tokens" in line), (
+                path,
+                line,
+            )

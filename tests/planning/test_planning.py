@@ -1,0 +1,180 @@
+"""Sizes of published models, the arithmetic of memory, and what plans are refused."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rlvr.algorithms.grpo import GRPOConfig
+from rlvr.algorithms.ppo import PPOConfig
+from rlvr.algorithms.settings import KLConfig
+from rlvr.config import ClusterConfig, LearnerConfig, RolloutConfig
+from rlvr.errors import ModelError
+from rlvr.planning.memory import (
+    GIB,
+    engine_memory,
+    kv_bytes_per_token,
+    learner_device_memory,
+    learner_host_memory,
+)
+from rlvr.planning.model_shape import known_architectures, model_shape
+from rlvr.planning.plan import Plan, make_plan
+
+TINY = Path(__file__).resolve().parents[2] / "rlvr" / "models" / "tiny"
+NODE = ClusterConfig(num_nodes=1, gpus_per_node=8, gpu_memory_gib=80, cpus_per_node=96, host_memory_gib=1024)
+ENGINES = RolloutConfig(
+    num_workers=4, device="cuda", max_prompt_tokens=1024, max_response_tokens=8192, enforce_eager=False
+)
+LEARNERS = LearnerConfig(num_learners=4, device="cuda", zero_stage=3, gradient_checkpointing=True)
+GRPO = GRPOConfig().build()
+
+
+def plan(model: str = "Qwen/Qwen2.5-7B", cluster: ClusterConfig = NODE, **changes: Any) -> Plan:
+    rollout = {name: value for name, value in changes.items() if name in RolloutConfig.__dataclass_fields__}
+    learner = {name: value for name, value in changes.items() if name in LearnerConfig.__dataclass_fields__}
+    algorithm = changes.get("algorithm", GRPO)
+    return make_plan(
+        model_shape(model), replace(ENGINES, **rollout), replace(LEARNERS, **learner), cluster, algorithm
+    )
+
+
+# As the models' own pages state them, billions of parameters.
+@pytest.mark.parametrize(
+    ("model", "billions"),
+    [
+        ("Qwen/Qwen2.5-0.5B", 0.49),
+        ("Qwen/Qwen2.5-1.5B", 1.54),
+        ("Qwen/Qwen2.5-7B", 7.62),
+        ("Qwen/Qwen2.5-14B", 14.77),
+        ("Qwen/Qwen2.5-32B", 32.76),
+        ("meta-llama/Llama-3.1-8B", 8.03),
+        ("mistralai/Mistral-7B-v0.3", 7.25),
+    ],
+)
+def test_published_models_have_their_published_size(model: str, billions: float) -> None:
+    assert model_shape(model).num_parameters / 1e9 == pytest.approx(billions, abs=0.006)
+
+
+def test_every_known_name_has_a_shape() -> None:
+    for facts in known_architectures().values():
+        assert "like" not in facts
+        assert {"hidden_size", "num_hidden_layers", "vocab_size", "max_position_embeddings"} <= set(facts)
+    math_model = known_architectures()["sail/Qwen2.5-Math-7B-Oat-Zero"]
+    assert math_model["max_position_embeddings"] == 4096
+    assert math_model["hidden_size"] == 3584
+
+
+def test_a_local_folder_is_read(monkeypatch) -> None:
+    shape = model_shape(str(TINY))
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    loaded = AutoModelForCausalLM.from_pretrained(TINY, dtype=torch.float32)
+    assert shape.num_parameters == sum(parameter.numel() for parameter in loaded.parameters())
+    assert shape.source == "its config.json"
+
+
+def test_an_unknown_model_says_what_to_do(monkeypatch) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(ModelError, match="a local folder with its config"):
+        model_shape("nobody/such-a-model-does-not-exist")
+
+
+def test_zero_divides_what_it_says() -> None:
+    shape = model_shape("Qwen/Qwen2.5-7B")
+    count = shape.num_parameters
+    bf16 = replace(LEARNERS, dtype="bfloat16")
+
+    def parts(**changes: Any) -> dict[str, float]:
+        return learner_device_memory(shape, replace(bf16, **changes), GRPO, 9216)
+
+    for stage, weights, gradients, optimizer in ((0, 1, 1, 1), (1, 1, 1, 4), (2, 1, 4, 4), (3, 4, 4, 4)):
+        found = parts(zero_stage=stage)
+        assert found["weights"] == 2 * count / weights
+        assert found["gradients"] == 2 * count / gradients
+        assert found["optimizer"] == 12 * count / optimizer
+    assert "optimizer" not in parts(offload_optimizer=True)
+    assert learner_host_memory(shape, replace(bf16, offload_optimizer=True), GRPO)["optimizer"] == 3 * count
+    assert "reference model" not in parts()
+    with_kl = GRPOConfig(kl=KLConfig(coef=0.001)).build()
+    assert learner_device_memory(shape, bf16, with_kl, 9216)["reference model"] == 2 * count / 4
+    with_critic = learner_device_memory(shape, bf16, PPOConfig().build(), 9216)
+    assert with_critic["optimizer"] == 2 * parts()["optimizer"]
+
+
+def test_the_cache_of_a_token() -> None:
+    shape, engine = model_shape("Qwen/Qwen2.5-7B"), replace(ENGINES, dtype="bfloat16")
+    # 28 layers × (keys and values) × 4 heads × 128 × 2 bytes
+    assert kv_bytes_per_token(shape, engine) == 28 * 2 * 4 * 128 * 2
+    # 8 GPUs cannot share 4 heads: each holds one.
+    assert kv_bytes_per_token(shape, replace(engine, tensor_parallel_size=8)) == 28 * 2 * 128 * 2
+    held = engine_memory(shape, engine, 80 * GIB)
+    assert sum(held.values()) == pytest.approx(0.85 * 80 * GIB)
+
+
+def test_a_plan_that_fits() -> None:
+    made = plan()
+    assert made.problems == []
+    assert made.transfer == "nccl"
+    places = [(worker.pool, worker.index, worker.node, worker.gpus) for worker in made.workers]
+    assert places == [
+        *(("rollout", index, 0, (index,)) for index in range(4)),
+        *(("learner", index, 0, (index + 4,)) for index in range(4)),
+    ]
+    assert made.update_bytes == 2 * made.shape.num_parameters
+
+
+def test_two_nodes_are_filled_in_order() -> None:
+    made = plan(cluster=replace(NODE, num_nodes=2), num_workers=4, tensor_parallel_size=2, num_learners=8)
+    assert made.problems == []
+    assert {(worker.pool, worker.node) for worker in made.workers} == {("rollout", 0), ("learner", 1)}
+    assert made.workers[3].gpus == (6, 7)
+
+
+COLOCATED = replace(NODE, colocate=True)
+
+
+@pytest.mark.parametrize(
+    ("changes", "what", "remedy"),
+    [
+        ({"num_workers": 9}, "workers find no GPU", "fewer rollout.num_workers"),
+        ({"tensor_parallel_size": 16}, "does not fit a node of 8", "tensor_parallel_size=8"),
+        ({"tensor_parallel_size": 3, "num_workers": 1}, "28 attention heads", "a divisor of 28"),
+        ({"max_response_tokens": 200_000}, "the model has 131,072 positions", "smaller"),
+        ({"gpu_memory_utilization": 0.2}, "nothing for the KV cache", "gpu_memory_utilization"),
+        ({"gpu_memory_utilization": 0.2175}, "one sequence may take 9,216", "gpu_memory_utilization"),
+        ({"zero_stage": 0, "dtype": "bfloat16"}, "a learner needs", "learner.zero_stage=3"),
+        ({"gradient_checkpointing": False}, "most of it is activations", "gradient_checkpointing=true"),
+        ({"model": "Qwen/Qwen2.5-32B", "tensor_parallel_size": 2, "num_workers": 2}, "a learner needs",
+         "learner.offload_optimizer=true"),
+        ({"cluster": COLOCATED}, "engine and learner together", "cluster.sleep=true"),
+        ({"cluster": replace(NODE, host_memory_gib=32)}, "GiB of host memory", "nodes with more memory"),
+    ],
+)  # fmt: skip
+def test_a_plan_that_cannot_fit_says_what_to_change(changes: dict[str, Any], what: str, remedy: str) -> None:
+    problems = plan(**changes).problems
+    assert any(what in problem and remedy in problem for problem in problems), problems
+
+
+def test_sleeping_engines_make_room() -> None:
+    eight: dict[str, Any] = {"num_workers": 8, "num_learners": 8, "gpu_memory_utilization": 0.6}
+    assert plan(cluster=COLOCATED, **eight).problems != []
+    asleep = plan(cluster=replace(COLOCATED, sleep=True), **eight)
+    assert asleep.problems == []
+    assert asleep.transfer == "ipc"
+
+
+def test_a_gpuless_machine_still_gets_a_plan() -> None:
+    made = make_plan(
+        model_shape(str(TINY)),
+        RolloutConfig(device="cpu", max_prompt_tokens=96, max_response_tokens=128),
+        LearnerConfig(device="cpu"),
+        ClusterConfig(),
+        GRPO,
+    )
+    assert made.problems == []
+    assert made.transfer == "host"
+    assert all(worker.gpus == () and worker.node == 0 for worker in made.workers)
