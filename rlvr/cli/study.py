@@ -8,11 +8,11 @@ from typing import Any
 
 from rlvr.algorithms.registry import ALGORITHMS
 from rlvr.cli import hydra_app
+from rlvr.cli.claim import claim_run
 from rlvr.cli.dry_run import show_training
 from rlvr.cli.experiment import (
     TRAINED_FILE,
     check_training,
-    claim_run,
     engine_size,
     evaluation_seconds,
     kept_models,

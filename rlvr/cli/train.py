@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from rlvr.cli import hydra_app
+from rlvr.cli.claim import claim_run
 from rlvr.cli.dry_run import show_training
-from rlvr.cli.experiment import check_training, claim_run, run_training
+from rlvr.cli.experiment import check_training, run_training
 from rlvr.config import ExperimentConfig
 from rlvr.errors import ConfigError
 from rlvr.tracking.progress import say
