@@ -268,6 +268,11 @@ class LearnerConfig:
     """Padded tokens of one forward pass on one rank; sets memory, never the objective."""
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass to save memory."""
+    lora_rank: int = 0
+    """Rank of LoRA adapters on all linear layers but the output head (arXiv 2106.09685; needs peft and ZeRO
+    stage 0 to 2); 0 trains the weights themselves. Engines and saved models get the merged weights."""
+    lora_alpha: float = 32.0
+    """Scale of the adapters: their part counts ``lora_alpha / lora_rank`` times."""
     offload_optimizer: bool = False
     """Keep optimizer state in the host's memory (ZeRO stage 1 or more): slower steps, smaller GPUs."""
     offload_parameters: bool = False
@@ -283,6 +288,14 @@ class LearnerConfig:
         require(
             self.zero_stage in range(4), f"ZeRO stage {self.zero_stage}", "learner.zero_stage", "0, 1, 2 or 3"
         )
+        require(self.lora_rank >= 0, "lora_rank is negative", "learner.lora_rank", "0 (off), or such as 32")
+        require(
+            self.lora_rank == 0 or self.zero_stage <= 2,
+            "adapters are merged for every update, which needs whole weights on each rank",
+            "learner.lora_rank",
+            "learner.zero_stage=2, or lora_rank=0",
+        )
+        require_positive(self, "learner", "lora_alpha")
         require(
             not self.offload_optimizer or self.zero_stage >= 1,
             "optimizer state can be offloaded from ZeRO stage 1 on",

@@ -18,6 +18,7 @@ from rlvr.algorithms.kl import k3
 from rlvr.batch import Annotations, RolloutBatch, TrainBatch
 from rlvr.config import LearnerConfig
 from rlvr.learner.forward import Policy
+from rlvr.learner.lora import add_adapters, merged_parameters
 from rlvr.learner.micro_batches import plan_micro_batches
 from rlvr.learner.trained_model import FrozenModel, TrainedModel, full_tensors, join_process_group
 from rlvr.learner.value_model import ValueModel
@@ -72,6 +73,8 @@ class DeepSpeedLearner:
         self._tokenizer = AutoTokenizer.from_pretrained(options.model)
         if settings.gradient_checkpointing:
             self._hf_model.gradient_checkpointing_enable()
+        if settings.lora_rank:
+            add_adapters(self._hf_model, settings)
         self._policy = TrainedModel(Policy(self._hf_model), settings, options.dtype, settings.learning_rate)
         self._critic: TrainedModel | None = None
         if algorithm.critic is not None:
@@ -221,7 +224,7 @@ class DeepSpeedLearner:
         """Name, dtype and full shape of every policy parameter, without gathering anything."""
         return [
             (name, parameter.dtype, tuple(getattr(parameter, "ds_shape", parameter.shape)))
-            for name, parameter in self._hf_model.named_parameters()
+            for name, parameter in self._parameters()
         ]
 
     def weights(self) -> Iterator[tuple[str, Tensor]]:
@@ -230,7 +233,12 @@ class DeepSpeedLearner:
         Raises:
             WeightUpdateError: a parameter holds NaN or infinity, and must reach neither an engine nor a file.
         """
-        return full_tensors(self._hf_model.named_parameters(), self._options.settings.zero_stage == 3)
+        return full_tensors(self._parameters(), self._options.settings.zero_stage == 3)
+
+    def _parameters(self) -> Iterator[tuple[str, Tensor]]:
+        if self._options.settings.lora_rank:
+            return merged_parameters(self._hf_model)
+        return self._hf_model.named_parameters()
 
     def save(self, folder: Path) -> None:
         """Write a Hugging Face folder; called on every rank, rank 0 writes."""

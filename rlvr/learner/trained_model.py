@@ -65,7 +65,7 @@ class TrainedModel:
         import deepspeed
 
         optimizer = torch.optim.AdamW(
-            module.parameters(),
+            [parameter for parameter in module.parameters() if parameter.requires_grad],
             lr=learning_rate,
             betas=(settings.adam_beta1, settings.adam_beta2),
             weight_decay=settings.weight_decay,
@@ -161,15 +161,13 @@ class FrozenModel:
         return self._call(*args)
 
 
-def full_tensors(
-    parameters: Iterator[tuple[str, nn.Parameter]], sharded: bool
-) -> Iterator[tuple[str, Tensor]]:
+def full_tensors(parameters: Iterator[tuple[str, Tensor]], sharded: bool) -> Iterator[tuple[str, Tensor]]:
     """Whole parameters by name; gathering shards is collective.
 
     Raises:
         WeightUpdateError: a parameter holds NaN or infinity, and must reach neither an engine nor a file.
     """
-    group: list[tuple[str, nn.Parameter]] = []
+    group: list[tuple[str, Tensor]] = []
     size = 0
     for name, parameter in parameters:
         group.append((name, parameter))
@@ -180,7 +178,7 @@ def full_tensors(
     yield from _gathered(group, sharded)
 
 
-def _gathered(group: list[tuple[str, nn.Parameter]], sharded: bool) -> Iterator[tuple[str, Tensor]]:
+def _gathered(group: list[tuple[str, Tensor]], sharded: bool) -> Iterator[tuple[str, Tensor]]:
     import deepspeed
 
     gather: Any = (

@@ -49,12 +49,12 @@ def learner_device_memory(
     ranks, size, count = settings.num_learners, BYTES[settings.dtype], shape.num_parameters
     stage = settings.zero_stage
     weights = 0.0 if settings.offload_parameters else count * size / (ranks if stage == 3 else 1)
-    gradients = count * size / (ranks if stage >= 2 else 1)
     models = 1 + (algorithm.critic is not None)
+    trained = trained_parameters(shape, settings, algorithm)
     parts: Parts = {
         "weights": models * weights,
-        "gradients": models * gradients,
-        "optimizer": 0.0 if settings.offload_optimizer else models * optimizer_bytes(shape, settings),
+        "gradients": trained * size / (ranks if stage >= 2 else 1),
+        "optimizer": 0.0 if settings.offload_optimizer else optimizer_bytes(trained, settings),
     }
     if algorithm.needs_reference:
         parts["reference model"] = weights
@@ -65,16 +65,27 @@ def learner_device_memory(
     tokens = max(settings.micro_batch_tokens, row_tokens)
     parts["activations"] = activation_bytes(shape, settings, tokens)
     chunk = min(CHUNK_BYTES, 4 * tokens * shape.vocabulary)
-    parts["log-probabilities"] = LOGIT_CHUNKS * chunk + 4 * shape.vocabulary * shape.hidden
+    head_gradient = 0 if settings.lora_rank else 4 * shape.vocabulary * shape.hidden
+    parts["log-probabilities"] = LOGIT_CHUNKS * chunk + head_gradient
     parts["runtime"] = CUDA_CONTEXT if settings.device == "cuda" else CPU_PROCESS
     return {name: held for name, held in parts.items() if held}
 
 
-def optimizer_bytes(shape: ModelShape, settings: LearnerConfig) -> float:
-    """Of one model on one rank, wherever it is kept."""
+def trained_parameters(shape: ModelShape, settings: LearnerConfig, algorithm: Algorithm) -> float:
+    """Parameters that have gradients: of the policy, or of its adapters, and of a critic, which has none."""
+    attention, rank = shape.heads * shape.head_dim, settings.lora_rank
+    # A and B of the projections to queries and from attention, to keys and values, and of the MLP's three.
+    widths = 2 * (shape.hidden + attention) + 2 * shape.hidden + shape.kv_width
+    adapters = shape.layers * rank * (widths + 3 * (shape.hidden + shape.intermediate))
+    critic = shape.num_parameters if algorithm.critic is not None else 0
+    return critic + (adapters if rank else shape.num_parameters)
+
+
+def optimizer_bytes(trained: float, settings: LearnerConfig) -> float:
+    """Of these parameters on one rank, wherever it is kept."""
     stage = settings.zero_stage
     per_parameter = 8 if stage == 0 and settings.dtype == "float32" else 12
-    return per_parameter * shape.num_parameters / (settings.num_learners if stage >= 1 else 1)
+    return per_parameter * trained / (settings.num_learners if stage >= 1 else 1)
 
 
 def activation_bytes(shape: ModelShape, settings: LearnerConfig, tokens: int) -> float:
@@ -101,7 +112,7 @@ def learner_host_memory(shape: ModelShape, settings: LearnerConfig, algorithm: A
         "process": CPU_PROCESS,
     }
     if settings.offload_optimizer:
-        parts["optimizer"] = models * (optimizer_bytes(shape, settings))
+        parts["optimizer"] = optimizer_bytes(trained_parameters(shape, settings, algorithm), settings)
     if settings.offload_parameters:
         parts["weights"] = models * shape.num_parameters * size / settings.num_learners
     return parts
