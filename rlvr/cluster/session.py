@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -33,6 +35,8 @@ def ray_session(cluster: ClusterConfig, needed: Resources) -> Iterator[None]:
     os.environ.setdefault("RAY_worker_niceness", "0")
     # Ours is the guard of memory, with a message (cluster.max_memory_share); Ray's kills a worker, and comes later.
     os.environ.setdefault("RAY_memory_usage_threshold", "0.98")
+    # The history of every call, which only Ray's dashboard reads, would grow for as long as the run.
+    os.environ.setdefault("RAY_task_events_report_interval_ms", "0")
     for plugin in PLUGINS:
         # Workers, on other machines as well, do not have a user's file: its code travels with what uses it.
         ray.cloudpickle.register_pickle_by_value(plugin)
@@ -65,6 +69,7 @@ def start_ray(**options: Any) -> None:
     Raises:
         WorkerError: Ray did not start.
     """
+    handler = signal.getsignal(signal.SIGTERM)
     for attempt in range(1, START_ATTEMPTS + 1):
         before = set(psutil.Process().children(recursive=True))
         try:
@@ -82,6 +87,10 @@ def start_ray(**options: Any) -> None:
                     "or is the machine busy?",
                 ) from error
         else:
+            if threading.current_thread() is threading.main_thread():
+                # Ray puts a handler of its own before ours, which aborts the process three seconds later: too
+                # soon for a step to end and a checkpoint to be written.
+                signal.signal(signal.SIGTERM, handler)
             return
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from typing import Any
@@ -29,6 +30,19 @@ def test_a_slow_start_is_tried_again_and_leaves_no_process(monkeypatch: pytest.M
     assert [process.wait(timeout=10) for process in failed] == [-9] * len(failed)
     assert good.poll() is None
     good.kill()
+
+
+def test_ray_does_not_keep_our_handler_of_sigterm(monkeypatch: pytest.MonkeyPatch) -> None:
+    def ours(*_: Any) -> None:
+        pass
+
+    before = signal.signal(signal.SIGTERM, ours)
+    monkeypatch.setattr(session.ray, "init", lambda **_: signal.signal(signal.SIGTERM, signal.SIG_DFL))
+    try:
+        session.start_ray(address="local")
+        assert signal.getsignal(signal.SIGTERM) is ours
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @pytest.mark.parametrize(
