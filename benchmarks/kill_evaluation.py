@@ -117,7 +117,12 @@ def run_until(folder: Path, args: Any, wanted: int, extra_seconds: float) -> dic
             size, count = path.stat().st_size, len(rows(folder))
         time.sleep(POLL_SECONDS)
     time.sleep(extra_seconds)
-    family = [process_of.pid for process_of in psutil.Process(process.pid).children(recursive=True)]
+    # Ray's agents outlive a killed driver, for as long as they try to reach it; they compute nothing.
+    family = [
+        each.pid
+        for each in psutil.Process(process.pid).children(recursive=True)
+        if "Agent" not in " ".join(each.cmdline())
+    ]
     process.kill()
     process.wait()
     killed = time.monotonic()
