@@ -31,9 +31,9 @@ def shared_files() -> set[Path]:
     return set(SHARED_MEMORY.iterdir())
 
 
-def assert_clean(tmp_path: Path, shared_files: set[Path]) -> None:
+def assert_clean(tmp_path: Path, shared_files: set[Path], *, killed: bool = False) -> None:
     """Neither processes nor files in shared memory are left."""
-    assert_nothing_left(tmp_path)
+    assert_nothing_left(tmp_path, killed=killed)
     assert set(SHARED_MEMORY.iterdir()) <= shared_files
 
 
@@ -96,7 +96,7 @@ def test_a_killed_driver_leaves_nothing_behind(tmp_path: Path, shared_files: set
     workers(tmp_path, "LearnerActor")[0].suspend()
     command.kill()
     command.communicate(timeout=60)
-    assert_clean(tmp_path, shared_files)
+    assert_clean(tmp_path, shared_files, killed=True)
 
 
 def evaluation_under_way(tmp_path: Path) -> subprocess.Popen[str]:

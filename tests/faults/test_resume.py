@@ -47,7 +47,7 @@ def test_going_on_equals_never_having_stopped(tmp_path: Path, algorithm: str) ->
     wait_for((runs["cut"] / "checkpoints" / "step-000003").is_dir, command)
     command.kill()
     command.communicate(timeout=60)
-    assert_nothing_left(tmp_path / "cut")
+    assert_nothing_left(tmp_path / "cut", killed=True)
     assert not (runs["cut"] / "trained.json").exists()
     assert [each.step for each in Checkpoints(runs["cut"]).all()] == [3]
 
