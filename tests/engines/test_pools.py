@@ -153,7 +153,7 @@ def _greedy(engine: RolloutPool, requests: Sequence[SampleRequest]) -> dict[int,
 
 
 def _seeded(engine: RolloutPool, requests: Sequence[SampleRequest]) -> dict[int, list[tuple[int, ...]]]:
-    found = engine.generate(requests, SamplingSettings(temperature=1.0, max_tokens=8, seed=1))
+    found = engine.generate(requests, SamplingSettings(temperature=1.0, max_tokens=128, seed=1))
     return {key: [tuple(each.response_tokens) for each in completions] for key, completions in found}
 
 
