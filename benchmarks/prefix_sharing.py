@@ -63,6 +63,7 @@ def side(settings: dict[str, Any]) -> dict[str, Any]:
     )  # fmt: skip
     prepare_environment(options)
     plain = vllm.LLM
+    # Not by engine_args: log statistics, which count what is shared, are off in every engine of ours.
     changed = {"disable_log_stats": False, "enable_prefix_caching": settings["sharing"]}
     vllm.LLM = lambda **given: plain(**{**given, **changed})  # type: ignore[misc, assignment]
     engine = VLLMEngine(options)

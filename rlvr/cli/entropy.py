@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from rlvr.cli.words import folders_and_keys, listed_words, positive, typed
+from rlvr.cli.words import engine_settings, folders_and_keys, listed_words, positive
 from rlvr.config import ClusterConfig, RolloutConfig
 from rlvr.errors import ConfigError
 
@@ -42,11 +42,9 @@ def run(arguments: list[str]) -> None:
     if "--help" in arguments or "-h" in arguments:
         print(EXAMPLES)
         return
-    settings = [word for word in arguments if word.startswith(("rollout.", "cluster."))]
-    rollout: RolloutConfig = typed(RolloutConfig, settings, "rollout")
-    cluster: ClusterConfig = typed(ClusterConfig, settings, "cluster")
+    rollout, cluster, others = engine_settings(arguments)
     folders, keys = folders_and_keys(
-        [word for word in arguments if word not in settings],
+        others,
         KEYS,
         nothing="there is nothing to measure",
         example="rlvr entropy runs/tiny",

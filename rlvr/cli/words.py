@@ -10,6 +10,7 @@ from typing import Any
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from rlvr.config import ClusterConfig, RolloutConfig
 from rlvr.errors import ConfigError, did_you_mean
 
 
@@ -46,6 +47,17 @@ def folders_and_keys(
 def listed_words(value: str) -> list[str]:
     """Words between commas."""
     return [word for word in value.split(",") if word]
+
+
+def engine_settings(arguments: Sequence[str]) -> tuple[RolloutConfig, ClusterConfig, list[str]]:
+    """The ``rollout.*`` and ``cluster.*`` words as configurations, and the other words.
+
+    Raises:
+        ConfigError: an unknown key, or a value of the wrong type.
+    """
+    own = [word for word in arguments if word.startswith(("rollout.", "cluster."))]
+    others = [word for word in arguments if word not in own]
+    return typed(RolloutConfig, own, "rollout"), typed(ClusterConfig, own, "cluster"), others
 
 
 def typed(schema: type[Any], words: Sequence[str], section: str) -> Any:
