@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from rlvr.eval.bootstrap import resample
 from rlvr.eval.pass_at_k import FloatArray, default_ks
@@ -66,7 +67,7 @@ class Truth:
         return cls(true_mk[0], difference, float(crossing_points(difference[None], ks)[1][0]))
 
 
-def holds(found: Curve, truth: FloatArray) -> tuple[bool, FloatArray]:
+def holds(found: Curve, truth: FloatArray) -> tuple[bool, npt.NDArray[np.bool_]]:
     """Whether the band holds the whole curve, and (K,) whether each interval holds its point."""
     rounding = 1e-9
     band = (found.band_low - rounding <= truth) & (truth <= found.band_high + rounding)

@@ -80,7 +80,7 @@ def side(settings: dict[str, Any]) -> dict[str, Any]:
         micro_batch_tokens=settings["tokens"],
         gradient_checkpointing=settings["checkpointing"],
     )
-    join_process_group("cpu", 0, 1, "127.0.0.1", 20_000 + os.getpid() % 20_000, 1)
+    join_process_group("cpu", 0, 1, "127.0.0.1", 20_000 + os.getpid() % 20_000, 1, timeout=600)
     config = Qwen2Config(
         **SIZES, **{name: settings[name] for name in settings if name in Qwen2Config().to_dict()}
     )

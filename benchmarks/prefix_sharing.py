@@ -65,7 +65,7 @@ def side(settings: dict[str, Any]) -> dict[str, Any]:
     plain = vllm.LLM
     # Not by engine_args: log statistics, which count what is shared, are off in every engine of ours.
     changed = {"disable_log_stats": False, "enable_prefix_caching": settings["sharing"]}
-    vllm.LLM = lambda **given: plain(**{**given, **changed})  # type: ignore[misc, assignment]
+    vllm.LLM = lambda **given: plain(**{**given, **changed})
     engine = VLLMEngine(options)
     tokens = [
         [(7 * i + 3 * problem) % 40 + 1 for i in range(settings["prompt_tokens"])]

@@ -169,7 +169,7 @@ def _overall(rounds: Sequence[dict[str, dict[str, Any]]], side: str, name: str) 
 def prompts_in_order(settings: dict[str, Any]) -> list[Any]:
     """The problems of all steps, one after another, as the training loop draws them."""
     from rlvr.collect import PromptStream
-    from rlvr.data.loaders import training_problems
+    from rlvr.data.benchmarks import training_problems
 
     stream = PromptStream(training_problems(section(settings, "data")), SEED)
     count = settings["num_steps"] * section(settings, "train").prompts_per_step
@@ -205,7 +205,7 @@ def rlvr_side(settings: dict[str, Any]) -> dict[str, Any]:
     from rlvr.checkpoint import Checkpoints
     from rlvr.cluster import training_pools
     from rlvr.config import ClusterConfig, GuardsConfig, TrackingConfig
-    from rlvr.data.loaders import training_problems
+    from rlvr.data.benchmarks import training_problems
     from rlvr.data.prompts import load_renderer
     from rlvr.driver import train
     from rlvr.guards import Guards
