@@ -19,7 +19,7 @@ from rlvr.errors import DataError
 from rlvr.eval.bootstrap import NUM_RESAMPLES, draw_problems
 from rlvr.eval.statistics import LEVEL, Interval
 from rlvr.eval.store import write_json
-from rlvr.protocols import Renderer, RolloutEngine, SampleRequest, SamplingSettings
+from rlvr.protocols import Renderer, RolloutEngine, SamplingSettings
 from rlvr.records import Completion, Problem
 
 ENTROPY_FILE = "entropy.json"
@@ -54,9 +54,7 @@ def measure(
     num_responses: int,
 ) -> dict[str, float]:
     """Entropy per token by problem id; ``settings`` must ask for log-probabilities."""
-    requests = [
-        SampleRequest(key, renderer.render(problem), num_responses) for key, problem in enumerate(problems)
-    ]
+    requests = [renderer.request(key, problem, num_responses) for key, problem in enumerate(problems)]
     found = {
         problems[key].id: token_entropy(completions)
         for key, completions in engine.generate(requests, settings)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rlvr.collect import judge_later
 from rlvr.config import SamplingPlan
-from rlvr.errors import VerifierError
+from rlvr.errors import RlvrError, VerifierError
 from rlvr.eval.store import (
     SAMPLES_FILE,
     EvaluationSpec,
@@ -18,7 +18,7 @@ from rlvr.eval.store import (
     expected_tokens,
     write_problems,
 )
-from rlvr.protocols import Renderer, RolloutEngine, SampleRequest, SamplingSettings, Verifier
+from rlvr.protocols import Renderer, RolloutEngine, SamplingSettings, Verifier
 from rlvr.records import Completion, Problem, Status, Verdict
 
 MAX_ERROR_SHARE = 0.05
@@ -84,8 +84,7 @@ def evaluate(
         expected = expected_tokens(folder, [problem.id for problem in problems])
         chunks = missing_chunks(longest_first(problems, expected), plan, store.done)
         requests = [
-            SampleRequest(key, renderer.render(chunk.problem), len(chunk.samples))
-            for key, chunk in enumerate(chunks)
+            renderer.request(key, chunk.problem, len(chunk.samples)) for key, chunk in enumerate(chunks)
         ]
         sampling = SamplingSettings(
             plan.temperature, plan.max_tokens, plan.top_p, stop_token_ids=renderer.stop_token_ids
@@ -143,15 +142,24 @@ def missing_chunks(
 def verified(
     sampled: Iterator[tuple[Chunk, Sequence[Completion]]], verifier: Verifier
 ) -> Iterator[list[Sample]]:
-    """Judge chunks while more are sampled, and yield each once all its verdicts are there."""
+    """Judge chunks while more are sampled, and yield each once all its verdicts are there.
+
+    What was sampled before the engine fails is yielded before the failure is raised.
+    """
     waiting: list[tuple[Chunk, list[tuple[Completion, Future[Verdict]]]]] = []
-    for chunk, completions in sampled:
-        pairs = [(found, judge_later(verifier, chunk.problem, found)) for found in completions]
-        waiting.append((chunk, pairs))
-        ready = [entry for entry in waiting if all(verdict.done() for _, verdict in entry[1])]
-        waiting = [entry for entry in waiting if not any(entry is other for other in ready)]
-        yield from (samples_of(*entry) for entry in ready)
+    failure: RlvrError | None = None
+    try:
+        for chunk, completions in sampled:
+            pairs = [(found, judge_later(verifier, chunk.problem, found)) for found in completions]
+            waiting.append((chunk, pairs))
+            ready = [entry for entry in waiting if all(verdict.done() for _, verdict in entry[1])]
+            waiting = [entry for entry in waiting if not any(entry is other for other in ready)]
+            yield from (samples_of(*entry) for entry in ready)
+    except RlvrError as error:
+        failure = error
     yield from (samples_of(*entry) for entry in waiting)
+    if failure is not None:
+        raise failure
 
 
 def samples_of(chunk: Chunk, pairs: Sequence[tuple[Completion, Future[Verdict]]]) -> list[Sample]:
@@ -167,7 +175,7 @@ def samples_of(chunk: Chunk, pairs: Sequence[tuple[Completion, Future[Verdict]]]
                 status=verdict.status,
                 answer=verdict.answer,
                 text=completion.text,
-                num_tokens=len(completion.response_tokens),
+                num_tokens=completion.num_tokens,
                 finish_reason=completion.finish_reason,
             )
         )

@@ -90,6 +90,8 @@ def evaluation_command(store: Store) -> str:
     if (store.home / CONFIG_FILE).exists():
         return study_command(store.home)
     spec = store.spec
+    if spec.is_served:
+        return "run the same `rlvr evaluate … api.base_url=…` again, it goes on"
     return (
         f"run this again, it goes on: rlvr evaluate model={spec.model_path} benchmark={spec.benchmark} "
         f"num_samples={spec.num_samples} run.dir={store.home}"

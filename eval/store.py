@@ -31,6 +31,7 @@ SPEC_FILE, PROBLEMS_FILE, SAMPLES_FILE = "spec.json", "problems.jsonl", "samples
 COUNTS_FILE = "counts.json"
 WITHOUT_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 """What file systems answer that know no locks, as some of clusters; two writers are then not noticed."""
+SERVED = "served:"
 COMPARED_KEYS = ("benchmark", "problems_sha256", "prompt_template", "sampling", "verifier")
 """What two evaluations must share before their pass@k may be compared."""
 
@@ -43,7 +44,8 @@ class EvaluationSpec:
     """Name in tables and plots, such as ``base`` or ``grpo``."""
     model_path: str
     model_sha256: str
-    """Hash over the model folder's weight and tokenizer files."""
+    """Hash over the model folder's weight and tokenizer files; ``served:HOST/NAME`` for a model behind a server,
+    which does not show them."""
     benchmark: str
     problems_sha256: str
     num_problems: int
@@ -57,6 +59,11 @@ class EvaluationSpec:
     seed: int
     chance_level: float
     """Probability that a blind guess is right."""
+
+    @property
+    def is_served(self) -> bool:
+        """Whether the model stood behind a server, so that its name is all that is known of its weights."""
+        return self.model_sha256.startswith(SERVED)
 
 
 @dataclass(frozen=True, slots=True)

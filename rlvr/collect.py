@@ -16,7 +16,6 @@ from rlvr.errors import TrainingError, VerifierError
 from rlvr.protocols import (
     Renderer,
     RolloutEngine,
-    SampleRequest,
     SamplingSettings,
     StreamingVerifier,
     Verifier,
@@ -168,10 +167,10 @@ def sample_groups(
     """
     requests = []
     for key, problem in enumerate(problems):
-        prompt = renderer.render(problem)
-        requests.append(SampleRequest(key, prompt, sampling.group_size))
+        request = renderer.request(key, problem, sampling.group_size)
+        requests.append(request)
         if sampling.greedy_baseline:
-            requests.append(SampleRequest(key + len(problems), prompt, 1, greedy=True))
+            requests.append(replace(request, key=key + len(problems), num_samples=1, greedy=True))
     judged: dict[int, list[tuple[Completion, Future[Verdict]]]] = {}
     seconds = 0.0
     for key, completions in engine.generate(requests, settings):

@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from rlvr.algorithms.algorithm import Algorithm
 from rlvr.algorithms.settings import AlgorithmConfig
@@ -18,6 +19,7 @@ from rlvr.errors import ConfigError, did_you_mean
 from rlvr.rewards.config import RewardsConfig
 
 NAME = re.compile(r"[\w+-][\w.+-]*")
+VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")
 MISSING_PATH = ""
 TRACKER_MODES = ("off", "offline", "online")
 DTYPES = ("auto", "float32", "bfloat16")
@@ -363,7 +365,7 @@ class EvaluationConfig:
     max_tokens: int | None = None
     """Longest response; a longer one is cut off and wrong."""
     chunk_size: int = 32
-    """Samples of one problem in one request: the unit of sharding and of resuming."""
+    """Samples of one problem in one request: the unit of sharding and of resuming. With ``api.base_url`` 1."""
     checkpoints: bool = False
     """``rlvr study`` only: also measure the models that ``train.keep_model_every`` keeps."""
 
@@ -379,6 +381,51 @@ class EvaluationConfig:
         require(plan.temperature >= 0, "negative temperature", "evaluation.temperature", "0 (greedy) or more")
         require(0 < plan.top_p <= 1, f"top_p is {plan.top_p}", "evaluation.top_p", "above 0, at most 1")
         return plan
+
+
+@dataclass
+class ApiConfig:
+    """A server that speaks OpenAI's protocol, in place of engines of our own."""
+
+    base_url: str | None = None
+    """Address up to and with ``/v1``, such as http://localhost:8000/v1 (``vllm serve``) or
+    https://api.mistral.ai/v1; models are then the names that the server gives them. Null starts engines."""
+    key_variable: str | None = None
+    """Name of the environment variable that holds the key; the key itself is written nowhere. Null sends none."""
+    max_concurrent: int = 16
+    """Requests under way at a time, each for one sample."""
+    timeout: float = 1200.0
+    """Seconds for one response, all of which arrives at its end."""
+    max_retries: int = 5
+    """Times that a request is sent again after a refused connection, a timeout, or HTTP 408, 409, 429 or 5xx,
+    after pauses that grow up to 8 s, or as long as the server asks for."""
+    seed_field: str | None = None
+    """Name that the server has for a request's seed (vLLM: ``seed``; Mistral: ``random_seed``), each of which
+    then gets its own. Null sends none: names differ, and strict servers refuse what they do not know."""
+
+    def __post_init__(self) -> None:
+        """Check the address, the name and the limits; a key in their place is refused without repeating it."""
+        if self.base_url is not None:
+            address = urlsplit(self.base_url)
+            require(
+                address.scheme in ("http", "https") and bool(address.hostname) and "@" not in address.netloc,
+                "the address of the server is none, or holds credentials",
+                "api.base_url",
+                "such as https://HOST/v1; a key goes into an environment variable: api.key_variable=NAME",
+            )
+        require(
+            self.key_variable is None or VARIABLE.fullmatch(self.key_variable) is not None,
+            "this is no name of an environment variable in capitals",
+            "api.key_variable",
+            "the name of the variable, such as MISTRAL_API_KEY; never the key itself",
+        )
+        require_positive(self, "api", "max_concurrent", "timeout")
+        require(self.max_retries >= 0, "max_retries is negative", "api.max_retries", "0 or more")
+
+    @property
+    def host(self) -> str:
+        """Host and port of the server."""
+        return urlsplit(self.base_url or "").netloc
 
 
 @dataclass
@@ -624,6 +671,7 @@ class EvaluateConfig:
     run: RunConfig = field(default_factory=RunConfig)
     data: DataConfig = field(default_factory=DataConfig)
     rollout: RolloutConfig = field(default_factory=RolloutConfig)
+    api: ApiConfig = field(default_factory=ApiConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     rewards: RewardsConfig = field(default_factory=RewardsConfig)
     cluster: ClusterConfig = field(default_factory=ClusterConfig)

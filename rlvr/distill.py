@@ -26,7 +26,7 @@ from rlvr.data.templates import template
 from rlvr.errors import DataError
 from rlvr.learner.forward import Policy
 from rlvr.learner.micro_batches import plan_micro_batches
-from rlvr.protocols import Renderer
+from rlvr.protocols import TokenRenderer
 from rlvr.records import Problem
 
 
@@ -129,7 +129,7 @@ def distill(
 
 
 def encode(
-    examples: Sequence[Example], renderer: Renderer, tokenizer: Any, max_tokens: int
+    examples: Sequence[Example], renderer: TokenRenderer, tokenizer: Any, max_tokens: int
 ) -> list[tuple[list[int], list[int]]]:
     """Prompt and response ids of every example that is short enough; a response ends in the end token.
 

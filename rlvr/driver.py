@@ -15,7 +15,7 @@ from rlvr.collect import Collected, PromptStream, check_error_share, collect
 from rlvr.config import TrainConfig
 from rlvr.errors import RlvrError
 from rlvr.guards import Guards
-from rlvr.protocols import Learner, Probe, Renderer, RolloutEngine, SamplingSettings, Tracker, Verifier
+from rlvr.protocols import Learner, Probe, RolloutEngine, SamplingSettings, TokenRenderer, Tracker, Verifier
 from rlvr.records import Problem, RolloutGroup
 from rlvr.seeds import derive_seed
 from rlvr.stopping import SIGNALS
@@ -31,7 +31,7 @@ def train(
     engine: RolloutEngine,
     learner: Learner,
     verifier: Verifier,
-    renderer: Renderer,
+    renderer: TokenRenderer,
     problems: Sequence[Problem],
     max_response_tokens: int,
     seed: int,

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from rlvr.records import Completion, Problem, Verdict
+from rlvr.records import ChatMessage, Completion, Problem, Verdict
 
 if TYPE_CHECKING:  # verifiers and their workers import this module, and must not pay for torch
     from rlvr.batch import Annotations, RolloutBatch, TrainBatch
@@ -41,9 +41,13 @@ class SampleRequest:
     key: int
     """Chosen by the caller; comes back with every completion."""
     prompt_tokens: Sequence[int]
+    """Empty where the prompt is given in ``words``."""
     num_samples: int
     greedy: bool = False
     """Take the likeliest token at each step, whatever the settings say."""
+    words: str | tuple[ChatMessage, ...] = ""
+    """The prompt for an engine that makes the tokens itself: plain text, or messages, which it puts into the
+    model's own chat template."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +144,7 @@ class StreamingVerifier(Verifier, Protocol):
 
 
 class Renderer(Protocol):
-    """Turns a problem into prompt tokens; training and evaluation share one."""
+    """Turns a problem into a request; training and evaluation share one."""
 
     @property
     def identity(self) -> str:
@@ -149,6 +153,13 @@ class Renderer(Protocol):
     @property
     def stop_token_ids(self) -> tuple[int, ...]:
         """Tokens that end a response to such a prompt, besides the model's end of text."""
+
+    def request(self, key: int, problem: Problem, num_samples: int) -> SampleRequest:
+        """Ask for ``num_samples`` responses to a problem."""
+
+
+class TokenRenderer(Renderer, Protocol):
+    """A renderer with the model's tokenizer."""
 
     def render(self, problem: Problem) -> list[int]:
         """Prompt tokens, with the generation prompt."""

@@ -40,6 +40,7 @@ class Completion:
     """What the engine returned for one sample of one prompt."""
 
     prompt_tokens: Sequence[int]
+    """Empty, as are the response's, where an engine does not say which tokens it has read and written."""
     response_tokens: Sequence[int]
     logprobs: Sequence[float] | None
     """Engine log-probability of each response token at the sampling temperature, in nats."""
@@ -49,6 +50,13 @@ class Completion:
     """``stop`` (the model ended its answer) or ``length`` (it was cut off)."""
     policy_version: int
     """Version of the weights that sampled it; 0 is the model as it was loaded."""
+    tokens_counted: int | None = None
+    """Length of the response in tokens as the engine states it, where it does not say which they are."""
+
+    @property
+    def num_tokens(self) -> int:
+        """Length of the response in tokens."""
+        return len(self.response_tokens) if self.tokens_counted is None else self.tokens_counted
 
 
 class Status(StrEnum):

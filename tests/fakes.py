@@ -103,6 +103,9 @@ class FakeRenderer:
     def render(self, problem: Problem) -> list[int]:
         return [1, int(problem.extra_info["index"]) + 2]
 
+    def request(self, key: int, problem: Problem, num_samples: int) -> SampleRequest:
+        return SampleRequest(key, self.render(problem), num_samples)
+
 
 def index_of(prompt_tokens: Sequence[int]) -> int:
     """Inverse of :meth:`FakeRenderer.render`."""

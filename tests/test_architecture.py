@@ -35,6 +35,7 @@ HEIGHT = {unit: height for height, units in enumerate(FLOORS) for unit in units}
 HOMES = {
     "ray": "cluster",
     "vllm": "rollout",
+    "openai": "rollout",
     "deepspeed": "learner",
     "hydra": "cli",
     "omegaconf": "cli",

@@ -97,7 +97,9 @@ def response(sample: Sample) -> Markup:
 def provenance_section(study: StudyResults, analyses: Sequence[BenchmarkAnalysis]) -> Markup:
     """Everything needed to make the numbers again."""
     models = {
-        label(e.name): f"{e.spec.model_path}, sha256 {e.spec.model_sha256}"
+        label(e.name): f"{e.spec.model_sha256}, weights not seen"
+        if e.spec.is_served
+        else f"{e.spec.model_path}, sha256 {e.spec.model_sha256}"
         for e in analyses[0].results.evaluations
     }
     several = len(analyses) > 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
@@ -25,7 +26,7 @@ from rlvr.data.benchmarks import (
     training_problems,
     training_template,
 )
-from rlvr.data.prompts import load_renderer, longest_prompt
+from rlvr.data.prompts import WordsRenderer, load_renderer, longest_prompt
 from rlvr.data.templates import PromptTemplate, template
 from rlvr.errors import ConfigError
 from rlvr.planning.memory import GIB, Parts
@@ -89,6 +90,9 @@ def show_evaluation(config: EvaluateConfig, resolved: dict[str, Any]) -> None:
     """
     models = config.models or [config.model]
     named = models.items() if isinstance(models, dict) else [(str(model), model) for model in models]
+    if config.api.base_url is not None:
+        _show_requests(config, resolved, [str(model) for _, model in named])
+        return
     plans: list[tuple[str, Plan]] = []
     lines: list[str] = []
     for name, model in named:
@@ -98,22 +102,60 @@ def show_evaluation(config: EvaluateConfig, resolved: dict[str, Any]) -> None:
     _show(config, resolved, plans, lines)
 
 
+def _show_requests(config: EvaluateConfig, resolved: dict[str, Any], models: Sequence[str]) -> None:
+    """The dry run of models behind a server, which is not asked: what would be sent."""
+    api = config.api
+    print("dry run: nothing is sent\n\nconfig")
+    print("\n".join(config_lines(resolved, origins())))
+    key = "no key"
+    if api.key_variable is not None:
+        key = f"key from {api.key_variable}" + ("" if os.environ.get(api.key_variable) else " (not set here)")
+    print(f"\nserver: {api.base_url}, at most {api.max_concurrent} requests at a time, {key}")
+    print("no engine is started here, so there is no memory to plan\n\nwork")
+    requests = tokens = 0
+    for name, benchmark in config.benchmarks.items():
+        plan = _sampling(benchmark, config.evaluation)
+        WordsRenderer(_template(benchmark, config.prompt))
+        count = _num_problems(benchmark, config.data)
+        requests += len(models) * count * plan.num_samples
+        tokens += len(models) * count * plan.num_samples * plan.max_tokens
+        print(f"  {_work_line(config, name)}{'' if count else '; problems not counted below'}")
+    print(
+        f"  {' and '.join(models)}: {requests:,} requests, each for one sample; at most {tokens:,} response tokens"
+    )
+    print("\nprompt and verdict\n" + "\n".join(f"  {line}" for line in sample_lines(config)))
+
+
 def evaluation_size(config: Config, model: str) -> tuple[RolloutConfig, list[str]]:
     """The rollout pool as long as prompts and responses of the benchmarks, and a line for each of them."""
-    plans = {name: _sampling(benchmark, config.evaluation) for name, benchmark in config.benchmarks.items()}
-    lines = []
-    for name, plan in plans.items():
-        benchmark = config.benchmarks[name]
-        entry = entry_of(benchmark)
-        count = benchmark.num_problems or (entry.num_problems if entry else None)
-        problems = f"{count:,} problems × " if count else ""
-        lines.append(
-            f"{name}: {problems}{plan.num_samples:,} samples at temperature {plan.temperature}, top-p {plan.top_p}, "
-            f"at most {plan.max_tokens:,} tokens each; prompt {_template(benchmark, config.prompt).name}"
-        )
-    longest = max(plan.max_tokens for plan in plans.values())
+    longest = max(_sampling(each, config.evaluation).max_tokens for each in config.benchmarks.values())
     prompts = _longest_prompt(config, model)
-    return replace(config.rollout, max_prompt_tokens=prompts, max_response_tokens=longest), lines
+    sized = replace(config.rollout, max_prompt_tokens=prompts, max_response_tokens=longest)
+    return sized, [_work_line(config, name) for name in config.benchmarks]
+
+
+def _work_line(config: Config, name: str) -> str:
+    """What is sampled on one benchmark."""
+    benchmark = config.benchmarks[name]
+    plan, count = _sampling(benchmark, config.evaluation), _published(benchmark)
+    problems = f"{count:,} problems × " if count else ""
+    return (
+        f"{name}: {problems}{plan.num_samples:,} samples at temperature {plan.temperature}, top-p {plan.top_p}, "
+        f"at most {plan.max_tokens:,} tokens each; prompt {_template(benchmark, config.prompt).name}"
+    )
+
+
+def _published(benchmark: BenchmarkConfig) -> int | None:
+    """Problems that a benchmark should have, without looking."""
+    entry = entry_of(benchmark)
+    return benchmark.num_problems or (entry.num_problems if entry else None)
+
+
+def _num_problems(benchmark: BenchmarkConfig, data: DataConfig) -> int:
+    """Problems of a benchmark that is here; as published of one that is not, or 0."""
+    if _is_here(benchmark, data):
+        return len(benchmark_problems(benchmark, data))
+    return _published(benchmark) or 0
 
 
 def _longest_prompt(config: Config, model: str) -> int:
@@ -252,7 +294,8 @@ def sample_lines(config: Config) -> list[str]:
     if not problems:
         return [f"{name} is on the hub, which a dry run does not ask: data.folder=FOLDER shows a problem"]
     problem, model = problems[0], _first_model(config)
-    prompt = _rendered(problem, model, words)
+    served = isinstance(config, EvaluateConfig) and config.api.base_url is not None
+    prompt = _sent(problem, words) if served else _rendered(problem, model, words)
     lines = [f"{len(problems):,} problems; {problem.id}, prompt template {words.name}"]
     lines += prompt[:SHOWN_CHARACTERS].splitlines()
     right = ANSWERS.get(problem.ability) or ANSWERS.get(words.extraction, BOXED_ANSWER)
@@ -287,3 +330,12 @@ def _rendered(problem: Problem, model: str, words: PromptTemplate) -> str:
     messages = words.messages(problem) if words.is_chat else []
     text = "\n".join(message["content"] for message in messages) or words.plain(problem)
     return f"(in words: {model} is no local folder, so its tokenizer is not loaded)\n{text}"
+
+
+def _sent(problem: Problem, words: PromptTemplate) -> str:
+    """The prompt as a server is given it."""
+    sent = WordsRenderer(words).words(problem)
+    if isinstance(sent, str):
+        return f"to /completions:\n{sent}"
+    messages = "\n".join(f"{message['role']}: {message['content']}" for message in sent)
+    return f"to /chat/completions, where the server applies the model's chat template:\n{messages}"

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from rlvr.checkpoint import set_aside
 from rlvr.cli import hydra_app
 from rlvr.cli.dry_run import show_evaluation
-from rlvr.cli.experiment import MODEL_FOLDER, engine_size, load_benchmarks, run_evaluations
+from rlvr.cli.experiment import MODEL_FOLDER, load_benchmarks, run_evaluations
 from rlvr.cli.regrade import change_lines, regrade
+from rlvr.cli.sources import OwnEngines, Server, Source
 from rlvr.config import EvaluateConfig
+from rlvr.data.benchmarks import Benchmark
 from rlvr.errors import ConfigError
 from rlvr.eval.collect import collect
 from rlvr.eval.homes import STUDY_FOLDER
 from rlvr.eval.report import BenchmarkResults, StudyResults, write_report
+from rlvr.eval.store import read_counts
 from rlvr.eval.tables import table_lines
 from rlvr.provenance import provenance
 
@@ -28,6 +33,8 @@ Examples:
   rlvr evaluate model=runs/mine benchmark=test.jsonl num_samples=16      a file of your own
   rlvr evaluate model=runs/mine 'benchmarks={hard: {path: test.jsonl, family: gsm8k, num_problems: 20}}'
   rlvr evaluate regrade=runs/evaluate/tiny rewards.math.units=required   new verdicts, nothing sampled
+  rlvr evaluate model=NAME api.base_url=http://localhost:8000/v1 prompt=boxed benchmark=math500   a model behind
+      `vllm serve` or a vendor's server; a key comes from the environment: api.key_variable=MISTRAL_API_KEY
 
 `rlvr data show` lists the benchmarks and prompt templates. n, temperature, top-p and the longest response are each
 benchmark's own unless evaluation.* names them. data.folder=FOLDER takes the sets from there instead of the hub.
@@ -72,15 +79,20 @@ def measured(config: EvaluateConfig, folder: Path, resolved: dict[str, Any]) -> 
     benchmarks = load_benchmarks(
         config.benchmarks, config.data, config.evaluation, config.prompt, config.rewards
     )
-    for model in models.values():
-        engine_size(model, benchmarks, config.rollout)  # what does not fit is said before anything starts
+    source: Source = OwnEngines(config.rollout, config.cluster)
+    if config.api.base_url is not None:
+        source = Server(config.api)
+        # A request there is one sample, which is stored as soon as it is judged: it may have been paid for.
+        benchmarks = [replace(each, plan=replace(each.plan, chunk_size=1)) for each in benchmarks]
+    homes = {name: {folder / STUDY_FOLDER / each.name / name: each for each in benchmarks} for name in models}
+    # What cannot work is said before anything starts; what is finished needs neither hardware nor server.
+    source.check([models[name] for name, home in homes.items() if not is_finished(home)], benchmarks)
     evaluations = [
         run_evaluations(
             model=model,
             name=name,
-            benchmarks={folder / STUDY_FOLDER / each.name / name: each for each in benchmarks},
-            rollout=config.rollout,
-            cluster=config.cluster,
+            benchmarks=homes[name],
+            source=source,
             seed=config.seed,
             rewards=config.rewards,
         )
@@ -96,8 +108,16 @@ def measured(config: EvaluateConfig, folder: Path, resolved: dict[str, Any]) -> 
     )
 
 
+def is_finished(home: Mapping[Path, Benchmark]) -> bool:
+    """Whether the evaluations of one model, each in its folder, hold all their samples."""
+    return all(
+        read_counts(folder, [problem.id for problem in each.problems]) is not None
+        for folder, each in home.items()
+    )
+
+
 def named_models(config: EvaluateConfig) -> dict[str, str]:
-    """The folders of the models by their names in tables, the base first.
+    """The models' folders, or names at the server, by their names in tables; the base first.
 
     Raises:
         ConfigError: two have the same name, or a name cannot be that of a folder.
@@ -117,6 +137,8 @@ def named_models(config: EvaluateConfig) -> dict[str, str]:
                 where="models",
                 fix="models={NAME: FOLDER, …}: a name of its own for each, of letters, digits, dots and dashes",
             )
+    if config.api.base_url is not None:
+        return dict(wanted)
     return {name: model_folder(model) for name, model in wanted}
 
 

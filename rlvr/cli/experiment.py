@@ -11,15 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from rlvr.checkpoint import Checkpoints, disk_bytes, identity_of
-from rlvr.cluster import check_plan, rollout_pool, training_pools
-from rlvr.config import (
-    BenchmarkConfig,
-    ClusterConfig,
-    DataConfig,
-    EvaluationConfig,
-    ExperimentConfig,
-    RolloutConfig,
-)
+from rlvr.cli.sources import Source
+from rlvr.cluster import check_plan, training_pools
+from rlvr.config import BenchmarkConfig, DataConfig, EvaluationConfig, ExperimentConfig
 from rlvr.data.benchmarks import (
     BENCHMARKS,
     Benchmark,
@@ -34,7 +28,6 @@ from rlvr.data.prompts import (
     check_context,
     check_prompt_lengths,
     load_renderer,
-    longest_prompt,
     model_hash,
 )
 from rlvr.driver import train
@@ -43,7 +36,7 @@ from rlvr.eval.evaluate import EvaluationProgress, evaluate
 from rlvr.eval.store import Evaluation, EvaluationSpec, SampleStore, load_evaluation
 from rlvr.files import write_json
 from rlvr.guards import Guards
-from rlvr.protocols import RolloutEngine, Verifier
+from rlvr.protocols import Renderer, RolloutEngine, Verifier
 from rlvr.provenance import provenance
 from rlvr.records import Problem
 from rlvr.rewards.config import RewardsConfig
@@ -233,8 +226,7 @@ def run_evaluations(
     model: str,
     name: str,
     benchmarks: Mapping[Path, Benchmark],
-    rollout: RolloutConfig,
-    cluster: ClusterConfig,
+    source: Source,
     seed: int,
     rewards: RewardsConfig,
 ) -> list[Evaluation]:
@@ -242,33 +234,19 @@ def run_evaluations(
 
     Goes on where an earlier call stopped, and starts nothing when all is done.
     """
-    check_plan(rollout, None, cluster)
-    sized = engine_size(model, list(benchmarks.values()), rollout)
     with ExitStack() as stack:
         tasks = []
         for folder, benchmark in benchmarks.items():
             judged = rewards.asked_for(benchmark.template.extraction)
             verifier = stack.enter_context(verifier_pool(benchmark.problems, judged))
-            renderer = load_renderer(model, benchmark.template)
-            spec = _spec(model, name, benchmark, renderer, seed, verifier.identity)
+            renderer = source.renderer(model, benchmark.template)
+            spec = _spec(model, name, benchmark, source, renderer, seed, verifier.identity)
             tasks.append(EvaluationTask(folder, benchmark, spec, renderer, verifier))
-        _run_missing(tasks, model, name, sized, cluster, seed)
+        _run_missing(tasks, model, name, source, seed)
     return [
         load_evaluation(folder, [problem.id for problem in benchmark.problems])
         for folder, benchmark in benchmarks.items()
     ]
-
-
-def engine_size(model: str, benchmarks: Sequence[Benchmark], rollout: RolloutConfig) -> RolloutConfig:
-    """The rollout pool made as long as the longest prompt and response of these benchmarks.
-
-    Raises:
-        ConfigError: longer than the model's positions.
-    """
-    prompts = max(longest_prompt(load_renderer(model, each.template), each.problems) for each in benchmarks)
-    responses = max(each.plan.max_tokens for each in benchmarks)
-    check_context(model, prompts, responses)
-    return replace(rollout, max_prompt_tokens=prompts, max_response_tokens=responses)
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,7 +256,7 @@ class EvaluationTask:
     folder: Path
     benchmark: Benchmark
     spec: EvaluationSpec
-    renderer: PromptRenderer
+    renderer: Renderer
     verifier: Verifier
 
     @property
@@ -297,8 +275,7 @@ def _run_missing(
     tasks: Sequence[EvaluationTask],
     model: str,
     name: str,
-    rollout: RolloutConfig,
-    cluster: ClusterConfig,
+    source: Source,
     seed: int,
 ) -> None:
     """Sample what is missing of all tasks with one start of the engines, or start none."""
@@ -309,23 +286,29 @@ def _run_missing(
     say(
         f"evaluate {name}: {wanted - done:,} samples to draw"
         + (f", {done:,} already there" if done else "")
-        + "; starting vLLM"
+        + f"; {source.about}"
     )
     # A resumed session must not draw the samples of the first one again.
-    with rollout_pool(model, rollout, cluster, seed * 1_000_003 + done) as engine:
+    with source.engine(model, [task.benchmark for task in tasks], seed * 1_000_003 + done) as engine:
         for task, count in zip(tasks, stored, strict=True):
             if count < task.num_samples:
                 _sample(engine, task, count)
 
 
 def _spec(
-    model: str, name: str, benchmark: Benchmark, renderer: PromptRenderer, seed: int, verifier: str
+    model: str,
+    name: str,
+    benchmark: Benchmark,
+    source: Source,
+    renderer: Renderer,
+    seed: int,
+    verifier: str,
 ) -> EvaluationSpec:
     plan = benchmark.plan
     return EvaluationSpec(
         model_name=name,
         model_path=model,
-        model_sha256=model_hash(model),
+        model_sha256=source.identity(model),
         benchmark=benchmark.name,
         problems_sha256=problems_hash(benchmark.problems),
         num_problems=len(benchmark.problems),

@@ -13,7 +13,6 @@ from rlvr.cli.dry_run import show_training
 from rlvr.cli.experiment import (
     TRAINED_FILE,
     check_training,
-    engine_size,
     evaluation_seconds,
     kept_models,
     load_benchmarks,
@@ -21,6 +20,7 @@ from rlvr.cli.experiment import (
     run_evaluations,
     run_training,
 )
+from rlvr.cli.sources import OwnEngines
 from rlvr.config import ExperimentConfig
 from rlvr.data.benchmarks import Benchmark
 from rlvr.errors import ConfigError, did_you_mean
@@ -80,7 +80,7 @@ def app(config: ExperimentConfig, resolved: dict[str, Any]) -> None:
     benchmarks = load_benchmarks(
         config.benchmarks, config.data, config.evaluation, config.prompt, config.rewards
     )
-    engine_size(config.model, benchmarks, config.rollout)
+    OwnEngines(config.rollout, config.cluster).check([config.model], benchmarks)
     claim_run(folder, resolved)
 
     models = {BASE: config.model}
@@ -159,8 +159,7 @@ def measure(
         model=model,
         name=name,
         benchmarks={folder / benchmark.name / name: benchmark for benchmark in benchmarks},
-        rollout=config.rollout,
-        cluster=config.cluster,
+        source=OwnEngines(config.rollout, config.cluster),
         seed=config.seed,
         rewards=config.rewards,
     )

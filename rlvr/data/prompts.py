@@ -11,9 +11,11 @@ from transformers import AutoConfig, AutoTokenizer
 
 from rlvr.data.templates import TEMPLATES, PromptTemplate
 from rlvr.errors import ConfigError, DataError, ModelError
-from rlvr.records import Problem
+from rlvr.protocols import SampleRequest
+from rlvr.records import ChatMessage, Problem
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "tekken.json")
+SERVERS_OWN = "chat template of the server"
 WEIGHT_PATTERNS = ("*.safetensors", "config.json", "tokenizer*", "chat_template*")
 
 
@@ -48,11 +50,11 @@ class PromptRenderer:
     @property
     def identity(self) -> str:
         """Name and hash of all words: models with the same one are prompted alike."""
-        template = self.template
-        words = [template.text, template.system, template.user]
-        if template.is_chat:
-            words.append(self._tokenizer.chat_template)
-        return f"{template.name}:{hashlib.sha256(repr(words).encode()).hexdigest()[:12]}"
+        return _identity(self.template, self._tokenizer.chat_template)
+
+    def request(self, key: int, problem: Problem, num_samples: int) -> SampleRequest:
+        """Ask for ``num_samples`` responses to a problem."""
+        return SampleRequest(key, self.render(problem), num_samples)
 
     def render(self, problem: Problem) -> list[int]:
         """Prompt tokens, ending where the response begins."""
@@ -80,6 +82,51 @@ class PromptRenderer:
     def text(self, problem: Problem) -> str:
         """The prompt as text, special tokens included."""
         return str(self._tokenizer.decode(self.render(problem)))
+
+
+class WordsRenderer:
+    """Renders prompts for a model whose tokenizer is not here: a server makes the tokens."""
+
+    stop_token_ids: tuple[int, ...] = ()
+
+    def __init__(self, template: PromptTemplate) -> None:
+        """Take a template.
+
+        Raises:
+            ConfigError: it is written in one tokenizer's special tokens, which a server may read as plain words.
+        """
+        if template.special or template.stop:
+            raise ConfigError(
+                f"prompt={template.name} is written in special tokens of a tokenizer, which a server may take for "
+                "plain words",
+                where="prompt",
+                fix="prompt=boxed or prompt=chat, which the server puts into the model's own chat template",
+            )
+        self.template = template
+
+    @property
+    def identity(self) -> str:
+        """Name and hash of the words that are sent; chat messages get more of them from the server's template."""
+        return _identity(self.template, SERVERS_OWN)
+
+    def request(self, key: int, problem: Problem, num_samples: int) -> SampleRequest:
+        """Ask for ``num_samples`` responses to a problem."""
+        return SampleRequest(key, (), num_samples, words=self.words(problem))
+
+    def words(self, problem: Problem) -> str | tuple[ChatMessage, ...]:
+        """The prompt as it is sent: plain text, or chat messages."""
+        template = self.template
+        return tuple(template.messages(problem)) if template.is_chat else template.plain(problem)
+
+
+def _identity(template: PromptTemplate, chat_template: str) -> str:
+    """Name and hash of all words; of a chat template as well, where the prompt goes through one."""
+    words = [template.text, template.system, template.user]
+    note = ""
+    if template.is_chat:
+        words.append(chat_template)
+        note = f", {SERVERS_OWN}" if chat_template == SERVERS_OWN else ""
+    return f"{template.name}:{hashlib.sha256(repr(words).encode()).hexdigest()[:12]}{note}"
 
 
 def _special_token(tokenizer: Any, word: str) -> int | None:

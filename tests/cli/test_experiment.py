@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from rlvr.cli import evaluate as evaluate_command
-from rlvr.cli import experiment
+from rlvr.cli import experiment, sources
 from rlvr.config import ChainsConfig
 from rlvr.data.chains import generate, make_splits
 from rlvr.data.loaders import save_problems
@@ -61,7 +61,7 @@ class Pools:
         self.die_in_training: int | None = None
         """Number of the training run, from 1, that dies in its first step."""
         monkeypatch.setattr(experiment, "training_pools", self.training_pools)
-        monkeypatch.setattr(experiment, "rollout_pool", self.rollout_pool)
+        monkeypatch.setattr(sources, "rollout_pool", self.rollout_pool)
         # The report has tests of its own, and the study below writes a real one.
         monkeypatch.setattr(evaluate_command, "write_report", without_files)
 

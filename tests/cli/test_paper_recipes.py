@@ -49,7 +49,10 @@ EVALUATIONS: dict[str, tuple[dict[str, str], list[str], str | None, int]] = {
          "instruct": "Qwen/Qwen2.5-Math-7B-Instruct", "distilled": "deepseek-ai/DeepSeek-R1-Distill-Qwen-7B"},
         ["minerva_math"], "qwen_boxed", 3072),
 }  # fmt: skip
-NUM_SAMPLES = dict.fromkeys([*MATH, *CODE], 128) | {"aime24": 1024, "amc23": 1024}
+EVALUATIONS["magistral"] = (
+    {"base": "mistral-medium-2505", "rl": "magistral-medium-2506"}, ["aime24", "aime25"], "boxed", 40960,
+)  # fmt: skip
+NUM_SAMPLES = dict.fromkeys([*MATH, *CODE], 128) | {"aime24": 1024, "aime25": 1024, "amc23": 1024}
 
 
 def recipes(command: str) -> set[str]:
@@ -135,7 +138,17 @@ def test_training_fits_its_cluster(rlvr, recipe: str) -> None:
     assert "the plan fits" in result.out
 
 
-@pytest.mark.parametrize("recipe", EVALUATIONS)
+def test_models_behind_an_api_need_no_hardware(rlvr) -> None:
+    result = rlvr("evaluate", "recipe=magistral", "--dry-run")
+    assert result.code == 0, result.err
+    assert (
+        "mistral-medium-2505 and magistral-medium-2506: 122,880 requests, each for one sample" in result.out
+    )
+    assert "key from MISTRAL_API_KEY" in result.out
+    assert "GiB" not in result.out
+
+
+@pytest.mark.parametrize("recipe", [name for name in EVALUATIONS if name != "magistral"])
 def test_evaluations_fit_their_cluster(rlvr, recipe: str) -> None:
     result = rlvr("evaluate", f"recipe={recipe}", "--dry-run")
     assert result.code == 0, result.err
@@ -145,7 +158,7 @@ def test_evaluations_fit_their_cluster(rlvr, recipe: str) -> None:
 
 def test_values_name_their_source() -> None:
     """Every value of a paper's recipe is marked as the paper's or as ours, but for folders and plumbing."""
-    unmarked = re.compile(r"^\s*(run|data|benchmarks|train|rollout|learner|evaluation|algorithm|models|variants|dir|"
+    unmarked = re.compile(r"^\s*(run|data|benchmarks|train|rollout|learner|api|evaluation|algorithm|models|variants|dir|"
                           r"checkpoints|micro_batch_tokens|defaults)\b|^algorithms: \[\]$")  # fmt: skip
     for path in [*(RECIPES / "evaluate" / "recipe").glob("*.yaml"),
                  *(RECIPES / "experiment" / "recipe" / f"{name}.yaml" for name in TRAINING)]:  # fmt: skip

@@ -13,12 +13,14 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 from rlvr.data.chains import generate, graph_of, solution_text
 from rlvr.data.prompts import (
     PromptRenderer,
+    WordsRenderer,
     check_model_folder,
     check_prompt_lengths,
     load_renderer,
     model_hash,
 )
-from rlvr.errors import DataError, ModelError
+from rlvr.data.templates import template
+from rlvr.errors import ConfigError, DataError, ModelError
 
 
 @pytest.fixture
@@ -110,6 +112,27 @@ def test_the_identity_is_the_templates(model_folder: Path, copy: Path) -> None:
     template = copy / "chat_template.jinja"
     template.write_text(template.read_text() + " ")
     assert load_renderer(str(model_folder)).identity != load_renderer(str(copy)).identity
+
+
+def test_words_for_a_server_are_those_that_a_tokenizer_would_be_given(model_folder: Path) -> None:
+    [problem] = generate(1, [2], 0)
+    chat = WordsRenderer(template("boxed")).request(7, problem, 3)
+    assert (chat.key, list(chat.prompt_tokens), chat.num_samples) == (7, [], 3)
+    assert chat.words == tuple(template("boxed").messages(problem))
+    plain = WordsRenderer(template("plain"))
+    own = PromptRenderer(AutoTokenizer.from_pretrained(model_folder), template("plain"))
+    assert plain.request(0, problem, 1).words == own.rendered_text(problem)
+    # The same text is the same prompt wherever its tokens are made; a chat template that is not seen is not.
+    assert plain.identity == own.identity
+    own = PromptRenderer(AutoTokenizer.from_pretrained(model_folder), template("boxed"))
+    assert WordsRenderer(template("boxed")).identity.endswith(", chat template of the server")
+    assert WordsRenderer(template("boxed")).identity.partition(",")[0] != own.identity
+
+
+def test_special_tokens_are_not_sent_to_a_server_as_words() -> None:
+    with pytest.raises(ConfigError, match="special tokens") as caught:
+        WordsRenderer(template("qwen_boxed"))
+    assert "prompt=boxed" in str(caught.value.fix)
 
 
 def test_the_models_hash_is_of_its_files(model_folder: Path, copy: Path) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
 import pytest
 
 from rlvr.config import SamplingPlan
-from rlvr.errors import ConfigError, VerifierError
+from rlvr.errors import ConfigError, VerifierError, WorkerError
 from rlvr.eval.evaluate import EvaluationProgress, evaluate, missing_chunks
 from rlvr.eval.store import SAMPLES_FILE, EvaluationSpec, Sample, SampleStore, load_evaluation, read_samples
 from rlvr.records import Status
@@ -27,12 +30,11 @@ def run(folder: Path, engine: FakeEngine, **changes) -> list[EvaluationProgress]
     evaluate(
         engine=engine,
         renderer=FakeRenderer(),
-        verifier=FakeVerifier(),
         problems=problems(NUM_PROBLEMS),
         plan=PLAN,
         folder=folder,
         on_progress=progress.append,
-        **{"spec": SPEC, **changes},
+        **{"spec": SPEC, "verifier": FakeVerifier(), **changes},
     )
     return progress
 
@@ -124,6 +126,39 @@ def test_a_few_verifier_errors_are_left_out(tmp_path: Path) -> None:
     found = load_evaluation(tmp_path, IDS)
     assert found.num_samples.tolist() == [NUM_SAMPLES - 2, *[NUM_SAMPLES] * 4]
     assert found.status_counts["error"] == 2
+
+
+def test_what_was_sampled_before_the_engine_failed_is_stored_even_if_its_verdict_came_later(
+    tmp_path: Path,
+) -> None:
+    failed = threading.Event()
+
+    class Failing(FakeEngine):
+        def generate(self, requests, settings):
+            yield from islice(super().generate(requests, settings), 3)
+            failed.set()
+            raise WorkerError("the server has gone")
+
+    class Late(FakeVerifier):
+        """A verdict at a time, and none before the engine has failed."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.threads = ThreadPoolExecutor(1)
+
+        def submit(self, problem, response, finish_reason):
+            return self.threads.submit(self._judge, problem, response, finish_reason)
+
+        def _judge(self, *words):
+            assert failed.wait(30)
+            return self.verify(*words)
+
+        def metrics(self):
+            return {}
+
+    with pytest.raises(WorkerError, match="the server has gone"):
+        run(tmp_path, Failing(), verifier=Late())
+    assert 8 <= len(list(read_samples(tmp_path / SAMPLES_FILE))) <= 12  # three chunks of 2 or 4
 
 
 def test_many_verifier_errors_stop_the_evaluation(tmp_path: Path) -> None:

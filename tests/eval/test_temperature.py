@@ -61,8 +61,8 @@ def test_every_problem_is_asked_for_log_probabilities_once() -> None:
         identity = "toy"
         stop_token_ids = ()
 
-        def render(self, problem: Any) -> list[int]:
-            return [1]
+        def request(self, key: int, problem: Any, num_samples: int) -> SampleRequest:
+            return SampleRequest(key, [1], num_samples)
 
     problems = toy_problems(3)
     found = measure(Engine(), Renderer(), problems, SamplingSettings(0.6, 8, logprobs=True), 4)
