@@ -40,15 +40,17 @@ LIMITS: dict[str, Any] = {
     "disk_mib": 8,
     "output_kib": 512,
 }
+ATTACK_LIMITS: dict[str, Any] = {**LIMITS, "cpu_seconds": 1, "wall_seconds": 4.0}
+"""What spins or sleeps until it is stopped need not do so for long."""
 NOBODY = 65534
 SECRET = "a secret of the environment"
 
 
 @functools.cache
-def verifier(level: str) -> CodeVerifier:
+def verifier(level: str, attacked: bool = False) -> CodeVerifier:
     """A verifier at one level; skips where the machine does not offer it."""
     try:
-        return CodeVerifier(SandboxConfig(level=level, **LIMITS))
+        return CodeVerifier(SandboxConfig(level=level, **(ATTACK_LIMITS if attacked else LIMITS)))
     except ConfigError as error:
         pytest.skip(f"{level} does not work here: {error.what.splitlines()[-1].strip()}")
 
@@ -57,10 +59,10 @@ def style_of(source: str) -> str:
     return CALL if "def f" in source else STDIO
 
 
-def judge(level: str, source: str, tests: str | None = None) -> Status:
+def judge(judging: CodeVerifier, source: str, tests: str | None = None) -> Status:
     tests = tests or style_of(source)
     problem = Problem(tests, (), "attacks", tests, ability="code")
-    return verifier(level).verify(problem, source, "stop").status
+    return judging.verify(problem, source, "stop").status
 
 
 def leftovers() -> list[str]:
@@ -156,10 +158,11 @@ def test_an_attack_never_passes_and_leaves_nothing(level: str, name: str, host: 
     if level == "rlimits" and name in NOT_STOPPED_BY_RLIMITS:
         pytest.skip("limits alone do not stop this, and say so")
     source = prepared(PASSING_ATTACKS[name], host)
-    assert judge(level, source) in (Status.INCORRECT, Status.TIMEOUT, Status.UNPARSED)
+    attacked = verifier(level, attacked=True)
+    assert judge(attacked, source) in (Status.INCORRECT, Status.TIMEOUT, Status.UNPARSED)
     assert wait_until_gone() == []
     untouched(host)
-    assert judge(level, GOOD_CALLS["plain"]) is Status.CORRECT
+    assert judge(attacked, GOOD_CALLS["plain"]) is Status.CORRECT
 
 
 @pytest.mark.parametrize("level", LEVELS)
@@ -168,7 +171,7 @@ def test_an_attack_never_passes_and_leaves_nothing(level: str, name: str, host: 
 )
 def test_a_right_program_passes(level: str, kind: str, name: str) -> None:
     source = (GOOD_CALLS if kind == "call" else GOOD_SCRIPTS)[name]
-    assert judge(level, source, CALL if kind == "call" else STDIO) is Status.CORRECT
+    assert judge(verifier(level), source, CALL if kind == "call" else STDIO) is Status.CORRECT
 
 
 @pytest.mark.parametrize("level", LEVELS)
@@ -264,7 +267,7 @@ def main(level: str) -> None:
     import tempfile
 
     try:
-        verifier(level)
+        attacked = verifier(level, attacked=True)
     except BaseException as refusal:  # noqa: BLE001 - pytest's Skipped is one
         print(json.dumps({"refused": str(refusal)}))
         return
@@ -273,9 +276,9 @@ def main(level: str) -> None:
         Path(folder).chmod(0o777)
         for name, source in PASSING_ATTACKS.items():
             if level != "rlimits" or name not in NOT_STOPPED_BY_RLIMITS:
-                attacks[name] = judge(level, prepared(source, host), CALL).value
+                attacks[name] = judge(attacked, prepared(source, host)).value
         untouched(host)
-    good = {name: judge(level, source).value for name, source in GOOD_CALLS.items()}
+    good = {name: judge(verifier(level), source).value for name, source in GOOD_CALLS.items()}
     print(json.dumps({"attacks": attacks, "good": good, "left": wait_until_gone()}))
 
 
