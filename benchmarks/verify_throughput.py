@@ -94,7 +94,11 @@ def main(words: list[str]) -> None:
         started = time.perf_counter()
         _, verdicts = rate(pool, batch)
         found["poisoned_seconds"] = time.perf_counter() - started
-        found["poisoned_right"] = sum(verdict.status is Status.CORRECT for verdict in verdicts)
+        hostile = len(range(0, options.poisoned, 100))
+        found["poisoned_deadlines_seconds"] = hostile * verifier.config.cpu_seconds / options.workers
+        found["poisoned_lost"] = sum(
+            verdict.status is not Status.CORRECT for i, verdict in enumerate(verdicts) if i % 100
+        )
     code = CodeVerifier(SandboxConfig(packages=[], level=options.level))
     found["sandbox"] = code.sandbox.level
     problem = Problem("p", (), "benchmark", TESTS, ability="code")
@@ -109,7 +113,7 @@ def main(words: list[str]) -> None:
         found["code_cpu_ms_per_test"] = 1000 * (cpu_time(os.getpid()) + children_cpu() - cpu) / tests
         found["code_right"] = sum(verdict.status is Status.CORRECT for verdict in verdicts) / len(verdicts)
     for name, value in found.items():
-        print(f"{name:24}{value:.3f}" if isinstance(value, float) else f"{name:24}{value}")
+        print(f"{name:28}{value:.3f}" if isinstance(value, float) else f"{name:28}{value}")
     if options.json:
         Path(options.json).write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
 
