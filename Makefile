@@ -10,6 +10,8 @@ SHELL := /bin/bash
 
 VENV ?= .venv
 BIN := $(VENV)/bin
+# Two processes: one for the tests that start engines, which use all cores as it is, one for the others.
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadgroup
 export GPU PYTHON VENV
 
 .PHONY: help setup study test test-faults test-fast check format doctor bench lock clean distclean ready
@@ -27,13 +29,13 @@ study: ready ## run the study on this machine: train, evaluate, compare, report 
 	$(BIN)/rlvr study recipe=tiny $(ARGS)
 
 test: ready ## run the tests, those on real engines included (ARGS="-k name")
-	$(BIN)/python -m pytest -m "not faults" $(ARGS)
+	$(PYTEST) -m "not faults" $(ARGS)
 
 test-faults: ready ## kill, freeze and interrupt real engines (some minutes more)
 	$(BIN)/python -m pytest -m faults $(ARGS)
 
 test-fast: ready ## run the tests that start no engine
-	$(BIN)/python -m pytest -m "not engines and not faults" $(ARGS)
+	$(PYTEST) -m "not engines and not faults" $(ARGS)
 
 check: ready ## lint, formatting and types
 	$(BIN)/ruff check .

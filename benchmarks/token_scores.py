@@ -95,7 +95,9 @@ def side(settings: dict[str, Any]) -> dict[str, Any]:
     targets = torch.randint(vocabulary, (tokens,), generator=generator)
     upstream = torch.randn(tokens, generator=generator)
     inputs = (hidden, head.weight)
-    torch.autograd.grad(head(hidden[:2], targets[:2], 1.0)[0].sum(), inputs)  # libraries allocate on first use
+    torch.autograd.grad(
+        head(hidden[:2], targets[:2], 1.0)[0].sum(), inputs
+    )  # libraries allocate on first use
 
     before, started = _peak_bytes(), time.perf_counter()
     if settings["way"] == "chunked":

@@ -16,6 +16,16 @@ settings.register_profile("rlvr", deadline=None, max_examples=60, database=None)
 settings.load_profile("rlvr")
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what starts engines, and keep it in one process of `make test`: two sets of engines are too many."""
+    for item in items:
+        if {"engines", "faults"} & {folder.name for folder in item.path.parents}:
+            item.add_marker(pytest.mark.engines)
+        if item.get_closest_marker("engines"):
+            item.add_marker(pytest.mark.xdist_group("engines"))
+
+
 @pytest.fixture(scope="session")
 def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A Qwen2 folder with config and tokenizer, without weights: enough for everything but engines."""

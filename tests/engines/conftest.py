@@ -18,13 +18,6 @@ from rlvr.records import Problem
 TINY = Path(__file__).resolve().parents[2] / "rlvr" / "models" / "tiny"
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Everything in this folder starts engines."""
-    for item in items:
-        if Path(__file__).parent in item.path.parents:
-            item.add_marker(pytest.mark.engines)
-
-
 @pytest.fixture(scope="session")
 def problems() -> list[Problem]:
     """A few problems of the train split."""

@@ -1,4 +1,4 @@
-"""The commands as a user runs them: whole, interrupted, and with a worker that dies."""
+"""The commands as a user runs them: whole, and (`make test-faults`) interrupted or with a worker that dies."""
 
 from __future__ import annotations
 
@@ -107,6 +107,7 @@ def test_programs_are_run_in_the_sandbox_while_the_model_trains(tmp_path: Path) 
     assert_nothing_left(tmp_path)
 
 
+@pytest.mark.faults
 def test_interrupt_leaves_no_process(tmp_path: Path) -> None:
     command = long_training(tmp_path)
     assert len(processes(tmp_path)) > 3
@@ -119,6 +120,7 @@ def test_interrupt_leaves_no_process(tmp_path: Path) -> None:
     assert_nothing_left(tmp_path)
 
 
+@pytest.mark.faults
 def test_dead_worker_ends_the_run_with_its_cause(tmp_path: Path) -> None:
     command = long_training(tmp_path, "cluster.max_restarts=0")
     engines = workers(tmp_path, "EngineActor")
@@ -134,6 +136,7 @@ def test_dead_worker_ends_the_run_with_its_cause(tmp_path: Path) -> None:
     assert_nothing_left(tmp_path)
 
 
+@pytest.mark.faults
 def test_killed_evaluation_goes_on(tmp_path: Path) -> None:
     run = tmp_path / "run"
     arguments = (

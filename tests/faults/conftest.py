@@ -15,13 +15,6 @@ from tests.commands import end_all
 from tests.engines.conftest import TINY
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Everything in this folder starts engines."""
-    for item in items:
-        if Path(__file__).parent in item.path.parents:
-            item.add_marker(pytest.mark.engines)
-
-
 @pytest.fixture(autouse=True)
 def end_what_was_started(tmp_path: Path) -> Iterator[None]:
     """A failed test must not leave a run behind that slows down the others."""

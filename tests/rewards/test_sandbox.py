@@ -32,6 +32,8 @@ from tests.rewards.attacks import (
     STDIO,
 )
 
+pytestmark = pytest.mark.xdist_group("sandbox")  # one at a time: they count the processes that are left
+
 LIMITS: dict[str, Any] = {
     "require": "rlimits",
     "cpu_seconds": 2,
