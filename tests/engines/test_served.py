@@ -1,0 +1,88 @@
+"""A model behind vLLM's own OpenAI server, as a user has one: measured, killed in the middle, measured on."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.error import URLError
+from urllib.request import urlopen
+
+import pytest
+
+from rlvr.eval.store import read_samples
+from tests.commands import MARK, TIMEOUT, assert_nothing_left, end_all, start, stderr, wait_for
+from tests.engines.conftest import TINY
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """Address and process of a server with the tiny model, under the name ``tiny``."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    process = subprocess.Popen(
+        [
+            sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(TINY),
+            "--served-model-name", "tiny", "--host", "127.0.0.1", "--port", str(port), "--enforce-eager",
+            "--dtype", "float32", "--max-model-len", "256", "--generation-config", "vllm",
+            # A CPU generator cannot be set back, which seeded requests ask of it after part of a prompt.
+            "--no-enable-chunked-prefill",
+        ],
+        env={
+            **os.environ, MARK: str(tmp_path), "VLLM_CPU_OMP_THREADS_BIND": "nobind", "OMP_NUM_THREADS": "1",
+            "VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_NO_USAGE_STATS": "1",
+        },
+        stdout=(tmp_path / "server.txt").open("w"), stderr=subprocess.STDOUT, text=True, start_new_session=True,
+    )  # fmt: skip
+    url = f"http://127.0.0.1:{port}/v1"
+
+    def answers() -> bool:
+        try:
+            return bool(urlopen(f"{url}/models", timeout=5).status == 200)
+        except (URLError, OSError):
+            return False
+
+    try:
+        wait_for(answers, process, 240)
+        yield url, process
+    finally:
+        end_all(tmp_path)
+
+
+def test_a_served_model_is_measured_and_a_killed_evaluation_goes_on(
+    tmp_path: Path, server: tuple[str, subprocess.Popen[str]]
+) -> None:
+    url, process = server
+    run = tmp_path / "run"
+    arguments = (
+        "evaluate", "model=tiny", f"api.base_url={url}", "api.max_concurrent=32", "api.seed_field=seed",
+        "benchmark=chains", "num_samples=16", "data.chains.num_test=30", f"run.dir={run}",
+    )  # fmt: skip
+    samples = run / "evaluation" / "chains" / "tiny" / "samples.jsonl.gz"
+    command = start(tmp_path, *arguments)
+    wait_for(lambda: samples.exists() and samples.stat().st_size > 20_000, command)
+    command.kill()
+    command.communicate(timeout=60)
+    stored = list(read_samples(samples))
+    assert 0 < len(stored) < 30 * 16
+
+    command = start(tmp_path, *arguments)
+    output, _ = command.communicate(timeout=TIMEOUT)
+    assert command.returncode == 0, stderr(tmp_path)
+    assert f"{len(stored):,} already there" in stderr(tmp_path)
+    assert "pass@16" in output
+    rows = list(read_samples(samples))
+    assert rows[: len(stored)] == stored
+    assert len({(row.problem, row.sample) for row in rows}) == len(rows) == 30 * 16
+    # What the tiny model writes: worked steps of that many tokens, right now and then, and not all the same.
+    assert 0.1 < sum(row.score for row in rows) / len(rows) < 0.9
+    assert all(row.num_tokens > 5 and "# " in row.text for row in rows if row.status == "correct")
+    assert len({row.text for row in rows}) > 100
+
+    process.terminate()
+    process.wait(timeout=60)
+    assert_nothing_left(tmp_path)
