@@ -1,11 +1,16 @@
-"""Shared by all tests: no network, no state left behind, a model folder to render prompts with."""
+"""Shared by all tests: no network, no state left behind, problems and models to render prompts with."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from rlvr.data.prompts import PromptRenderer
+    from rlvr.records import Problem
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # before anything imports huggingface_hub
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -24,6 +29,25 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.engines)
         if item.get_closest_marker("engines"):
             item.add_marker(pytest.mark.xdist_group("engines"))
+
+
+@pytest.fixture(scope="session")
+def problems() -> list[Problem]:
+    """A few problems of the train split."""
+    from rlvr.config import ChainsConfig
+    from rlvr.data.chains import make_splits
+
+    config = ChainsConfig()
+    return make_splits(64, 8, config.operations, config.seed)[0]
+
+
+@pytest.fixture(scope="session")
+def renderer() -> PromptRenderer:
+    """Prompts of the tiny model."""
+    from rlvr.data.prompts import load_renderer
+    from tests.tiny import TINY
+
+    return load_renderer(str(TINY))
 
 
 @pytest.fixture(scope="session")

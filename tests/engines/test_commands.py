@@ -23,7 +23,7 @@ from tests.commands import (
     wait_for,
     workers,
 )
-from tests.engines.conftest import TINY
+from tests.tiny import TINY
 
 
 @pytest.fixture(autouse=True)

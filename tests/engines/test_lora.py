@@ -10,7 +10,7 @@ from rlvr.batch import TrainBatch
 from rlvr.cluster import training_pools
 from rlvr.config import ClusterConfig, LearnerConfig, RolloutConfig
 from rlvr.protocols import Probe
-from tests.engines.conftest import TINY
+from tests.tiny import TINY
 
 pytest.importorskip("peft", reason="LoRA needs the extra: pip install --no-deps peft==0.21.2")
 LENGTH, PROMPT = 60, 20

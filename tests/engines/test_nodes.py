@@ -15,7 +15,7 @@ from rlvr.cluster import training_pools
 from rlvr.config import ClusterConfig, LearnerConfig, RolloutConfig
 from rlvr.errors import RlvrError
 from rlvr.protocols import Probe
-from tests.engines.conftest import TINY
+from tests.tiny import TINY
 
 LENGTH, PROMPT = 60, 20
 

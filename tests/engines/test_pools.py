@@ -26,7 +26,7 @@ from rlvr.guards import Guards
 from rlvr.protocols import Probe, SampleRequest, SamplingSettings
 from rlvr.records import Problem, RolloutGroup
 from rlvr.rewards.final_answer import FinalAnswerVerifier
-from tests.engines.conftest import tiny_pools
+from tests.tiny import tiny_pools
 
 ALGORITHM = PPOConfig(
     group_size=4, kl=KLConfig(coef=0.01, placement="loss", estimator="k3"), importance_cap=2.0

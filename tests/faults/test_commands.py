@@ -7,8 +7,10 @@ import signal
 import subprocess
 from pathlib import Path
 
+import psutil
 import pytest
 
+from rlvr.checkpoint import Checkpoints
 from rlvr.eval.store import read_samples
 from tests.commands import (
     TIMEOUT,
@@ -19,7 +21,7 @@ from tests.commands import (
     wait_for,
     workers,
 )
-from tests.engines.conftest import TINY
+from tests.tiny import TINY
 
 pytestmark = pytest.mark.faults
 SHARED_MEMORY = Path("/dev/shm")
@@ -97,6 +99,27 @@ def test_a_killed_driver_leaves_nothing_behind(tmp_path: Path, shared_files: set
     command.kill()
     command.communicate(timeout=60)
     assert_clean(tmp_path, shared_files, killed=True)
+
+
+def test_a_disk_that_takes_no_more_ends_the_run_and_keeps_the_checkpoint_before(
+    tmp_path: Path, shared_files: set[Path]
+) -> None:
+    """From some moment on, the system refuses what DeepSpeed writes beyond a few bytes per file."""
+    command = long_training(tmp_path, "train.checkpoint_every=2")
+    wait_for(lambda: bool(Checkpoints(tmp_path / "run").all()), command)
+    [learner] = workers(tmp_path, "LearnerActor")
+    learner.rlimit(psutil.RLIMIT_FSIZE, (100_000, 100_000))
+    command.communicate(timeout=120)
+    assert command.returncode == 7, stderr(tmp_path)
+    assert "could not be written" in message(tmp_path)
+    assert "the one before it is untouched" in message(tmp_path)
+    assert "Traceback" not in message(tmp_path)
+    checkpoints = Checkpoints(tmp_path / "run")
+    newest = checkpoints.newest()
+    assert newest is not None
+    assert newest.progress().step == newest.step >= 2
+    assert not list(checkpoints.folder.glob(".*"))
+    assert_clean(tmp_path, shared_files)
 
 
 def evaluation_under_way(tmp_path: Path) -> subprocess.Popen[str]:

@@ -5,6 +5,7 @@ The tests build on one another: each leaves the pools whole, and the last one br
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import time
@@ -28,7 +29,7 @@ from rlvr.errors import ResourceError, WeightUpdateError, WorkerLostError
 from rlvr.protocols import Probe, SampleRequest, SamplingSettings
 from rlvr.records import Problem
 from rlvr.rewards.final_answer import FinalAnswerVerifier
-from tests.engines.conftest import tiny_pools
+from tests.tiny import tiny_pools
 
 pytestmark = pytest.mark.faults
 ALGORITHM = GRPOConfig(group_size=4).build()
@@ -210,6 +211,36 @@ def test_every_process_reports_its_vitals(pools: Pools) -> None:
         assert metrics[f"process/{name}_open_files"] > 5, name
         assert metrics[f"process/{name}_threads"] > 1, name
     assert 0 < metrics["process/host_memory_used"] < 1
+
+
+def poison(actor: Any) -> None:
+    """One number of this rank's part of the weights becomes NaN."""
+    *_, parameter = actor._learner._hf_model.parameters()
+    actor.healthy = parameter.ds_tensor.clone()
+    parameter.ds_tensor.view(-1)[0] = math.nan
+
+
+def heal(actor: Any) -> None:
+    """Undo :func:`poison`."""
+    *_, parameter = actor._learner._hf_model.parameters()
+    parameter.ds_tensor.copy_(actor.healthy)
+
+
+def test_weights_that_are_not_finite_reach_no_engine(pools: Pools) -> None:
+    version, actor = pools.engine.version, pools.learner.workers[1].actor
+    ray.get(actor.__ray_call__.remote(poison))
+    with pytest.raises(WeightUpdateError, match="NaN or infinity") as error:
+        pools.learner.publish(version + 1, pools.probes)
+    assert error.value.exit_code == 4
+    assert pools.engine.version == version
+    with pytest.raises(WeightUpdateError, match="were not proved"):
+        pools.sample()
+    # The run ends here. For the next test the engines, in the middle of an update, are replaced.
+    ray.get(actor.__ray_call__.remote(heal))
+    for worker in pools.engine.workers:
+        send(worker, signal.SIGKILL)()
+    pools.learner.publish(version + 1, pools.probes)
+    pools.sample()
 
 
 def test_a_learner_frozen_while_it_sends_weights_ends_the_run(pools: Pools) -> None:

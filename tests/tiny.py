@@ -1,4 +1,4 @@
-"""Real engines at the tiny scale: Ray, vLLM and DeepSpeed as in production, only the model is small."""
+"""The tiny model on real engines: Ray, vLLM and DeepSpeed as in production, only the model is small."""
 
 from __future__ import annotations
 
@@ -6,29 +6,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import pytest
-
 from rlvr.algorithms.algorithm import Algorithm
 from rlvr.cluster import LearnerPool, RolloutPool, training_pools
-from rlvr.config import ChainsConfig, ClusterConfig, LearnerConfig, RolloutConfig
-from rlvr.data.chains import make_splits
-from rlvr.data.prompts import PromptRenderer, load_renderer
-from rlvr.records import Problem
+from rlvr.config import ClusterConfig, LearnerConfig, RolloutConfig
 
-TINY = Path(__file__).resolve().parents[2] / "rlvr" / "models" / "tiny"
-
-
-@pytest.fixture(scope="session")
-def problems() -> list[Problem]:
-    """A few problems of the train split."""
-    config = ChainsConfig()
-    return make_splits(64, 8, config.operations, config.seed)[0]
-
-
-@pytest.fixture(scope="session")
-def renderer() -> PromptRenderer:
-    """Prompts of the tiny model."""
-    return load_renderer(str(TINY))
+TINY = Path(__file__).resolve().parents[1] / "rlvr" / "models" / "tiny"
 
 
 @contextmanager
