@@ -1,4 +1,4 @@
-"""What a learner goes on from, with real DeepSpeed on one rank: as if it had never stopped."""
+"""What a learner goes on from, and what it refuses, with real DeepSpeed on one rank and on two."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from rlvr.batch import TrainBatch
 from rlvr.checkpoint import LEARNER_FOLDER, Checkpoints, Progress
 from rlvr.config import LearnerConfig
 from rlvr.driver import write_checkpoint
+from rlvr.errors import WeightUpdateError
 from rlvr.learner.deepspeed_learner import DeepSpeedLearner, LearnerOptions
 
 pytestmark = pytest.mark.engines
@@ -157,11 +158,9 @@ def test_two_ranks_go_on_each_from_its_own_part(start_model: Path, tmp_path: Pat
     assert parts == ["random-rank0.pt", "random-rank1.pt"]
 
 
-@pytest.mark.parametrize("zero_stage", [0, 1, 2, 3])
-def test_a_gradient_that_is_not_finite_changes_nothing(
-    start_model: Path, tmp_path: Path, zero_stage: int
-) -> None:
-    found, other = learner(start_model, zero_stage), learner(start_model, zero_stage)
+def drop(model: Path, zero_stage: int, **rank: int) -> None:
+    """A minibatch that holds NaN in one row, which is on one rank, among others that do not."""
+    found, other = (learner(model, zero_stage, **rank) for _ in range(2))
     for each in (found, other):
         each.update([minibatch(1)], value_only=False)
     before = weights(found)
@@ -175,6 +174,35 @@ def test_a_gradient_that_is_not_finite_changes_nothing(
     for each in (found, other):
         each.update([minibatch(3)], value_only=False)
     assert same(weights(found), weights(other))
+
+
+@pytest.mark.parametrize("zero_stage", [0, 1, 2, 3])
+def test_a_gradient_that_is_not_finite_changes_nothing(start_model: Path, zero_stage: int) -> None:
+    drop(start_model, zero_stage)
+
+
+def drop_as_rank(rank: int, port: int, model: Path) -> None:
+    for zero_stage in (0, 1, 2, 3):
+        drop(model, zero_stage, rank=rank, num_ranks=2, port=port)
+
+
+def test_a_gradient_that_is_not_finite_on_one_rank_changes_nothing_on_either(start_model: Path) -> None:
+    torch.multiprocessing.spawn(drop_as_rank, (free_port(), start_model), nprocs=2)
+
+
+@pytest.mark.parametrize("zero_stage", [0, 3])
+def test_weights_that_are_not_finite_are_not_saved(
+    start_model: Path, tmp_path: Path, zero_stage: int
+) -> None:
+    found = learner(start_model, zero_stage)
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save(Progress(1), partial(write_checkpoint, found))  # type: ignore[arg-type]
+    *_, (name, parameter) = found._hf_model.named_parameters()
+    getattr(parameter, "ds_tensor", parameter).data.view(-1)[0] = math.nan
+    with pytest.raises(WeightUpdateError, match="NaN or infinity") as caught:
+        checkpoints.save(Progress(2), partial(write_checkpoint, found))  # type: ignore[arg-type]
+    assert caught.value.where == name
+    assert [path.name for path in checkpoints.folder.iterdir()] == ["step-000001"]
 
 
 class Snapshots:
