@@ -6,6 +6,7 @@ import json
 import os
 import secrets
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,14 @@ from rlvr.config import TrackingConfig
 from rlvr.errors import ConfigError
 from rlvr.files import write_text
 from rlvr.protocols import Tracker
+from rlvr.tracking.progress import say
 
 WANDB_ID_FILE = "wandb-id.txt"
 """Names the W&B run, so that a run that goes on logs to the same one."""
+WANDB_START_SECONDS, WANDB_END_SECONDS = 30.0, 60.0
+"""How long W&B's server is waited for before training, and to take the last rows after it."""
+NO_ANSWER = ("Timed out", "deadline exceeded", "dial tcp")
+"""Words of W&B's errors by which a network that fails differs from a server that refuses."""
 
 
 class JsonlTracker:
@@ -87,7 +93,11 @@ class TensorBoardTracker:
 
 
 class WandbTracker:
-    """Weights & Biases, online or offline (synchronise later with ``wandb sync``)."""
+    """Weights & Biases, online or offline (synchronise later with ``wandb sync``).
+
+    Its own process sends what is logged: a server that is lost meanwhile holds up nothing but the end of the run,
+    by ``WANDB_END_SECONDS``.
+    """
 
     def __init__(self, folder: Path, config: TrackingConfig, resolved: dict[str, Any]) -> None:
         """Start a W&B run that carries the resolved config, or go on with the one that the folder names."""
@@ -97,15 +107,27 @@ class WandbTracker:
         name = folder / WANDB_ID_FILE
         if not name.exists():
             write_text(name, f"{secrets.token_hex(4)}\n")
-        self._run = wandb.init(
+        start = partial(
+            wandb.init,
             id=name.read_text(encoding="utf-8").strip(),
             resume="allow",
             project=config.wandb_project,
             name=folder.name,
             dir=str(folder),
             config=resolved,
-            mode="online" if config.wandb == "online" else "offline",
+            settings={"init_timeout": WANDB_START_SECONDS, "finish_timeout": WANDB_END_SECONDS},
         )
+        try:
+            self._run = start(mode=config.wandb)
+        except Exception as error:
+            # A server that cannot be reached, unlike wrong credentials, is nobody's mistake, and no reason to wait.
+            if not any(words in str(error) for words in NO_ANSWER):
+                raise
+            say(
+                f"W&B cannot be reached; `wandb sync {folder / 'wandb' / 'offline-run-*'}` sends this run later"
+            )
+            wandb.teardown()  # its process still has a run of this name
+            self._run = start(mode="offline")
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
         """One row at this step."""
@@ -184,7 +206,7 @@ def make_trackers(
         last_step: the step after which a run goes on.
 
     Raises:
-        ConfigError: W&B online was asked for and cannot be reached with the credentials found.
+        ConfigError: W&B refuses, such as the credentials found. That it cannot be reached is no error.
     """
     trackers: list[Tracker] = [JsonlTracker(folder, last_step)]
     if config.tensorboard:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import sys
 import time
 from pathlib import Path
@@ -112,23 +113,53 @@ def test_tensorboard_reads_the_same_names(tmp_path: Path) -> None:
     assert [(event.step, event.value) for event in events.Scalars("reward/mean")] == [(1, 0.25), (2, 0.25)]
 
 
-def test_wandb_writes_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("wandb")
+@pytest.fixture
+def wandb_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """W&B keeps its files where the test can look at them."""
+    wandb = pytest.importorskip("wandb")
+    wandb.teardown()  # it reads its environment once
     for name in ("WANDB_CONFIG_DIR", "WANDB_CACHE_DIR", "WANDB_DATA_DIR", "WANDB_ARTIFACT_DIR"):
         monkeypatch.setenv(name, str(tmp_path / name.lower()))
     monkeypatch.setenv("WANDB_SILENT", "true")
-    folder = tmp_path / "run"
-    trackers = make_trackers(folder, TrackingConfig(wandb="offline"), {"seed": 0})
-    trackers.log_samples(1, [SAMPLE])
-    trackers.log(1, METRICS)
-    trackers.close()
+
+
+def assert_recorded_offline(folder: Path) -> None:
+    """The metrics are in the file that ``wandb sync`` reads."""
     [recorded] = folder.glob("wandb/offline-run-*/*.wandb")
     # W&B writes in a process of its own, which a loaded machine may delay.
     deadline = time.monotonic() + 60
     while b"reward/mean" not in recorded.read_bytes():
         assert time.monotonic() < deadline, recorded.read_bytes()[:200]
         time.sleep(0.2)
+
+
+@pytest.mark.usefixtures("wandb_folders")
+def test_wandb_writes_offline(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    trackers = make_trackers(folder, TrackingConfig(wandb="offline"), {"seed": 0})
+    trackers.log_samples(1, [SAMPLE])
+    trackers.log(1, METRICS)
+    trackers.close()
+    assert_recorded_offline(folder)
     assert (folder / "metrics.jsonl").exists()
+
+
+@pytest.mark.usefixtures("wandb_folders")
+def test_training_goes_on_where_wandb_cannot_be_reached(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with socket.socket() as deaf:  # bound, and nobody listens
+        deaf.bind(("127.0.0.1", 0))
+        monkeypatch.setenv("WANDB_BASE_URL", f"http://127.0.0.1:{deaf.getsockname()[1]}")
+        monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
+        monkeypatch.setattr("rlvr.tracking.trackers.WANDB_START_SECONDS", 3.0)
+        folder = tmp_path / "run"
+        trackers = make_trackers(folder, TrackingConfig(wandb="online"), {"seed": 0})
+        trackers.log(1, METRICS)
+        trackers.close()
+    assert "W&B cannot be reached" in capfd.readouterr().err
+    assert_recorded_offline(folder)
+    assert lines(folder / "metrics.jsonl") == [{"step": 1, **METRICS}]
 
 
 def test_what_the_config_does_not_ask_for_is_not_written(tmp_path: Path) -> None:
