@@ -23,6 +23,7 @@ TINY_STEPS = (
     "algorithm.group_size=4",
     "learner.threads_per_learner=1",
     "tracking.process_every=1",
+    "tracking.tensorboard=true",
 )
 LIMITS = {"memory_gib": 0.02, "open_files": 0.0, "threads": 0.0}
 """Largest growth of each quantity of a process, as a share."""
