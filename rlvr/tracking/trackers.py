@@ -107,7 +107,7 @@ class WandbTracker:
         name = folder / WANDB_ID_FILE
         if not name.exists():
             write_text(name, f"{secrets.token_hex(4)}\n")
-        start = partial(
+        start: Any = partial(
             wandb.init,
             id=name.read_text(encoding="utf-8").strip(),
             resume="allow",

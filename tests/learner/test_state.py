@@ -160,7 +160,7 @@ def test_two_ranks_go_on_each_from_its_own_part(start_model: Path, tmp_path: Pat
 
 def drop(model: Path, zero_stage: int, **rank: int) -> None:
     """A minibatch that holds NaN in one row, which is on one rank, among others that do not."""
-    found, other = (learner(model, zero_stage, **rank) for _ in range(2))
+    found, other = (learner(model, zero_stage, "float32", **rank) for _ in range(2))
     for each in (found, other):
         each.update([minibatch(1)], value_only=False)
     before = weights(found)
