@@ -221,7 +221,10 @@ class Checkpoints:
                 fix="the one before it is untouched: make room on the disk, and the same command goes on",
             ) from error
         self._last_step = progress.step
-        self.prune(progress.step)
+        try:
+            self.prune(progress.step)
+        except OSError as error:
+            self._report(f"older checkpoints could not be deleted, which is tried again later: {error}")
 
     def rescue(self, progress: Progress, write: Callable[[Path], None]) -> None:
         """Save as the last act of a run that ends for another reason, which a failure here must not hide."""

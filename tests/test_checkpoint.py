@@ -5,8 +5,12 @@ from __future__ import annotations
 import errno
 import json
 import os
+import random
 import resource
 import shutil
+import subprocess
+import sys
+import time
 from collections import namedtuple
 from collections.abc import Callable
 from pathlib import Path
@@ -218,18 +222,21 @@ class Killed(BaseException):
     """Stands for kill -9: no handler of an Exception sees it."""
 
 
-def die_at(point: int, monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
-    """Raise at the n-th call that changes the disk or waits for it; returns how many there were."""
+def strike_at(point: int, monkeypatch: pytest.MonkeyPatch, error: BaseException) -> Callable[[], int]:
+    """Raise at the n-th call that changes the disk or waits for it; returns how many there were.
+
+    From a death on nothing happens any more, no clean-up either; any other error occurs once.
+    """
     count = 0
 
     def watched(name: str, original: Callable) -> Callable:
         def call(*args, **kwargs):
             nonlocal count
             count += 1
-            if count >= point:  # and nothing after it: no clean-up either
-                if count == point and name == "write_text":  # half a file
-                    Path(args[0]).write_bytes(args[1][: len(args[1]) // 2].encode())
-                raise Killed
+            if count == point and name == "write_text":  # half a file
+                Path(args[0]).write_bytes(args[1][: len(args[1]) // 2].encode())
+            if count == point or (count > point and isinstance(error, Killed)):
+                raise error
             return original(*args, **kwargs)
 
         return call
@@ -243,35 +250,84 @@ def die_at(point: int, monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
     return lambda: count
 
 
-def test_a_save_killed_at_any_point_leaves_a_run_that_goes_on(tmp_path: Path) -> None:
+@pytest.mark.parametrize("error", [Killed(), OSError(errno.ENOSPC, "No space left on device")])
+def test_a_save_cut_short_at_any_point_leaves_a_run_that_goes_on(
+    tmp_path: Path, error: BaseException
+) -> None:
     """The fourth save, which prunes: to the model alone for step 2, and away for step 3."""
-    point, outcomes = 0, set()
+    point, outcomes, endings = 0, set(), set()
     saved(tmp_path / "start", 2, 3, keep=2)
     while True:
         point += 1
         run = tmp_path / str(point)
         shutil.copytree(tmp_path / "start", run)
-        checkpoints = store(run, keep=1, keep_model_every=2)[0]
+        checkpoints, said = store(run, keep=1, keep_model_every=2)
         with pytest.MonkeyPatch.context() as patch:
-            points = die_at(point, patch)
+            points = strike_at(point, patch, error)
+            ending = None
             try:
                 checkpoints.save(Progress(4), write)
-            except Killed:
-                finished = False
-            else:
-                finished = True
+            except (Killed, CheckpointError) as caught:
+                ending = type(caught)
+        if ending is CheckpointError:
+            assert list(checkpoints.folder.glob(".*")) == [], point
+        endings.add(ending)
         step = newest(run)
         outcomes.add(step)
-        # The same command goes on, and leaves nothing of the killed save behind.
+        # The same command goes on, and leaves nothing of the failed save behind.
         saved(run, *range(step + 1, 6), keep=1, keep_model_every=2)
         assert newest(run) == 5
         left = {path.name for path in (run / "checkpoints").iterdir()}
         assert {"step-000004", "step-000005"} <= left <= {"step-000002", "step-000004", "step-000005"}, point
-        if finished:
+        if points() < point:  # it went through
             break
-    assert points() == point - 1
+    assert said == []
     assert point > 20
     assert outcomes == {3, 4}
+    assert endings == {None, Killed if isinstance(error, Killed) else CheckpointError}
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from rlvr.checkpoint import Checkpoints, Progress
+
+def write(folder):
+    for number in range(20):
+        (folder / "model" / str(number)).mkdir(parents=True)
+        (folder / "model" / str(number) / "weights.bin").write_bytes(bytes([number]) * 300_000)
+
+checkpoints = Checkpoints(Path(sys.argv[1]), keep=2)
+found = checkpoints.newest()
+step = found.step if found else 0
+while True:
+    step += 1
+    checkpoints.save(Progress(step), write)
+    print(step, flush=True)
+"""
+
+
+def test_a_process_that_is_killed_five_times_while_it_saves_loses_nothing(tmp_path: Path) -> None:
+    rng = random.Random(0)
+    last = 0
+    for _ in range(5):
+        writer = subprocess.Popen(
+            [sys.executable, "-c", WRITER, str(tmp_path)], stdout=subprocess.PIPE, text=True
+        )
+        assert writer.stdout is not None
+        assert writer.stdout.readline().strip() == str(last + 1)  # it goes on where it was killed
+        time.sleep(rng.uniform(0, 0.5))
+        writer.kill()
+        printed = writer.stdout.read().split()
+        writer.wait()
+        checkpoints, said = store(tmp_path, identity=None)
+        found = checkpoints.newest()
+        assert found is not None
+        assert said == []  # none is damaged
+        last = int(printed[-1]) if printed else last + 1
+        assert found.step in (last, last + 1)  # one more if it had no time left to say so
+        last = found.step
+    assert last > 5
 
 
 def test_pruning_to_the_model_survives_being_cut_short(tmp_path: Path) -> None:
