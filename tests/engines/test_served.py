@@ -15,7 +15,7 @@ import pytest
 
 from rlvr.eval.store import read_samples
 from tests.commands import MARK, TIMEOUT, assert_nothing_left, end_all, start, stderr, wait_for
-from tests.engines.conftest import TINY
+from tests.tiny import TINY
 
 
 @pytest.fixture
