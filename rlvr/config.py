@@ -97,7 +97,7 @@ class ChainsConfig:
 class ProgramsConfig:
     """The generated problem family ``programs`` (see rlvr/data/programs.py)."""
 
-    operations: list[int] = field(default_factory=lambda: [2, 3, 4, 5])
+    operations: list[int] = field(default_factory=lambda: [3, 4, 5, 6])
     """Difficulties, in steps of the function; every one equally often."""
     num_train: int = 2048
     """Problems in the train split."""

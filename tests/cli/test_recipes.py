@@ -165,6 +165,7 @@ def test_programs_fit_the_model_that_writes_them(composed) -> None:
     longer = study.benchmarks["programs_long"]
     assert longer.out_of_domain
     assert min(longer.operations) > max(study.data.programs.operations)
+    assert min(longer.operations) > max(max(stage.operations) for stage in pretraining.stages)
     hardest = (
         (max(study.data.programs.operations), study.rollout.max_response_tokens),
         (max(longer.operations), study.evaluation.max_tokens),
