@@ -150,6 +150,15 @@ def test_a_run_is_not_mixed_with_other_settings(train, pools: Pools) -> None:
     assert len(pools.trained) == 1
 
 
+def test_another_number_of_learners_is_refused_on_going_on(train, pools: Pools) -> None:
+    pools.samples_left = 9  # in the second step
+    assert train().code == 130
+    result = train("learner.num_learners=2")
+    assert result.code == 2
+    assert "learner.num_learners: 1 there, 2 now" in result.err
+    assert len(pools.trained) == 1
+
+
 def test_an_interrupted_training_is_not_taken_for_a_trained_one(train, pools: Pools, tmp_path: Path) -> None:
     pools.die_after = 1
     assert train().code == 130

@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import socket
 import sys
+import threading
 import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
+from typing import ClassVar
 
 import pytest
 
@@ -123,9 +126,9 @@ def wandb_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WANDB_SILENT", "true")
 
 
-def assert_recorded_offline(folder: Path) -> None:
+def assert_recorded(folder: Path, run: str = "offline-run-*") -> None:
     """The metrics are in the file that ``wandb sync`` reads."""
-    [recorded] = folder.glob("wandb/offline-run-*/*.wandb")
+    [recorded] = folder.glob(f"wandb/{run}/*.wandb")
     # W&B writes in a process of its own, which a loaded machine may delay.
     deadline = time.monotonic() + 60
     while b"reward/mean" not in recorded.read_bytes():
@@ -140,7 +143,7 @@ def test_wandb_writes_offline(tmp_path: Path) -> None:
     trackers.log_samples(1, [SAMPLE])
     trackers.log(1, METRICS)
     trackers.close()
-    assert_recorded_offline(folder)
+    assert_recorded(folder)
     assert (folder / "metrics.jsonl").exists()
 
 
@@ -158,8 +161,52 @@ def test_training_goes_on_where_wandb_cannot_be_reached(
         trackers.log(1, METRICS)
         trackers.close()
     assert "W&B cannot be reached" in capfd.readouterr().err
-    assert_recorded_offline(folder)
+    assert_recorded(folder)
     assert lines(folder / "metrics.jsonl") == [{"step": 1, **METRICS}]
+
+
+class WandbServer(BaseHTTPRequestHandler):
+    """As much of W&B's server as its client needs to start a run; then it is gone."""
+
+    PROJECT: ClassVar = {"id": "p", "name": "rlvr", "entity": {"id": "e", "name": "e"}}
+    DATA: ClassVar = {
+        "viewer": {"id": "u", "entity": "e", "flags": "{}", "teams": {"edges": []}},
+        "serverInfo": {"features": [], "cliVersionInfo": {}, "latestLocalVersionInfo": None},
+        "model": {"id": "p", "bucket": None},
+        "upsertBucket": {"inserted": True, "bucket": {"id": "b", "project": PROJECT, "config": "{}"}},
+    }
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        answer = json.dumps({"data": self.DATA} if "graphql" in self.path else {}).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(answer)))
+        self.end_headers()
+        self.wfile.write(answer)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.mark.usefixtures("wandb_folders")
+def test_training_goes_on_when_wandb_is_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), WandbServer)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setenv("WANDB_BASE_URL", f"http://127.0.0.1:{server.server_address[1]}")
+    monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
+    monkeypatch.setattr("rlvr.tracking.trackers.WANDB_END_SECONDS", 2.0)
+    folder = tmp_path / "run"
+    trackers = make_trackers(folder, TrackingConfig(wandb="online"), {"seed": 0})
+    server.shutdown()
+    server.server_close()
+    started = time.monotonic()
+    for step in range(1, 6):
+        trackers.log(step, METRICS)
+    trackers.close()
+    assert 2 <= time.monotonic() - started < 60  # by itself, W&B's client would wait for days
+    assert [row["step"] for row in lines(folder / "metrics.jsonl")] == [1, 2, 3, 4, 5]
+    assert_recorded(folder, "run-*")
 
 
 def test_what_the_config_does_not_ask_for_is_not_written(tmp_path: Path) -> None:
