@@ -281,6 +281,7 @@ def _keys(schema: Any) -> Iterator[str]:
             for algorithm in ALGORITHMS.values():
                 yield from keys(type(algorithm), "algorithm.")
     yield "recipe"
+    yield "scale"
 
 
 def _specs(schema: Any, prefix: str = "") -> Iterator[tuple[str, Field[Any]]]:

@@ -31,16 +31,21 @@ def origins() -> dict[str, str]:
         lines = _lines(file)
         for key in _leaves(OmegaConf.to_container(loaded.config)):
             if not key.startswith(("hydra.", "defaults")):
-                found[key] = f"{_short(file)}:{lines.get(key, 1)}"
+                _replace(found, key, f"{_short(file)}:{lines.get(key, 1)}")
     groups = set(HydraConfig.get().runtime.choices)
     for override in task:
         key = override.partition("=")[0].lstrip("+~")
         if key in groups:
             continue  # it chose a file, whose values name the file
-        for below in [known for known in found if known.startswith(f"{key}.")]:
-            del found[below]
-        found[key] = COMMAND_LINE
+        _replace(found, key, COMMAND_LINE)
     return found
+
+
+def _replace(found: dict[str, str], key: str, origin: str) -> None:
+    """A value takes the place of what was below its key, too."""
+    for below in [known for known in found if known.startswith(f"{key}.")]:
+        del found[below]
+    found[key] = origin
 
 
 def origin_of(key: str, found: dict[str, str]) -> str:

@@ -40,6 +40,7 @@ Examples:
   rlvr study recipe=tiny_kl                              the same for several KL coefficients
   rlvr study recipe=tiny_rollouts                        8 or 32 responses per prompt
   rlvr study recipe=tiny_steps                           checkpoints over training
+  rlvr study recipe=deep_analysis scale=tiny             a recipe for a cluster, on two cores: its path, no result
   rlvr study -m recipe=tiny seed=0,1,2                   three studies; then: rlvr report runs/tiny
 
 Stages that are done are not done again: after an interruption, the same command goes on.

@@ -68,7 +68,7 @@ def test_every_recipe_of_the_paper_is_in_the_table() -> None:
 def composed(monkeypatch, rlvr):
     """The checked config of a recipe, and for studies its runs."""
 
-    def compose(command: str, recipe: str) -> Any:
+    def compose(command: str, recipe: str, *words: str) -> Any:
         found: list[Any] = []
 
         def app(config: Any, resolved: dict[str, Any]) -> None:
@@ -77,7 +77,7 @@ def composed(monkeypatch, rlvr):
 
         module = __import__(f"rlvr.cli.{command}", fromlist=["app"])
         monkeypatch.setattr(module, "app", app)
-        result = rlvr(command, f"recipe={recipe}")
+        result = rlvr(command, f"recipe={recipe}", *words)
         assert result.code == 0, result.err
         return found[0]
 
@@ -172,3 +172,39 @@ def test_values_name_their_source() -> None:
                 path,
                 line,
             )
+
+
+@pytest.mark.parametrize(
+    ("recipe", "scale"),
+    [*((recipe, "tiny") for recipe in (*TRAINING, *EVALUATIONS)),
+     ("deep_analysis_kl", "tiny_code"), ("code_r1", "tiny_code"), ("deepcoder", "tiny_code")],
+)  # fmt: skip
+def test_every_recipe_comes_down_to_two_cores_by_one_override(composed, recipe: str, scale: str) -> None:
+    command = "study" if recipe in TRAINING else "evaluate"
+    small, runs = composed(command, recipe, f"scale={scale}")
+    assert list(small.benchmarks) == (["programs"] if scale == "tiny_code" else ["chains", "chains_long"])
+    assert small.rollout.num_workers == 2
+    assert (small.cluster.gpus_per_node, small.rollout.device) == (None, "auto")
+    assert small.run.dir == f"runs/scale-{scale.replace('_', '-')}/{recipe}"
+    assert small.evaluation.num_samples == 8
+    if command == "evaluate":
+        assert small.api.base_url is None
+        assert all(model.endswith(f"/{scale}") for model in small.models.values())
+        return
+    _, names, _, group_sizes, kl = TRAINING[recipe]
+    assert list(runs) == names
+    assert [run.build_algorithm().group_size for run in runs.values()] == group_sizes
+    assert [run.algorithm.kl.coef for run in runs.values()] == kl
+    for run in runs.values():
+        assert (run.rollout.num_workers, run.learner.num_learners, run.learner.zero_stage) == (2, 2, 3)
+        assert (run.train.num_steps, run.train.temperature, run.learner.learning_rate) == (2, 1.0, 1e-6)
+    assert (small.evaluation.temperature, small.evaluation.top_p) == (0.6, 0.95)
+
+
+def test_a_tiny_scale_fits_this_machine_and_says_where_its_values_come_from(rlvr) -> None:
+    result = rlvr("evaluate", "recipe=code_r1", "scale=tiny_code", "--dry-run")
+    assert result.code == 0, result.err
+    assert "this machine" in result.out
+    # The file that put other models in the place of the recipe's, not the one that they took it from.
+    [line] = [line for line in result.out.splitlines() if line.lstrip().startswith("models.base")]
+    assert "← recipes/evaluate/scale/tiny_code.yaml:" in line

@@ -79,13 +79,16 @@ def test_all_recipes_are_here() -> None:
     primary = {
         RECIPES / command / "config.yaml" for command in ("experiment", "evaluate", "pretrain", "distill")
     }
-    clusters = {
-        path for command in ("experiment", "evaluate") for path in (RECIPES / command / "cluster").iterdir()
+    groups = {
+        path
+        for command in ("experiment", "evaluate")
+        for group in ("cluster", "scale")
+        for path in (RECIPES / command / group).iterdir()
     }
     # Those of the paper have a table of their own: test_paper_recipes.py.
     papers = set((RECIPES / "experiment" / "recipe").glob("deep_analysis*.yaml"))
     papers |= set((RECIPES / "evaluate" / "recipe").iterdir())
-    assert set(RECIPES.rglob("*.yaml")) - papers == primary | clusters | {
+    assert set(RECIPES.rglob("*.yaml")) - papers == primary | groups | {
         RECIPES / path for _, _, path, _ in CASES
     }
 
