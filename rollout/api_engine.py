@@ -16,6 +16,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import openai
@@ -179,10 +180,11 @@ def check_served(models: Sequence[str], api: ApiConfig) -> None:
     Raises:
         ConfigError: it cannot be reached, refuses the key, or does not have one of the models.
     """
+    # Sooner than a sample would: whoever has started the command still sits before it.
+    api = replace(api, timeout=min(CHECK_SECONDS, api.timeout), max_retries=min(1, api.max_retries))
     with connected(api) as (client, runner):
-        asking = client.with_options(max_retries=min(1, api.max_retries), timeout=CHECK_SECONDS)
         try:
-            answer = runner.run(asking.get("/models", cast_to=openai.HttpxBinaryResponseContent))
+            answer = runner.run(client.get("/models", cast_to=openai.HttpxBinaryResponseContent))
             known = model_names(answer.text)
         except openai.APIError as error:
             what, fix = explain(error, api)

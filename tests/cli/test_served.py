@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -55,12 +56,12 @@ def test_two_models_are_measured_through_the_server(rlvr) -> None:
 
 
 def test_a_failure_keeps_what_was_sampled_and_the_same_command_goes_on(rlvr) -> None:
-    left = 7
+    limit, numbers = 7, count()
 
     def until(body: dict[str, Any]) -> Answer:
-        nonlocal left
-        left -= 1
-        return right(body) if left >= 0 else (500, {"error": {"message": "the machine room burns"}})
+        return (
+            right(body) if next(numbers) < limit else (500, {"error": {"message": "the machine room burns"}})
+        )
 
     with serving(until) as server:
         words = (*WORDS, f"api.base_url={server.url}", "api.max_retries=0", "api.max_concurrent=2")
@@ -71,7 +72,7 @@ def test_a_failure_keeps_what_was_sampled_and_the_same_command_goes_on(rlvr) -> 
         assert len(last) == 3
         stored = samples("base")
         assert len(stored) == 7
-        left = 1000
+        limit = 1000
         del server.asked[:]
         result = rlvr("evaluate", *words)
     assert result.code == 0, result.err
