@@ -10,6 +10,7 @@ import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from importlib import metadata
 from pathlib import Path
 
 from rlvr.errors import ConfigError, did_you_mean
@@ -67,7 +68,8 @@ def engine(name: str, module: str, purpose: str) -> Finding:
     except Exception as error:  # noqa: BLE001 - an engine can fail to import in any way; all mean that it is not usable
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         return Finding(name, False, f"{purpose}: {reason}", "make setup (or make setup GPU=1)")
-    return Finding(name, True, f"{getattr(found, '__version__', '?')}  {purpose}")
+    version = getattr(found, "__version__", None) or metadata.version(module)
+    return Finding(name, True, f"{version}  {purpose}")
 
 
 def python() -> Finding:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib import metadata
 
 import pytest
 
@@ -47,3 +48,13 @@ def test_the_fault_of_one_engine_is_a_finding(monkeypatch: pytest.MonkeyPatch) -
     found = doctor.engine("vllm", "vllm", "rollouts")
     assert not found.ok
     assert found.detail == "rollouts: libcuda.so.1: cannot open"
+
+
+def test_a_package_that_does_not_state_its_version_is_asked_through_its_metadata() -> None:
+    import math_verify
+
+    assert not hasattr(math_verify, "__version__")
+    assert (
+        doctor.engine("math_verify", "math_verify", "answers").detail
+        == f"{metadata.version('math-verify')}  answers"
+    )
