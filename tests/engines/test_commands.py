@@ -34,10 +34,7 @@ def end_what_was_started(tmp_path: Path) -> Iterator[None]:
 
 
 def test_study_end_to_end(tmp_path: Path) -> None:
-    """A paper-scale recipe at tiny scale: two rollout workers, two learners, ZeRO 3.
-
-    With a greedy baseline, and with an algorithm from a file that the workers do not have.
-    """
+    """With a greedy baseline, and with an algorithm from a file that the workers do not have."""
     run = tmp_path / "run"
     plugin, _ = write_example(tmp_path)
     command = start(
@@ -45,8 +42,7 @@ def test_study_end_to_end(tmp_path: Path) -> None:
         "study",
         "--plugin",
         str(plugin),
-        "recipe=deep_analysis",
-        "scale=tiny",
+        "recipe=tiny",
         "algorithms=[remax,opo]",
         "algorithm.group_size=4",
         "benchmarks.chains_long.num_problems=4",
@@ -63,9 +59,6 @@ def test_study_end_to_end(tmp_path: Path) -> None:
     assert "pass@1" in output
     assert "opo" in output
 
-    config = json.loads((run / "config.json").read_text())
-    assert (config["rollout"]["num_workers"], config["learner"]["num_learners"]) == (2, 2)
-    assert config["learner"]["zero_stage"] == 3
     summary = json.loads((run / "summary.json").read_text())
     assert summary["k"] == [1, 2, 4, 8, 16]
     assert set(summary["models"]) == {"base", "remax", "opo"}
@@ -101,13 +94,11 @@ def test_study_end_to_end(tmp_path: Path) -> None:
 def test_programs_are_run_in_the_sandbox_while_the_model_trains(tmp_path: Path) -> None:
     run = tmp_path / "run"
     command = start(
-        tmp_path, "train", "recipe=deep_analysis", "scale=tiny_code", f"run.dir={run}", "train.num_steps=2",
+        tmp_path, "train", "recipe=tiny_code", f"run.dir={run}", "train.num_steps=2",
         "train.prompts_per_step=8", "algorithm.group_size=4", "data.programs.num_train=32",
     )  # fmt: skip
     command.communicate(timeout=TIMEOUT)
     assert command.returncode == 0, stderr(tmp_path)
-    config = json.loads((run / "config.json").read_text())
-    assert (config["rollout"]["num_workers"], config["learner"]["num_learners"]) == (2, 2)
     rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert [row["step"] for row in rows] == [1, 2]
     assert all(row["verify/error"] == 0 and row["verify/correct"] > 0 for row in rows)
