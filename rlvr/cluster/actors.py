@@ -33,7 +33,7 @@ def give_back_memory() -> None:
     """Return to the system what the C library keeps for later allocations.
 
     Micro-batches differ in shape, so freed tensors leave gaps that the next ones do not fit into, and over hundreds
-    of steps the process would grow without holding more. Only glibc has, and needs, this.
+    of steps a process would grow by tens of MiB without holding more. Only glibc has, and needs, this.
     """
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
@@ -53,6 +53,7 @@ class WatchedActor:
         """Memory, open files and threads of this process and those below it; a few seconds old at most."""
         now = time.monotonic()
         if self._vitals is None or now - self._measured > VITALS_SECONDS:
+            give_back_memory()
             self._vitals, self._measured = own_vitals(socket.gethostname()), now
         return self._vitals
 
@@ -194,7 +195,6 @@ class LearnerActor(WatchedActor):
     def save_state(self, folder: str) -> None:
         """This rank's part of what training goes on from."""
         self._learner.save_state(Path(folder))
-        give_back_memory()
 
     def load_state(self, folder: str) -> None:
         """Go on from this rank's part."""
