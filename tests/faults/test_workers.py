@@ -217,22 +217,28 @@ def test_every_process_reports_its_vitals(pools: Pools) -> None:
     assert 0 < metrics["process/host_memory_used"] < 1
 
 
-def poison(actor: Any) -> None:
-    """One number of this rank's part of the weights becomes NaN."""
-    *_, parameter = actor._learner._hf_model.parameters()
-    actor.healthy = parameter.ds_tensor.clone()
-    parameter.ds_tensor.view(-1)[0] = math.nan
+def set_one_weight(value: float) -> Callable[[Any], None]:
+    """For all ranks at once: the first number of the last parameter."""
+
+    def change(actor: Any) -> None:
+        import deepspeed
+
+        *_, parameter = actor._learner._hf_model.parameters()
+        with deepspeed.zero.GatheredParameters([parameter], modifier_rank=0):
+            parameter.data.view(-1)[0] = value
+
+    return change
 
 
-def heal(actor: Any) -> None:
-    """Undo :func:`poison`."""
-    *_, parameter = actor._learner._hf_model.parameters()
-    parameter.ds_tensor.copy_(actor.healthy)
+def on_all(workers: Sequence[Worker], function: Callable[[Any], Any]) -> list[Any]:
+    """Call a function with every worker's actor, in its process."""
+    found: list[Any] = ray.get([worker.actor.__ray_call__.remote(function) for worker in workers])
+    return found
 
 
 def test_weights_that_are_not_finite_reach_no_engine(pools: Pools) -> None:
-    version, actor = pools.engine.version, pools.learner.workers[1].actor
-    ray.get(actor.__ray_call__.remote(poison))
+    version = pools.engine.version
+    on_all(pools.learner.workers, set_one_weight(math.nan))
     with pytest.raises(WeightUpdateError, match="NaN or infinity") as error:
         pools.learner.publish(version + 1, pools.probes)
     assert error.value.exit_code == 4
@@ -240,7 +246,7 @@ def test_weights_that_are_not_finite_reach_no_engine(pools: Pools) -> None:
     with pytest.raises(WeightUpdateError, match="were not proved"):
         pools.sample()
     # The run ends here. For the next test the engines, in the middle of an update, are replaced.
-    ray.get(actor.__ray_call__.remote(heal))
+    on_all(pools.learner.workers, set_one_weight(0.0))
     for worker in pools.engine.workers:
         send(worker, signal.SIGKILL)()
     pools.learner.publish(version + 1, pools.probes)
@@ -260,9 +266,7 @@ def test_a_learner_frozen_while_it_sends_weights_ends_the_run(pools: Pools) -> N
     assert error.value.exit_code == 3
     # Nothing is labelled with weights that only some engines may have, and nothing is sampled with them.
     assert pools.engine.version == version
-    assert {version} == set(
-        ray.get([worker.actor.__ray_call__.remote(engine_version) for worker in pools.engine.workers])
-    )
+    assert set(on_all(pools.engine.workers, engine_version)) == {version}
     with pytest.raises(WeightUpdateError, match="were not proved"):
         pools.sample()
 
