@@ -34,6 +34,8 @@ Examples:
   rlvr report runs/tiny runs/tiny-seed1            several runs in one report
   rlvr doctor
 """
+STARTS_ANEW = ("pretrain", "distill")
+"""Commands that are over in minutes and keep nothing to go on from."""
 EXIT_CODES = """\
 Exit codes: 0 done, 1 other failure, 2 wrong configuration or data (nothing was started),
 3 a worker failed, 4 a weight update could not be proved, 5 the verifier failed, 6 there is nothing to learn from,
@@ -80,8 +82,9 @@ def main(arguments: list[str] | None = None) -> int:
         _trace(debug)
         return error.exit_code
     except KeyboardInterrupt:
+        again = "starts anew" if command in STARTS_ANEW else "goes on"
         print(
-            f"\nrlvr {command}: interrupted; what was written stays, the same command goes on",
+            f"\nrlvr {command}: interrupted; what was written stays, the same command {again}",
             file=sys.stderr,
         )
         _trace(debug)

@@ -62,18 +62,20 @@ def test_an_error_ends_with_its_code_and_one_screen(rlvr, monkeypatch, kind: typ
     assert result.out == ""
 
 
-def fail_with(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
+def fail_with(monkeypatch: pytest.MonkeyPatch, error: BaseException, command: str = "train") -> None:
     def run(arguments: list[str]) -> None:
         raise error
 
-    monkeypatch.setattr(importlib.import_module("rlvr.cli.train"), "run", run)
+    monkeypatch.setattr(importlib.import_module(f"rlvr.cli.{command}"), "run", run)
 
 
-def test_an_interruption_is_130(rlvr, monkeypatch) -> None:
-    fail_with(monkeypatch, KeyboardInterrupt())
-    result = rlvr("train")
+@pytest.mark.parametrize(("command", "then"), [("train", "goes on"), ("distill", "starts anew")])
+def test_an_interruption_is_130_and_says_what_comes_next(rlvr, monkeypatch, command: str, then: str) -> None:
+    fail_with(monkeypatch, KeyboardInterrupt(), command)
+    result = rlvr(command)
     assert result.code == 130
     assert "interrupted" in result.err
+    assert f"the same command {then}" in result.err
 
 
 def test_a_fault_of_ours_is_1_and_names_the_way_to_the_trace(rlvr, monkeypatch) -> None:
