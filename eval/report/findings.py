@@ -47,11 +47,11 @@ def headline_ks(comparison: Comparison) -> tuple[int, ...]:
 
 def tally(comparison: Comparison, k: int) -> str:
     """One sentence that sorts the trained models by what their paired intervals show at one k."""
-    sorted_names: dict[str, list[str]] = {"above": [], "below": [], "not told from": []}
+    sorted_names: dict[str, list[str]] = {"above": [], "below": [], "not told apart from": []}
     for each in comparison.against_base:
         difference = each.difference.at(k)
         told = "above" if difference.estimate > 0 else "below"
-        sorted_names[told if difference.excludes_zero else "not told from"].append(label(each.name))
+        sorted_names[told if difference.excludes_zero else "not told apart from"].append(label(each.name))
     parts = [f"{place} the base for {listed(names)}" for place, names in sorted_names.items() if names]
     return f"pass@{k} is {'; '.join(parts)}."
 

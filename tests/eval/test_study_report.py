@@ -238,7 +238,7 @@ def test_the_tally_sorts_models_by_their_intervals(analyses: tuple[BenchmarkAnal
     comparison = analyses[0].comparison
     assert [each.difference.at(1).excludes_zero for each in comparison.against_base] == [True, False, True]
     assert tally(comparison, 1) == (
-        "pass@1 is above the base for GRPO; below the base for ReMax; not told from the base for PPO."
+        "pass@1 is above the base for GRPO; below the base for ReMax; not told apart from the base for PPO."
     )
     assert tally(comparison, 8).startswith("pass@8 is ")
 
