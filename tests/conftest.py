@@ -29,6 +29,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.engines)
         if item.get_closest_marker("engines"):
             item.add_marker(pytest.mark.xdist_group("engines"))
+            item.add_marker(pytest.mark.timeout(900))  # a busy machine starts engines slowly
 
 
 @pytest.fixture(scope="session")
