@@ -6,11 +6,31 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import torch
+
 from rlvr.algorithms.algorithm import Algorithm
+from rlvr.batch import TrainBatch
 from rlvr.cluster import LearnerPool, RolloutPool, training_pools
 from rlvr.config import ClusterConfig, LearnerConfig, RolloutConfig
 
 TINY = Path(__file__).resolve().parents[1] / "rlvr" / "models" / "tiny"
+LENGTH, PROMPT = 60, 20
+"""Tokens of each row of :func:`random_batch`, and of its prompt."""
+
+
+def random_batch() -> TrainBatch:
+    """Four rows of random tokens and advantages: enough for an update that moves the weights."""
+    generator = torch.Generator().manual_seed(0)
+    shape = (4, LENGTH - PROMPT)
+    return TrainBatch(
+        tokens=torch.randint(50, (4, LENGTH), generator=generator),
+        prompt_lengths=torch.full((4,), PROMPT),
+        response_mask=torch.ones(shape),
+        rollout_logprobs=torch.zeros(shape),
+        old_logprobs=None,
+        advantages=torch.randn(shape, generator=generator),
+        loss_weights=torch.full(shape, 1 / 4 / (LENGTH - PROMPT)),
+    )
 
 
 @contextmanager

@@ -3,31 +3,18 @@
 from __future__ import annotations
 
 import pytest
-import torch
 
 from rlvr.algorithms.grpo import GRPOConfig
-from rlvr.batch import TrainBatch
 from rlvr.cluster import training_pools
 from rlvr.config import ClusterConfig, LearnerConfig, RolloutConfig
 from rlvr.protocols import Probe
-from tests.tiny import TINY
+from tests.tiny import PROMPT, TINY, random_batch
 
 pytest.importorskip("peft", reason="LoRA needs the extra: pip install --no-deps peft==0.21.2")
-LENGTH, PROMPT = 60, 20
 
 
 def test_engines_hold_the_merged_weights() -> None:
-    generator = torch.Generator().manual_seed(0)
-    shape = (4, LENGTH - PROMPT)
-    batch = TrainBatch(
-        tokens=torch.randint(50, (4, LENGTH), generator=generator),
-        prompt_lengths=torch.full((4,), PROMPT),
-        response_mask=torch.ones(shape),
-        rollout_logprobs=torch.zeros(shape),
-        old_logprobs=None,
-        advantages=torch.randn(shape, generator=generator),
-        loss_weights=torch.full(shape, 1 / 4 / (LENGTH - PROMPT)),
-    )
+    batch = random_batch()
     probes = [Probe(row, PROMPT) for row in batch.tokens.tolist()]
     rollout = RolloutConfig(num_workers=1, max_prompt_tokens=80, max_response_tokens=128)
     learner = LearnerConfig(threads_per_learner=1, zero_stage=2, learning_rate=1e-2, lora_rank=4)

@@ -6,18 +6,14 @@ from collections.abc import Iterator
 
 import pytest
 import ray
-import torch
 from ray.cluster_utils import Cluster
 
 from rlvr.algorithms.grpo import GRPOConfig
-from rlvr.batch import TrainBatch
 from rlvr.cluster import training_pools
 from rlvr.config import ClusterConfig, LearnerConfig, RolloutConfig
 from rlvr.errors import RlvrError
 from rlvr.protocols import Probe
-from tests.tiny import TINY
-
-LENGTH, PROMPT = 60, 20
+from tests.tiny import PROMPT, TINY, random_batch
 
 
 @pytest.fixture
@@ -31,26 +27,12 @@ def nodes() -> Iterator[tuple[Cluster, object]]:
         cluster.shutdown()
 
 
-def batch() -> TrainBatch:
-    generator = torch.Generator().manual_seed(0)
-    shape = (4, LENGTH - PROMPT)
-    return TrainBatch(
-        tokens=torch.randint(50, (4, LENGTH), generator=generator),
-        prompt_lengths=torch.full((4,), PROMPT),
-        response_mask=torch.ones(shape),
-        rollout_logprobs=torch.zeros(shape),
-        old_logprobs=None,
-        advantages=torch.randn(shape, generator=generator),
-        loss_weights=torch.full(shape, 1 / 4 / (LENGTH - PROMPT)),
-    )
-
-
 def test_a_learner_pool_over_two_nodes_trains_and_ends_with_the_node(nodes) -> None:
     cluster, second = nodes
     rollout = RolloutConfig(threads_per_worker=2, max_prompt_tokens=80, max_response_tokens=128)
     learner = LearnerConfig(num_learners=2, threads_per_learner=1, zero_stage=3, learning_rate=1e-4)
     where = ClusterConfig(address=cluster.address)
-    probes = [Probe(row, PROMPT) for row in batch().tokens.tolist()]
+    probes = [Probe(row, PROMPT) for row in random_batch().tokens.tolist()]
     with training_pools(
         str(TINY), rollout, learner, where, GRPOConfig().build(), temperature=1.0, seed=0
     ) as (engine, learners):
@@ -58,14 +40,14 @@ def test_a_learner_pool_over_two_nodes_trains_and_ends_with_the_node(nodes) -> N
         assert len(set(homes["LearnerActor"])) == 2
         assert len(set(homes["EngineActor"])) == 1
         learners.publish(0, probes)
-        learners.update([batch()])
+        learners.update([random_batch()])
         report = learners.publish(1, probes)  # proved: what two nodes trained is what the engine holds
         assert report.num_bytes > 0
         assert engine.version == 1
 
         cluster.remove_node(second, allow_graceful=False)
         with pytest.raises(RlvrError) as caught:
-            learners.update([batch()])
+            learners.update([random_batch()])
     assert "learner" in str(caught.value)
 
 

@@ -196,11 +196,12 @@ def test_weights_that_are_not_finite_are_not_saved(
 ) -> None:
     found = learner(start_model, zero_stage)
     checkpoints = Checkpoints(tmp_path)
-    checkpoints.save(Progress(1), partial(write_checkpoint, found))  # type: ignore[arg-type]
+    save = partial(write_checkpoint, found)  # type: ignore[arg-type]  # one rank, not the pool that a driver has
+    checkpoints.save(Progress(1), save)
     *_, (name, parameter) = found._hf_model.named_parameters()
     getattr(parameter, "ds_tensor", parameter).data.view(-1)[0] = math.nan
     with pytest.raises(WeightUpdateError, match="NaN or infinity") as caught:
-        checkpoints.save(Progress(2), partial(write_checkpoint, found))  # type: ignore[arg-type]
+        checkpoints.save(Progress(2), save)
     assert caught.value.where == name
     assert [path.name for path in checkpoints.folder.iterdir()] == ["step-000001"]
 

@@ -256,7 +256,12 @@ def test_a_server_that_does_not_list_its_models_in_time(monkeypatch: pytest.Monk
 
     with serving(lambda body: chat()) as server:
         answer = server.answer
-        server.answer = lambda *words: (release.wait(30), answer(*words))[1]  # type: ignore[method-assign]
+
+        def late(*words: Any) -> Any:
+            release.wait(30)
+            return answer(*words)
+
+        monkeypatch.setattr(server, "answer", late)
         with pytest.raises(ConfigError, match=r"no answer within 0\.2 s"):
             check(server, "small", max_retries=0)
         release.set()
