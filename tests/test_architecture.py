@@ -140,6 +140,14 @@ def test_a_heavy_package_has_one_home(package: str, home: str) -> None:
     assert {unit_of(user) for user in users} == {home}
 
 
+def test_settings_are_imported_from_one_place() -> None:
+    inner = tuple(f"{module.name}." for module in MODULES if module.name.startswith("rlvr.config."))
+    assert len(inner) > 5
+    for module in MODULES:
+        if module.unit != "config":
+            assert [name for name in module.imports if name.startswith(inner)] == [], module.name
+
+
 @pytest.mark.parametrize("unit", ["rewards", "records", "errors", "protocols"])
 def test_verifiers_never_import_torch(unit: str) -> None:
     for module in MODULES:

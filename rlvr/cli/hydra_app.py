@@ -70,7 +70,7 @@ def run(
     OmegaConf.register_new_resolver("rlvr_evaluation", evaluation_folder, replace=True)
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors reach us as exceptions instead of Hydra's own exit
     if any(argument in ("--help", "-h") for argument in arguments):
-        print(f"{examples}\nAll keys with their defaults (documented in rlvr/config.py):\n", flush=True)
+        print(f"{examples}\nAll keys with their defaults (documented in rlvr/config/):\n", flush=True)
 
     failures: list[RlvrError] = []
 
@@ -262,7 +262,7 @@ def explain(error: Exception, schema: type, folder: Path) -> ConfigError:
                 where=match.group(1),
                 fix=f"'+{match.group(1)}.NAME={{}}' adds one; without a recipe a list is fine",
             )
-        return ConfigError(reason, where=match.group(1), fix="see its type in rlvr/config.py")
+        return ConfigError(reason, where=match.group(1), fix="see its type in rlvr/config/")
     key = getattr(error, "full_key", None)
     return ConfigError(lines[0], where=key or "command line", fix="`rlvr COMMAND --help` shows every key")
 

@@ -1,0 +1,56 @@
+"""The configuration schema: every value, its default and its meaning, in one place.
+
+Plain dataclasses, checked when they are built; Hydra is only one way of filling them.
+Sizes are in tokens, problems or rollouts as each docstring says; times in seconds.
+
+A module for each command (experiment, evaluate, pretrain, distill), which is made of the sections in the
+others. Everywhere else they are imported from here: ``from rlvr.config import TrainConfig``.
+"""
+
+from __future__ import annotations
+
+from rlvr.config.benchmarks import BenchmarkConfig, as_benchmarks
+from rlvr.config.data import (
+    FAMILIES,
+    FORMATS,
+    MAX_OPERATIONS,
+    MIN_MODULUS,
+    ChainsConfig,
+    DataConfig,
+    ProgramsConfig,
+)
+from rlvr.config.distill import DistillConfig
+from rlvr.config.evaluate import EvaluateConfig
+from rlvr.config.evaluation import ApiConfig, EvaluationConfig, SamplingPlan
+from rlvr.config.experiment import ExperimentConfig
+from rlvr.config.pools import ClusterConfig, LearnerConfig, RolloutConfig
+from rlvr.config.pretrain import PretrainConfig, PretrainStage
+from rlvr.config.run import RunConfig, TrackingConfig
+from rlvr.config.training import GuardsConfig, TrainConfig
+
+__all__ = [
+    "FAMILIES",
+    "FORMATS",
+    "MAX_OPERATIONS",
+    "MIN_MODULUS",
+    "ApiConfig",
+    "BenchmarkConfig",
+    "ChainsConfig",
+    "ClusterConfig",
+    "DataConfig",
+    "DistillConfig",
+    "EvaluateConfig",
+    "EvaluationConfig",
+    "ExperimentConfig",
+    "GuardsConfig",
+    "LearnerConfig",
+    "PretrainConfig",
+    "PretrainStage",
+    "ProgramsConfig",
+    "RolloutConfig",
+    "RunConfig",
+    "SamplingPlan",
+    "TrackingConfig",
+    "TrainConfig",
+    "as_benchmarks",
+]

@@ -1,0 +1,91 @@
+"""What a model is measured on: the key ``benchmarks``, in each of the forms that a command line may give it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from rlvr.config.checks import require, require_positive
+from rlvr.config.data import FORMATS
+from rlvr.errors import did_you_mean
+
+NAME = re.compile(r"[\w+-][\w.+-]*")
+
+
+@dataclass
+class BenchmarkConfig:
+    """What is measured: a registered benchmark, or a file."""
+
+    name: str = ""
+    """Name in tables and results."""
+    path: str | None = None
+    """JSONL or parquet file, or folder saved by ``datasets``: in the columns of the registered benchmark, or
+    in verl's. Null takes it from ``data.folder`` or the hub."""
+    family: str | None = None
+    """The registered benchmark whose columns, generator, prompt and sampling it has; null takes the one of its
+    own name."""
+    operations: list[int] | None = None
+    """Difficulties of generated problems; null takes the family's own."""
+    num_problems: int | None = None
+    """How many are generated, or taken from the beginning of a set; null takes the family's own, or all."""
+    out_of_domain: bool = False
+    """Unlike the training problems: reported beside the in-domain benchmark, never mixed with it."""
+
+    def __post_init__(self) -> None:
+        """Check number and spelling; names are looked up in the registry (rlvr/data/benchmarks.py)."""
+        require(
+            not self.name or NAME.fullmatch(self.name) is not None,
+            f"no benchmark can be called {self.name!r}, since its name becomes a folder's",
+            "benchmark.name",
+            "letters, digits, dots and dashes, not beginning with a dot",
+        )
+        if self.num_problems is not None:
+            require_positive(self, f"benchmarks.{self.name}", "num_problems")
+
+
+def as_benchmarks(value: Any) -> dict[str, BenchmarkConfig]:
+    """``benchmarks``: names and files as ``[math500, own.jsonl]``, or settings as ``{own: {path: own.jsonl}}``.
+
+    Raises:
+        ConfigError: neither of them, a name twice, or a key that a benchmark does not have.
+    """
+    if isinstance(value, dict):
+        return {name: as_benchmark(name, settings) for name, settings in value.items()}
+    require(
+        isinstance(value, list) and all(isinstance(word, str) for word in value),
+        f"{value!r} is no list of benchmarks",
+        "benchmarks",
+        "for example benchmarks=[math500,aime24], or [own.jsonl]",
+    )
+    found: dict[str, BenchmarkConfig] = {}
+    for word in value:
+        path = Path(word)
+        is_file = path.suffix in FORMATS or "/" in word
+        name = path.stem if is_file else word
+        require(
+            name not in found,
+            f"two benchmarks are called {name!r}",
+            "benchmarks",
+            f"{{NAME: {{path: {word}}}}}",
+        )
+        found[name] = BenchmarkConfig(name, path=word if is_file else None)
+    return found
+
+
+def as_benchmark(name: str, value: Any) -> BenchmarkConfig:
+    """One of ``benchmarks``, which a command line gives as a plain dictionary.
+
+    Raises:
+        ConfigError: it is none, or has a key that a benchmark does not have.
+    """
+    if isinstance(value, BenchmarkConfig):
+        return value
+    value = {} if value is None else value
+    key = f"benchmarks.{name}"
+    require(isinstance(value, dict), f"{value!r} is no benchmark", key, "for example {family: chains}")
+    known = [spec.name for spec in fields(BenchmarkConfig)]
+    for word in value:
+        require(word in known, f"unknown key {word!r}", f"{key}.{word}", did_you_mean(word, known))
+    return BenchmarkConfig(**{"name": name, **value})

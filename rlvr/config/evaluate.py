@@ -1,0 +1,68 @@
+"""``rlvr evaluate``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from rlvr.config.benchmarks import as_benchmarks
+from rlvr.config.checks import require
+from rlvr.config.data import DataConfig
+from rlvr.config.evaluation import ApiConfig, EvaluationConfig
+from rlvr.config.pools import ClusterConfig, RolloutConfig
+from rlvr.config.run import MISSING_PATH, RunConfig, require_model
+from rlvr.rewards.config import RewardsConfig
+
+
+@dataclass
+class EvaluateConfig:
+    """``rlvr evaluate``: models on benchmarks."""
+
+    model: str = MISSING_PATH
+    """Hugging Face folder, training run folder, or hub name. Short for ``models`` with one."""
+    models: Any = None
+    """Several, measured one after another; the first is the base: ``[base,runs/mine]``, or by the names that they
+    get in tables, ``{base: Qwen/Qwen2.5-7B, grpo: runs/mine}``."""
+    name: str | None = None
+    """The model's name in tables; null takes the folder's name."""
+    regrade: str | None = None
+    """Folder of a finished evaluation whose responses are judged anew; nothing is sampled."""
+    benchmark: str | None = None
+    """Name of a registered benchmark, or a file. Short for ``benchmarks`` with one."""
+    benchmarks: Any = None
+    """What is measured: names and files, ``[math500,own.jsonl]``, or settings by name, each a
+    :class:`BenchmarkConfig`. Nothing at all measures ``chains``."""
+    prompt: str | None = None
+    """Prompt template by name (rlvr/data/templates.py); null takes each benchmark's own."""
+    seed: int = 0
+    num_samples: int | None = None
+    """Short for ``evaluation.num_samples``."""
+    run: RunConfig = field(default_factory=RunConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    rollout: RolloutConfig = field(default_factory=RolloutConfig)
+    api: ApiConfig = field(default_factory=ApiConfig)
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    rewards: RewardsConfig = field(default_factory=RewardsConfig)
+    cluster: ClusterConfig = field(default_factory=ClusterConfig)
+
+    def __post_init__(self) -> None:
+        """Give the short forms to their owners, and check what involves more than one of them."""
+        if self.regrade is None and not self.models:
+            require_model(self.model)
+        require(
+            not (self.models and (self.model or self.name)),
+            "both one model and several are given",
+            "models",
+            "models={NAME: FOLDER, …} alone",
+        )
+        require(
+            not (self.benchmark and self.benchmarks),
+            "both one benchmark and several are given",
+            "benchmarks",
+            "benchmarks=[…] alone",
+        )
+        self.benchmarks = as_benchmarks(self.benchmarks or [self.benchmark or "chains"])
+        if self.num_samples is not None:
+            self.evaluation.num_samples = self.num_samples
+            self.evaluation.__post_init__()
+            self.num_samples = None

@@ -1,0 +1,77 @@
+"""``rlvr train`` and ``rlvr study``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from rlvr.algorithms.algorithm import Algorithm
+from rlvr.algorithms.settings import AlgorithmConfig
+from rlvr.config.benchmarks import as_benchmarks
+from rlvr.config.checks import require
+from rlvr.config.data import DataConfig
+from rlvr.config.evaluation import EvaluationConfig
+from rlvr.config.pools import ClusterConfig, LearnerConfig, RolloutConfig
+from rlvr.config.run import MISSING_PATH, RunConfig, TrackingConfig, require_model
+from rlvr.config.training import GuardsConfig, TrainConfig
+from rlvr.rewards.config import RewardsConfig
+
+
+@dataclass
+class ExperimentConfig:
+    """A training run and, for ``rlvr study``, the evaluation around it."""
+
+    algorithm: AlgorithmConfig
+    """One of the algorithm dataclasses (Hydra group ``algorithm``)."""
+    algorithms: list[str] = field(default_factory=list)
+    """``rlvr study`` only: names of the group ``algorithm``, each trained from the same start, on the same
+    problems in the same order; empty studies ``algorithm`` alone."""
+    variants: dict[str, list[str]] = field(default_factory=dict)
+    """``rlvr study`` only: in place of ``algorithms``, training runs that differ in some overrides, by name,
+    such as ``{kl_0: [algorithm.kl.coef=0], kl_0.001: [algorithm.kl.coef=0.001]}``."""
+    seed: int = 0
+    """Seed of data order, sampling and initialisation."""
+    model: str = MISSING_PATH
+    """Hugging Face folder or hub name of the start model."""
+    run: RunConfig = field(default_factory=RunConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    prompt: str | None = None
+    """Prompt template of training and of all benchmarks, by name (rlvr/data/templates.py); null takes the data's
+    own: a registered benchmark's, or the messages of a file."""
+    benchmarks: Any = None
+    """``rlvr study`` only: what is measured: names of registered benchmarks and files, ``[math500,own.jsonl]``,
+    or settings by name, each a :class:`BenchmarkConfig`."""
+    train: TrainConfig = field(default_factory=TrainConfig)
+    rollout: RolloutConfig = field(default_factory=RolloutConfig)
+    learner: LearnerConfig = field(default_factory=LearnerConfig)
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    rewards: RewardsConfig = field(default_factory=RewardsConfig)
+    guards: GuardsConfig = field(default_factory=GuardsConfig)
+    cluster: ClusterConfig = field(default_factory=ClusterConfig)
+    tracking: TrackingConfig = field(default_factory=TrackingConfig)
+
+    def __post_init__(self) -> None:
+        """Check what involves more than one section."""
+        require_model(self.model)
+        self.benchmarks = as_benchmarks(self.benchmarks or {})
+        group_size = self.build_algorithm().group_size
+        rollouts = self.train.prompts_per_step * group_size
+        minibatch = self.train.minibatch_size
+        if minibatch is not None:
+            require(
+                minibatch > 0 and minibatch % group_size == 0,
+                f"minibatch of {minibatch} rollouts is not divisible by the group size {group_size}",
+                "train.minibatch_size",
+                f"a multiple of {group_size}: the rollouts of one prompt share a baseline and stay together",
+            )
+            require(
+                rollouts % minibatch == 0,
+                f"a step of {self.train.prompts_per_step} prompts × {group_size} = {rollouts} rollouts "
+                f"is not divisible into minibatches of {minibatch}",
+                "train.minibatch_size",
+                f"a divisor of {rollouts}",
+            )
+
+    def build_algorithm(self) -> Algorithm:
+        """Compose the algorithm from its own config."""
+        return self.algorithm.build()

@@ -1,0 +1,55 @@
+"""Where a run lives, what it starts from, and what it reports."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rlvr.config.checks import require, require_one_of
+
+MISSING_PATH = ""
+TRACKER_MODES = ("off", "offline", "online")
+
+
+@dataclass
+class RunConfig:
+    """Where a run lives."""
+
+    dir: str = "runs/run"
+    """Folder of everything that the run writes. A multirun adds a folder per job."""
+    resume: str = "auto"
+    """``auto``: go on with what is in the folder. ``never``: start anew; what is there is kept beside it,
+    under a name that ends in ``.old1``, ``.old2``, …"""
+
+    def __post_init__(self) -> None:
+        """Check the word."""
+        require_one_of(self.resume, ("auto", "never"), "run.resume")
+
+
+@dataclass
+class TrackingConfig:
+    """Where metrics go, besides metrics.jsonl, which is always written."""
+
+    wandb: str = "off"
+    """``off``, ``offline`` or ``online``."""
+    wandb_project: str = "rlvr"
+    tensorboard: bool = False
+    num_logged_samples: int = 4
+    """Rollouts written to rollouts.jsonl at every step, to be read."""
+    process_every: int = 10
+    """Steps between the metrics ``process/…``: memory, open files and threads of every process; 0 is never."""
+
+    def __post_init__(self) -> None:
+        """Check the mode and the number."""
+        require_one_of(self.wandb, TRACKER_MODES, "tracking.wandb")
+        require(
+            self.num_logged_samples >= 0,
+            "num_logged_samples is negative",
+            "tracking.num_logged_samples",
+            "0 or more",
+        )
+        require(self.process_every >= 0, "process_every is negative", "tracking.process_every", "0 or more")
+
+
+def require_model(path: str) -> None:
+    """Refuse a start model that is not set."""
+    require(path != MISSING_PATH, "no model is given", "model", "model=FOLDER, or a recipe: recipe=tiny")
