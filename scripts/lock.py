@@ -16,6 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent
 CPU_PINS = ROOT / "requirements" / "cpu.txt"
 TORCH_PIN = ROOT / "requirements" / "torch-cpu.txt"
 
+EXTRAS = "cpu,lora,dev,bench"
 OMITTED = {"rlvr", "torch", "torchaudio", "torchcodec", "torchvision", "triton"}
 LINUX = 'sys_platform == "linux"'
 MARKERS = {
@@ -61,7 +62,7 @@ def resolve(pip_arguments: list[str]) -> list[tuple[str, str]]:
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.json"
         command = [sys.executable, "-m", "pip", "install", "--dry-run", "--ignore-installed"]
-        command += ["--report", str(report), "-r", str(TORCH_PIN), f"{ROOT}[cpu,dev,bench]", *pip_arguments]
+        command += ["--report", str(report), "-r", str(TORCH_PIN), f"{ROOT}[{EXTRAS}]", *pip_arguments]
         subprocess.run(command, check=True)
         entries = json.loads(report.read_text())["install"]
     return [(entry["metadata"]["name"], entry["metadata"]["version"]) for entry in entries]

@@ -42,7 +42,7 @@ def pins_of(name: str) -> dict[str, str]:
 
 
 EXTRAS = PROJECT["optional-dependencies"]
-SHARED = pins(PROJECT["dependencies"]) | pins(EXTRAS["dev"]) | pins(EXTRAS["bench"])
+SHARED = pins(PROJECT["dependencies"]) | pins(EXTRAS["lora"]) | pins(EXTRAS["dev"]) | pins(EXTRAS["bench"])
 
 
 def test_the_cpu_set_holds_every_direct_dependency_at_its_version() -> None:

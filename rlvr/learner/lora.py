@@ -26,7 +26,7 @@ def add_adapters(model: Any, settings: LearnerConfig) -> None:
         raise ConfigError(
             "LoRA needs peft, which is not installed",
             where="learner.lora_rank",
-            fix="pip install --no-deps peft==0.21.2 on every node, or learner.lora_rank=0",
+            fix="make setup on every node (the extra `lora`), or learner.lora_rank=0",
         ) from error
     linear = sorted(
         {

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import pytest
-
 from rlvr.algorithms.grpo import GRPOConfig
 from rlvr.cluster import training_pools
 from rlvr.config import ClusterConfig, LearnerConfig, RolloutConfig
 from rlvr.protocols import Probe
 from tests.tiny import PROMPT, TINY, random_batch
-
-pytest.importorskip("peft", reason="LoRA needs the extra: pip install --no-deps peft==0.21.2")
 
 
 def test_engines_hold_the_merged_weights() -> None:

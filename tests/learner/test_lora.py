@@ -15,7 +15,6 @@ from rlvr.learner.lora import add_adapters, merged_parameters
 from rlvr.planning.memory import trained_parameters
 from rlvr.planning.model_shape import model_shape
 
-pytest.importorskip("peft", reason="LoRA needs the extra: pip install --no-deps peft==0.21.2")
 SETTINGS = LearnerConfig(lora_rank=4, lora_alpha=8.0, gradient_checkpointing=True)
 
 
