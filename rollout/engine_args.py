@@ -32,11 +32,15 @@ FIXED = (
 """Options whose change would make results something else than they are said to be, or run a model folder's code."""
 
 
-def check_engine_args(engine_args: Mapping[str, Any]) -> None:
+def check_engine_args(engine_args: Mapping[str, Any], device: str) -> None:
     """Check names against the installed vLLM, which is imported only if there are any.
 
+    Args:
+        engine_args: vLLM's options by its own names.
+        device: what the engines run on, ``cpu`` or ``cuda``.
+
     Raises:
-        ConfigError: rlvr sets the option itself, or vLLM does not know it.
+        ConfigError: rlvr sets the option itself, vLLM does not know it, or it does not work on the device.
     """
     if not engine_args:
         return
@@ -57,3 +61,9 @@ def check_engine_args(engine_args: Mapping[str, Any]) -> None:
             )
         if name not in known:
             raise ConfigError(f"vLLM has no option {name!r}", where=where, fix=did_you_mean(name, known))
+        if name == "enable_chunked_prefill" and device == "cpu" and engine_args[name] is not False:
+            raise ConfigError(
+                "vLLM cannot sample with a seed after part of a prompt on a CPU, so prompts are not cut there",
+                where=where,
+                fix="leave it out, or rollout.device=cuda",
+            )

@@ -125,8 +125,8 @@ def check_layout(
     Raises:
         ConfigError: the pools do not fit each other, or an engine option is none.
     """
-    check_engine_args(rollout.engine_args)
     workers = resolve_rollout(rollout)
+    check_engine_args(workers.engine_args, workers.device)
     learners = None if learner is None else resolve_learner(learner)
     if cluster.sleep and workers.device != "cuda":
         raise ConfigError(

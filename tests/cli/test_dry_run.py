@@ -95,9 +95,20 @@ def test_commands_that_start_nothing_have_no_dry_run(rlvr) -> None:
         ("max_model_len=10", "a key of its own"),
         ("logprobs_mode=raw_logprobs", "is fixed"),
         ("block_sise=16", "did you mean 'block_size'"),
+        ("enable_chunked_prefill=true", "on a CPU"),
     ],
 )
 def test_engine_options_are_checked(rlvr, args: str, what: str) -> None:
-    result = rlvr("train", "recipe=tiny", f"+rollout.engine_args.{args}", "--dry-run")
-    assert result.code == 2
-    assert what in result.err
+    evaluation = ["evaluate", f"model={RECIPES.parent / 'models' / 'tiny'}"]
+    for words in (["train", "recipe=tiny"], ["train", "recipe=tiny", "--dry-run"], evaluation):
+        result = rlvr(*words, "rollout.device=cpu", f"+rollout.engine_args.{args}")
+        assert result.code == 2
+        assert what in result.err
+        assert f"where: rollout.engine_args.{args.partition('=')[0]}" in result.err
+
+
+@pytest.mark.parametrize(("cluster", "value"), [("gpu_1", "true"), ("laptop", "false")])
+def test_prompts_may_be_cut_on_a_gpu_and_left_whole_on_a_cpu(rlvr, cluster: str, value: str) -> None:
+    option = f"+rollout.engine_args.enable_chunked_prefill={value}"
+    result = rlvr("train", "recipe=tiny", f"cluster={cluster}", option, "--dry-run")
+    assert result.code == 0, result.err
