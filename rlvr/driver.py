@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -74,14 +75,13 @@ def train(
         CheckpointError: a checkpoint could not be written.
         KeyboardInterrupt: a signal has stopped the run.
     """
-    progress = Progress()
-    if resume is not None:
-        progress = resume.progress()
-        guards.restore(progress.watched)
-        learner.load_state(resume.folder / LEARNER_FOLDER)
+    progress = Progress() if resume is None else go_on(resume, learner, guards)
     clock = RunClock(progress.seconds)
     stream = PromptStream(problems, seed, progress.num_drawn)
     minibatch_size = config.minibatch_size or config.prompts_per_step * algorithm.group_size
+    settings = SamplingSettings(
+        config.temperature, max_response_tokens, logprobs=True, stop_token_ids=renderer.stop_token_ids
+    )
     write = partial(write_checkpoint, learner)
     # The first weights are proved on prompts, before anything has been sampled.
     learner.publish(progress.step, [Probe(renderer.render(problem), 1) for problem in problems[:NUM_PROBES]])
@@ -91,15 +91,9 @@ def train(
         while progress.step < config.num_steps:
             step = progress.step + 1
             laps = StepClock()
-            settings = SamplingSettings(
-                config.temperature,
-                max_response_tokens,
-                logprobs=True,
-                stop_token_ids=renderer.stop_token_ids,
-                seed=derive_seed(seed, step) if config.seed_requests else None,
-            )
+            seeded = replace(settings, seed=derive_seed(seed, step) if config.seed_requests else None)
             collected = collect(
-                engine, renderer, verifier, stream, config.prompts_per_step, algorithm.sampling, settings
+                engine, renderer, verifier, stream, config.prompts_per_step, algorithm.sampling, seeded
             )
             metrics = collected.metrics()
             tracker.log_samples(step, sample_rows(collected.groups, num_logged_samples))
@@ -134,6 +128,14 @@ def train(
             with SIGNALS.held():
                 checkpoints.rescue(progress, write)
         raise
+    return progress
+
+
+def go_on(checkpoint: Checkpoint, learner: Learner, guards: Guards) -> Progress:
+    """Put learner and guards where a checkpoint says, and tell where that is."""
+    progress = checkpoint.progress()
+    guards.restore(progress.watched)
+    learner.load_state(checkpoint.folder / LEARNER_FOLDER)
     return progress
 
 

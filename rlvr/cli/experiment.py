@@ -101,36 +101,20 @@ def _say_notes(name: str, notes: Sequence[str]) -> None:
 
 def run_training(config: ExperimentConfig, resolved: dict[str, Any]) -> Path:
     """Train unless the run's folder already holds the trained model; return the model's folder."""
-    name = config.algorithm.name
     folder = Path(config.run.dir)
     model = folder / MODEL_FOLDER
     if (folder / TRAINED_FILE).exists():
-        say(f"train: {model} is already there, nothing to do")
+        _report(f"{model} is already there, nothing to do")
         return model
     problems, renderer, verifier = check_training(config)
     algorithm = config.build_algorithm()
-
-    def report(line: str) -> None:
-        say(f"train: {line}")
-
-    checkpoints = Checkpoints(
-        folder,
-        keep=config.train.keep_checkpoints,
-        keep_model_every=config.train.keep_model_every,
-        identity=identity_of(resolved, problems_hash(problems)),
-        report=report,
-    )
+    checkpoints = _checkpoints(config, resolved, problems)
     resume = checkpoints.newest()
     checkpoints.require_space(CHECKPOINT_FACTOR * disk_bytes(Path(config.model)))
     last_step = 0 if resume is None else resume.step
-    say(
-        f"train: {name}, {config.train.num_steps} steps of {config.train.prompts_per_step} prompts × "
-        f"{algorithm.group_size}, {len(problems)} problems; "
-        + (f"going on after step {last_step}; " if resume else "")
-        + "starting Ray, vLLM and DeepSpeed"
-    )
+    _announce(config, algorithm.group_size, len(problems), last_step)
     started = time.monotonic()
-    progress = TrainingProgress(f"train {name}", config.train.num_steps, last_step)
+    progress = TrainingProgress(f"train {config.algorithm.name}", config.train.num_steps, last_step)
     tracker = make_trackers(folder, config.tracking, resolved, progress, last_step=last_step)
     try:
         with (
@@ -142,11 +126,10 @@ def run_training(config: ExperimentConfig, resolved: dict[str, Any]) -> Path:
                 config.cluster,
                 algorithm,
                 config.train.temperature,
-                # Without seeds of their own, a resumed run must not draw its first responses again.
-                derive_seed(config.seed, last_step) % MAX_ENGINE_SEED if last_step else config.seed,
+                _engine_seed(config.seed, last_step),
             ) as (engine, learner),
         ):
-            say(f"train: engines ready after {time.monotonic() - started:.0f} s")
+            _report(f"engines ready after {time.monotonic() - started:.0f} s")
             end = train(
                 config=config.train,
                 algorithm=algorithm,
@@ -161,7 +144,7 @@ def run_training(config: ExperimentConfig, resolved: dict[str, Any]) -> Path:
                 num_logged_samples=config.tracking.num_logged_samples,
                 output=model,
                 checkpoints=checkpoints,
-                guards=Guards(config.guards, folder, report),
+                guards=Guards(config.guards, folder, _report),
                 resume=resume,
             )
     finally:
@@ -177,6 +160,37 @@ def run_training(config: ExperimentConfig, resolved: dict[str, Any]) -> Path:
         },
     )
     return model
+
+
+def _report(line: str) -> None:
+    say(f"train: {line}")
+
+
+def _checkpoints(
+    config: ExperimentConfig, resolved: dict[str, Any], problems: Sequence[Problem]
+) -> Checkpoints:
+    """Those of the run's folder, which refuses to go on with another config or other problems."""
+    return Checkpoints(
+        Path(config.run.dir),
+        keep=config.train.keep_checkpoints,
+        keep_model_every=config.train.keep_model_every,
+        identity=identity_of(resolved, problems_hash(problems)),
+        report=_report,
+    )
+
+
+def _announce(config: ExperimentConfig, group_size: int, num_problems: int, last_step: int) -> None:
+    size = f"{config.train.num_steps} steps of {config.train.prompts_per_step} prompts × {group_size}"
+    going_on = f"going on after step {last_step}; " if last_step else ""
+    _report(
+        f"{config.algorithm.name}, {size}, {num_problems} problems; {going_on}"
+        "starting Ray, vLLM and DeepSpeed"
+    )
+
+
+def _engine_seed(seed: int, last_step: int) -> int:
+    """Of the engines: where responses have no seeds of their own, a resumed run must not draw its first ones again."""
+    return derive_seed(seed, last_step) % MAX_ENGINE_SEED if last_step else seed
 
 
 def kept_models(config: ExperimentConfig, name: str) -> dict[str, str]:

@@ -6,6 +6,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import Field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -62,6 +63,32 @@ def run(
     plugins, arguments = split_plugins(arguments)
     for file in plugins:
         load_plugin(file)
+    register(schema)
+    if any(argument in ("--help", "-h") for argument in arguments):
+        print(f"{examples}\nAll keys with their defaults (documented in rlvr/config/):\n", flush=True)
+    refuse_unknown_flags(arguments)
+    failures: list[RlvrError] = []
+
+    def job(config: DictConfig) -> None:
+        try:
+            if HydraConfig.get().mode is RunMode.MULTIRUN:
+                _separate_folder(config)
+            app(*checked(config, schema))
+        except RlvrError as error:
+            # Kept from Hydra, which would print its own words around it; other jobs of a multirun go on.
+            failures.append(error)
+
+    with command_line(f"rlvr {command}", *arguments):
+        try:
+            hydra.main(version_base="1.3", config_path=str(RECIPES / folder), config_name="config")(job)()
+        except (HydraException, OmegaConfBaseException) as error:
+            raise explain(error, schema, RECIPES / folder) from error
+    if failures:
+        raise failures[0]
+
+
+def register(schema: type) -> None:
+    """Tell Hydra and OmegaConf the schema, the algorithms (plugins' too) and the words that recipes may use."""
     store = ConfigStore.instance()
     store.store(name="schema", node=schema)
     for name, algorithm in ALGORITHMS.items():
@@ -69,39 +96,31 @@ def run(
     OmegaConf.register_new_resolver("rlvr_model", lambda name: str(MODELS / name), replace=True)
     OmegaConf.register_new_resolver("rlvr_evaluation", evaluation_folder, replace=True)
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors reach us as exceptions instead of Hydra's own exit
-    if any(argument in ("--help", "-h") for argument in arguments):
-        print(f"{examples}\nAll keys with their defaults (documented in rlvr/config/):\n", flush=True)
 
-    failures: list[RlvrError] = []
 
-    def job(config: DictConfig) -> None:
-        try:
-            checked_job(config)
-        except RlvrError as error:
-            # Kept from Hydra, which would print its own words around it; other jobs of a multirun go on.
-            failures.append(error)
-
-    def checked_job(config: DictConfig) -> None:
-        if HydraConfig.get().mode is RunMode.MULTIRUN:
-            _separate_folder(config)
-        refuse_unknown(config, schema)
-        checked = OmegaConf.to_object(config)
-        assert isinstance(checked, schema)
-        resolved = OmegaConf.to_container(config, resolve=True)
-        assert isinstance(resolved, dict)
-        app(checked, redacted(resolved))
-
+@contextmanager
+def command_line(*words: str) -> Iterator[None]:
+    """Let Hydra, which reads ``sys.argv``, see these words."""
     saved = sys.argv
-    sys.argv = [f"rlvr {command}", *arguments]
-    refuse_unknown_flags(arguments)
+    sys.argv = list(words)
     try:
-        hydra.main(version_base="1.3", config_path=str(RECIPES / folder), config_name="config")(job)()
-    except (HydraException, OmegaConfBaseException) as error:
-        raise explain(error, schema, RECIPES / folder) from error
+        yield
     finally:
         sys.argv = saved
-    if failures:
-        raise failures[0]
+
+
+def checked(config: DictConfig, schema: type[ConfigT]) -> tuple[ConfigT, dict[str, Any]]:
+    """A composed config as its dataclass, which checks it, and as plain data without secrets.
+
+    Raises:
+        ConfigError: it has a key that the schema does not have, or a value that fails its check.
+    """
+    refuse_unknown(config, schema)
+    built = OmegaConf.to_object(config)
+    assert isinstance(built, schema)
+    resolved = OmegaConf.to_container(config, resolve=True)
+    assert isinstance(resolved, dict)
+    return built, redacted(resolved)
 
 
 def variant(
@@ -127,12 +146,7 @@ def variant(
         ) from error
     for key, value in changes.items():
         OmegaConf.update(config, key, value, merge=False)
-    refuse_unknown(config, schema)
-    checked = OmegaConf.to_object(config)
-    assert isinstance(checked, schema)
-    resolved = OmegaConf.to_container(config, resolve=True)
-    assert isinstance(resolved, dict)
-    return checked, redacted(resolved)
+    return checked(config, schema)
 
 
 def _separate_folder(config: DictConfig) -> None:
