@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from rlvr.errors import ConfigError, DataError
-from rlvr.records import Problem, Status
+from rlvr.records import ImageFile, Problem, Status
 
 SPEC_FILE, PROBLEMS_FILE, SAMPLES_FILE = "spec.json", "problems.jsonl", "samples.jsonl.gz"
 COUNTS_FILE = "counts.json"
@@ -279,7 +279,16 @@ def read_problems(folder: Path) -> list[Problem]:
     if not path.exists():
         return []
     rows = [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
-    return [Problem(**{**row, "prompt": tuple(row["prompt"])}) for row in rows]
+    return [
+        Problem(
+            **{
+                **row,
+                "prompt": tuple(row["prompt"]),
+                "images": tuple(ImageFile(**image) for image in row.get("images", ())),
+            }
+        )
+        for row in rows
+    ]
 
 
 def load_evaluation(folder: Path, problem_ids: Sequence[str]) -> Evaluation:

@@ -10,9 +10,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from rlvr.records import ChatMessage, Completion, Problem, Verdict
+from rlvr.records import Completion, Problem, Verdict
 
 if TYPE_CHECKING:  # verifiers and their workers import this module, and must not pay for torch
     from rlvr.batch import Annotations, RolloutBatch, TrainBatch
@@ -45,9 +45,11 @@ class SampleRequest:
     num_samples: int
     greedy: bool = False
     """Take the likeliest token at each step, whatever the settings say."""
-    words: str | tuple[ChatMessage, ...] = ""
+    words: str | tuple[Mapping[str, Any], ...] = ""
     """The prompt for an engine that makes the tokens itself: plain text, or messages, which it puts into the
-    model's own chat template."""
+    model's own chat template. Images are parts of a message's content there, as OpenAI's protocol has them."""
+    images: tuple[bytes, ...] = ()
+    """Encoded images, one for each place that ``prompt_tokens`` has for one, in their order."""
 
 
 @dataclass(frozen=True, slots=True)

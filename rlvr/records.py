@@ -15,6 +15,20 @@ ChatMessage = Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
+class ImageFile:
+    """An image that a problem is about: a file, told from others by its content."""
+
+    path: str
+    sha256: str
+    media_type: str
+    """``image/png``, for example."""
+    width: int
+    """Pixels."""
+    height: int
+    """Pixels."""
+
+
+@dataclass(frozen=True, slots=True)
 class Problem:
     """One item of a data set, in the column convention of verl's parquet files.
 
@@ -33,6 +47,8 @@ class Problem:
     """How the ground truth is meant: ``rule`` (checked by a verifier)."""
     ability: str = "math"
     extra_info: Mapping[str, Any] = field(default_factory=dict)
+    images: tuple[ImageFile, ...] = ()
+    """In the order in which they are shown: where a message says ``<image>``, or else before the last message."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ OWNED = {
     "seed": "seed",
     "max_model_len": "rollout.max_prompt_tokens and rollout.max_response_tokens",
     "max_num_seqs": "rollout.max_num_seqs",
+    "limit_mm_per_prompt": "nothing to set: the problems say how many images a prompt has",
     "tensor_parallel_size": "rollout.tensor_parallel_size",
     "gpu_memory_utilization": "rollout.gpu_memory_utilization",
     "enforce_eager": "rollout.enforce_eager",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -32,6 +33,8 @@ class EngineOptions:
     enforce_eager: bool
     weight_transfer: str
     seed: int
+    max_images: int = 0
+    """Images of one prompt."""
     sleep: bool = False
     """Whether the engine can sleep (device ``cuda``)."""
     engine_args: Mapping[str, Any] = field(default_factory=dict)
@@ -86,6 +89,8 @@ class VLLMEngine:
             max_num_seqs=options.max_num_seqs,
             tensor_parallel_size=options.tensor_parallel_size,
             enforce_eager=options.enforce_eager,
+            # Memory is set aside for as many as there can be, and none for what no prompt has.
+            limit_mm_per_prompt={"image": options.max_images, "video": 0, "audio": 0},
             # Log-probabilities of the distribution that is sampled from, temperature included.
             logprobs_mode="processed_logprobs",
             weight_transfer_config=WeightTransferConfig(backend=options.weight_transfer),
@@ -97,6 +102,7 @@ class VLLMEngine:
         self._engine = self._llm.llm_engine
         self._tokenizer = self._llm.get_tokenizer()
         self._counter = 0
+        self._max_num_seqs = options.max_num_seqs
         self.version = 0
         eos = self._tokenizer.eos_token_id
         self.probe([Probe([eos, eos], 1)])
@@ -105,32 +111,46 @@ class VLLMEngine:
         self, requests: Sequence[SampleRequest], settings: SamplingSettings
     ) -> Iterator[list[tuple[int, list[Completion]]]]:
         """Sample all requests; yield lists of ``(key, completions)`` as requests finish."""
+        waiting = iter(requests)
+        pending: dict[str, SampleRequest] = {}
+        num_pending = 0
+        while True:
+            # vLLM makes pixels of an image as soon as it is handed over, so those of all problems would fill the
+            # memory. What is handed over is as much again as is sampled, so that no place is ever left empty.
+            while num_pending < 2 * self._max_num_seqs and (request := next(waiting, None)) is not None:
+                self._counter += 1
+                pending[str(self._counter)] = request
+                num_pending += request.num_samples
+                self._add(str(self._counter), request, settings)
+            if not pending:
+                return
+            finished = [output for output in self._engine.step() if output.finished]
+            if finished:
+                ended = [(pending.pop(output.request_id), output) for output in finished]
+                num_pending -= sum(request.num_samples for request, _ in ended)
+                yield [self._completions(request, output) for request, output in ended]
+
+    def _add(self, request_id: str, request: SampleRequest, settings: SamplingSettings) -> None:
         from vllm import SamplingParams
         from vllm.sampling_params import RequestOutputKind
 
-        pending: dict[str, SampleRequest] = {}
-        for request in requests:
-            self._counter += 1
-            request_id = str(self._counter)
-            pending[request_id] = request
-            params = SamplingParams(
-                n=request.num_samples,
-                temperature=0.0 if request.greedy else settings.temperature,
-                top_p=settings.top_p,
-                max_tokens=settings.max_tokens,
-                stop_token_ids=list(settings.stop_token_ids),
-                # Each of the n samples adds its index.
-                seed=None if settings.seed is None else derive_seed(settings.seed, request.key),
-                logprobs=0 if settings.logprobs else None,
-                flat_logprobs=settings.logprobs,
-                detokenize=False,
-                output_kind=RequestOutputKind.FINAL_ONLY,
-            )
-            self._engine.add_request(request_id, {"prompt_token_ids": list(request.prompt_tokens)}, params)
-        while pending:
-            finished = [output for output in self._engine.step() if output.finished]
-            if finished:
-                yield [self._completions(pending.pop(output.request_id), output) for output in finished]
+        params = SamplingParams(
+            n=request.num_samples,
+            temperature=0.0 if request.greedy else settings.temperature,
+            top_p=settings.top_p,
+            max_tokens=settings.max_tokens,
+            stop_token_ids=list(settings.stop_token_ids),
+            # Each of the n samples adds its index.
+            seed=None if settings.seed is None else derive_seed(settings.seed, request.key),
+            logprobs=0 if settings.logprobs else None,
+            flat_logprobs=settings.logprobs,
+            detokenize=False,
+            output_kind=RequestOutputKind.FINAL_ONLY,
+        )
+        prompt: dict[str, Any] = {"prompt_token_ids": list(request.prompt_tokens)}
+        if request.images:
+            prompt["multi_modal_data"] = {"image": [_pixels(image) for image in request.images]}
+        self._engine.add_request(request_id, prompt, params)
 
     def _completions(self, request: SampleRequest, output: Any) -> tuple[int, list[Completion]]:
         samples = sorted(output.outputs, key=lambda sample: sample.index)
@@ -197,3 +217,10 @@ class VLLMEngine:
     def wake_up(self) -> None:
         """Take the memory back."""
         self._llm.wake_up()
+
+
+def _pixels(image: bytes) -> Any:
+    """An encoded image as vLLM takes it; any palette or transparency made plain colours."""
+    from PIL import Image
+
+    return Image.open(io.BytesIO(image)).convert("RGB")

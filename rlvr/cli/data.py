@@ -164,6 +164,7 @@ def shown(words: Words, subject: str) -> list[str]:
         *lines,
         "",
         f"problem {first.id}, as it is asked:",
+        *(f"  image: {each.width} × {each.height}, {each.path}" for each in first.images),
         *(f"  {line}" for line in clipped(rendered).splitlines()),
         "",
         f"ground truth: {clipped(truth, 200)}",

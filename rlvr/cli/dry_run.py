@@ -294,10 +294,11 @@ def sample_lines(config: Config) -> list[str]:
     if not problems:
         return [f"{name} is on the hub, which a dry run does not ask: data.folder=FOLDER shows a problem"]
     problem, model = problems[0], _first_model(config)
+    images = [f"image: {each.width} × {each.height}, {each.path}" for each in problem.images]
     served = isinstance(config, EvaluateConfig) and config.api.base_url is not None
     prompt = _sent(problem, words) if served else _rendered(problem, model, words)
     lines = [f"{len(problems):,} problems; {problem.id}, prompt template {words.name}"]
-    lines += prompt[:SHOWN_CHARACTERS].splitlines()
+    lines += [*images, *prompt[:SHOWN_CHARACTERS].splitlines()]
     right = ANSWERS.get(problem.ability) or ANSWERS.get(words.extraction, BOXED_ANSWER)
     responses = [] if problem.ability == "code" else [right.format(problem.ground_truth)]
     verifier = verifier_for([problem], config.rewards.asked_for(words.extraction))
@@ -326,7 +327,7 @@ def _rendered(problem: Problem, model: str, words: PromptTemplate) -> str:
     """The prompt in tokens where the tokenizer is here, else in words."""
     if Path(model).exists():
         renderer = load_renderer(model, words)
-        return f"{len(renderer.render(problem))} tokens: {renderer.text(problem)}"
+        return f"{renderer.num_tokens(problem)} tokens: {renderer.text(problem)}"
     messages = words.messages(problem) if words.is_chat else []
     text = "\n".join(message["content"] for message in messages) or words.plain(problem)
     return f"(in words: {model} is no local folder, so its tokenizer is not loaded)\n{text}"
@@ -337,5 +338,12 @@ def _sent(problem: Problem, words: PromptTemplate) -> str:
     sent = WordsRenderer(words).words(problem)
     if isinstance(sent, str):
         return f"to /completions:\n{sent}"
-    messages = "\n".join(f"{message['role']}: {message['content']}" for message in sent)
+    messages = "\n".join(f"{message['role']}: {_words(message['content'])}" for message in sent)
     return f"to /chat/completions, where the server applies the model's chat template:\n{messages}"
+
+
+def _words(content: Any) -> str:
+    """A message's content for the eye, with the place of every image."""
+    if isinstance(content, str):
+        return content
+    return "".join(str(part.get("text", "[image]")) for part in content)

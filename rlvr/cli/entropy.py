@@ -105,6 +105,7 @@ def measure_all(
     """Start a model once; measure it on its evaluations, and over the grid of temperatures."""
     from rlvr.cli.perplexity import same_prompts
     from rlvr.cluster import rollout_pool
+    from rlvr.data.prompts import longest_prompt
     from rlvr.eval.entropy import write_entropies
     from rlvr.eval.store import read_problems
     from rlvr.tracking.progress import say
@@ -112,11 +113,12 @@ def measure_all(
     spec = (*missing, *heated)[0].spec
     renderer = same_prompts(spec)
     problems = {store.folder: read_problems(store.folder) for store in (*missing, *heated)}
-    longest = max(len(renderer.render(problem)) for each in problems.values() for problem in each)
+    asked = [problem for each in problems.values() for problem in each]
+    longest, images = longest_prompt(renderer, asked), max(len(problem.images) for problem in asked)
     answer = max(int(store.spec.sampling["max_tokens"]) for store in (*missing, *heated))
     sized = replace(rollout, max_prompt_tokens=longest, max_response_tokens=answer)
     say(f"entropy of {spec.model_name}: starting vLLM")
-    with rollout_pool(spec.model_path, sized, cluster, seed=1) as engine:
+    with rollout_pool(spec.model_path, sized, cluster, seed=1, max_images=images) as engine:
 
         def measured(store: Store, temperature: float) -> Entropies:
             return measure_one(engine, store, temperature, responses)

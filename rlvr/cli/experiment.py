@@ -29,6 +29,7 @@ from rlvr.data.prompts import (
     check_prompt_lengths,
     load_renderer,
     model_hash,
+    reads_images,
 )
 from rlvr.driver import train
 from rlvr.errors import ConfigError
@@ -66,19 +67,25 @@ def check_training(config: ExperimentConfig) -> tuple[list[Problem], PromptRende
     if config.data.path in BENCHMARKS:
         problems, notes = readable(problems, rewards)
         _say_notes(str(config.data.path), notes)
+    refuse_images(config.model, problems)
     check_prompt_lengths(renderer, problems, config.rollout.max_prompt_tokens)
     check_context(config.model, config.rollout.max_prompt_tokens, config.rollout.max_response_tokens)
     return problems, renderer, verifier_pool(problems, rewards)
 
 
-def refuse_images(benchmark: Benchmark) -> None:
-    """Raise a ConfigError for questions about images, which no engine here would be shown."""
-    if any("image" in problem.extra_info for problem in benchmark.problems):
+def refuse_images(model: str, problems: Sequence[Problem]) -> None:
+    """Raise a ConfigError for problems with images, and for models that read them: training is text only."""
+    if any(problem.images for problem in problems):
         raise ConfigError(
-            f"the problems of {benchmark.name} are about images, and prompts are text only: every answer would be a "
-            "guess",
-            where="benchmarks",
-            fix="leave it out; `rlvr data show` reads it, and rows with model responses go through `rlvr verify`",
+            "the training problems have images, and training is text only",
+            where="data.path",
+            fix="problems without images; `rlvr evaluate` measures models on both",
+        )
+    if reads_images(model):
+        raise ConfigError(
+            "the model reads images, and training is text only",
+            where="model",
+            fix="a language model; `rlvr evaluate` measures models of both kinds",
         )
 
 
@@ -225,7 +232,6 @@ def load_benchmarks(
     loaded = []
     for config in configs.values():
         benchmark = load_benchmark(config, data, evaluation, prompt)
-        refuse_images(benchmark)
         if entry_of(config) is not None:
             judged = rewards.asked_for(benchmark.template.extraction)
             problems, notes = readable(benchmark.problems, judged)

@@ -17,7 +17,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, MissingConfigException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from rlvr.algorithms.registry import ALGORITHMS, load_plugin
 from rlvr.algorithms.settings import keys
@@ -278,6 +278,8 @@ def explain(error: Exception, schema: type, folder: Path) -> ConfigError:
             )
         return ConfigError(reason, where=match.group(1), fix="see its type in rlvr/config/")
     key = getattr(error, "full_key", None)
+    if isinstance(error, MissingMandatoryValue):
+        return ConfigError("the recipe leaves this value to you", where=str(key), fix=f"{key}=…")
     return ConfigError(lines[0], where=key or "command line", fix="`rlvr COMMAND --help` shows every key")
 
 

@@ -72,6 +72,14 @@ def run(arguments: list[str]) -> None:
     from rlvr.eval.collect import collect
 
     benchmarks = collect(folders, listed_words(keys["benchmarks"])).benchmarks
+    for each in benchmarks:
+        if any(problem.images for problem in each.problems):
+            raise ConfigError(
+                f"the responses on {each.name} were given to images, without which a perplexity of them would mean "
+                "nothing",
+                where="benchmarks",
+                fix="benchmarks= with the names of the others",
+            )
     jobs = [job for each in benchmarks for job in jobs_of(each, responses, reference)]
     scorers = {job.scorer.spec.model_sha256: job.scorer for job in jobs}
     for scorer in scorers.values():

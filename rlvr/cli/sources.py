@@ -68,7 +68,8 @@ class OwnEngines:
         self, model: str, benchmarks: Sequence[Benchmark], seed: int
     ) -> AbstractContextManager[RolloutEngine]:
         """A pool of engines."""
-        return rollout_pool(model, self._sized(model, benchmarks), self.cluster, seed)
+        images = max(len(problem.images) for each in benchmarks for problem in each.problems)
+        return rollout_pool(model, self._sized(model, benchmarks), self.cluster, seed, max_images=images)
 
     def _sized(self, model: str, benchmarks: Sequence[Benchmark]) -> RolloutConfig:
         """The rollout pool made as long as the longest prompt and response of these benchmarks.
@@ -98,7 +99,9 @@ class Server:
     def check(self, models: Sequence[str], benchmarks: Sequence[Benchmark]) -> None:
         """Refuse prompts that no server can be given, and models that this one does not have."""
         for each in benchmarks:
-            WordsRenderer(each.template)
+            renderer = WordsRenderer(each.template)
+            for problem in each.problems:
+                renderer.words(problem)
         if models:
             from rlvr.rollout.api_engine import check_served
 

@@ -28,16 +28,16 @@ MAX_SEED = 2**32
 
 @contextmanager
 def rollout_pool(
-    model: str, rollout: RolloutConfig, cluster: ClusterConfig, seed: int
+    model: str, rollout: RolloutConfig, cluster: ClusterConfig, seed: int, *, max_images: int = 0
 ) -> Iterator[RolloutPool]:
-    """A rollout pool alone, for evaluation."""
+    """A rollout pool alone, for evaluation of prompts with up to ``max_images`` images each."""
     rollout = replace(resolve_rollout(rollout), weight_transfer="host")  # nothing will be transferred
     needed = plan_resources(rollout, None)
     with (
         ray_session(cluster, needed),
         placed(needed.rollout_bundle, rollout.num_workers, "rollout") as group,
     ):
-        start = engine_starter(model, rollout, group, needed.rollout_bundle, seed)
+        start = engine_starter(model, rollout, group, needed.rollout_bundle, seed, max_images=max_images)
         pool = RolloutPool(start, rollout.num_workers, Watch(cluster))
         pool.wait_until_loaded()
         yield pool
@@ -93,6 +93,7 @@ def engine_starter(
     bundle: dict[str, float],
     seed: int,
     *,
+    max_images: int = 0,
     sleep: bool = False,
 ) -> Callable[[int, int], Any]:
     """A function from a worker's index and the number of its replacements so far to its new process.
@@ -115,6 +116,7 @@ def engine_starter(
             weight_transfer=rollout.weight_transfer,
             # Workers must not draw the same samples, nor a new one those that the lost one has drawn.
             seed=derive_seed(seed, index, attempt) % MAX_SEED,
+            max_images=max_images,
             sleep=sleep,
             engine_args=rollout.engine_args,
         )

@@ -24,7 +24,17 @@ from rlvr.data.columns import (
     visual,
 )
 from rlvr.data.families import FAMILIES
-from rlvr.data.loaders import COLUMNS, load_problems, parse_row, read_rows, refuse_doubles
+from rlvr.data.images import COLUMNS as IMAGES
+from rlvr.data.images import images_of
+from rlvr.data.loaders import (
+    COLUMNS,
+    folder_of,
+    load_problems,
+    parse_row,
+    read_rows,
+    refuse_doubles,
+    undecoded,
+)
 from rlvr.data.templates import PromptTemplate, template
 from rlvr.errors import ConfigError, DataError, did_you_mean
 from rlvr.records import Problem
@@ -72,6 +82,8 @@ class BenchmarkEntry:
     """Makes the problems, for a family that is generated."""
     verifier: str = "math"
     """Ability of its problems, which chooses the verifier (docs/rewards.md)."""
+    has_images: bool = False
+    """Whether its problems are about images, one each at least."""
 
 
 def deduplicated(problems: Sequence[Problem]) -> list[Problem]:
@@ -180,12 +192,12 @@ _ALL = (
     BenchmarkEntry(
         "mathvista", "questions about images, testmini, without multiple choice", "boxed", WIDE, 460,
         HubSource("AI4Math/MathVista", split="testmini"),
-        visual(lambda row: row.get("question_type") == "multi_choice", "query", "question"),
+        visual(lambda row: row.get("question_type") == "multi_choice", "query", "question"), has_images=True,
     ),
     BenchmarkEntry(
         "mathvision", "competition problems with images, testmini, without multiple choice", "boxed", WIDE, None,
         HubSource("MathLLMs/MathVision", split="testmini"),
-        visual(lambda row: bool(row.get("options")), "question"),
+        visual(lambda row: bool(row.get("options")), "question"), has_images=True,
     ),
     BenchmarkEntry(
         "chains", "generated arithmetic, test split of data.chains", "chat", TINY,
@@ -292,7 +304,8 @@ def registered_problems(entry: BenchmarkEntry, path: str | None, data: DataConfi
     """
     place = path or (str(local_copy(entry, Path(data.folder))) if data.folder is not None else None)
     rows = read_rows(Path(place)) if place is not None else hub_rows(entry)
-    found = [parse_entry(entry, row, index, where) for index, (row, where) in enumerate(rows)]
+    base = folder_of(Path(place)) if place is not None else Path()
+    found = [parse_entry(entry, row, index, where, base) for index, (row, where) in enumerate(rows)]
     problems = [problem for problem in found if problem is not None]
     if entry.choose is not None:
         problems = entry.choose(problems, data.split_seed)
@@ -303,17 +316,23 @@ def registered_problems(entry: BenchmarkEntry, path: str | None, data: DataConfi
     return problems
 
 
-def parse_entry(entry: BenchmarkEntry, row: Any, index: int, where: str) -> Problem | None:
+def parse_entry(entry: BenchmarkEntry, row: Any, index: int, where: str, base: Path) -> Problem | None:
     """One row, in the set's own columns or in verl's; None for a row that the study leaves out.
 
     Raises:
-        DataError: a column is missing or of the wrong type.
+        DataError: a column is missing or of the wrong type, or an image cannot be read.
     """
     if not isinstance(row, dict):
         raise DataError("the row is not an object", where=where, fix="one JSON object per line")
     if entry.parse is None or all(column in row for column in COLUMNS):
-        return parse_row(row, where)
-    return entry.parse(row, entry.file or entry.name, index, where)
+        return parse_row(row, where, base)
+    problem = entry.parse(row, entry.file or entry.name, index, where)
+    if problem is None or not entry.has_images:
+        return problem
+    images = images_of(row, base, where)
+    if not images:
+        raise DataError("the row has no image", where=where, fix=f"one of the columns {', '.join(IMAGES)}")
+    return replace(problem, images=images)
 
 
 def local_copy(entry: BenchmarkEntry, folder: Path) -> Path:
@@ -359,8 +378,7 @@ def hub_rows(entry: BenchmarkEntry) -> Iterator[tuple[Any, str]]:
             where=source.address,
             fix=f"try again with a network; or data.folder=FOLDER with {entry.file or entry.name}.jsonl in it",
         ) from error
-    table = table.remove_columns([name for name in table.column_names if name.startswith("decoded_")])
-    for number, row in enumerate(table, start=1):
+    for number, row in enumerate(undecoded(table), start=1):
         yield row, f"{source.address}, row {number}"
 
 

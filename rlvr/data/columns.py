@@ -7,6 +7,7 @@ type. Rows of code sets: code_sets.py.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -116,6 +117,9 @@ def questions(*names: str, truth: Answer = answer, context: str | None = None, s
 def visual(choices: Callable[[Row], bool], *names: str) -> Parser:
     """A parser of questions about an image, without those of multiple choice, which could be guessed.
 
+    The image itself comes from columns that are the same in all sets (images.py). Numbered marks for it, as MathVision
+    has them in its texts, are taken out: it comes before the question.
+
     Args:
         choices: whether a row is of multiple choice.
         names: columns that hold the question, the first one that a row has.
@@ -127,8 +131,9 @@ def visual(choices: Callable[[Row], bool], *names: str) -> Parser:
             return None
         problem = read(row, name, index, where)
         assert problem is not None
-        image = text_in(row, ("image",), where)
-        return replace(problem, extra_info={**problem.extra_info, "image": image})
+        [message] = problem.prompt
+        question = re.sub(r"<image\d+>", "", message["content"]).strip()
+        return replace(problem, prompt=({**message, "content": question},))
 
     return parse
 

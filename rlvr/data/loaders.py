@@ -1,8 +1,8 @@
 """Problems from files, and back, in verl's column convention.
 
 Columns: ``data_source``, ``prompt`` (chat messages), ``ability``,
-``reward_model = {style, ground_truth}``, ``extra_info = {split, index, …}``. Rows of the public code
-sets are read from their own columns (code_sets.py).
+``reward_model = {style, ground_truth}``, ``extra_info = {split, index, …}``, and where problems have some,
+``images`` (images.py). Rows of the public code sets are read from their own columns (code_sets.py).
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any
 
 from rlvr.config import FORMATS
 from rlvr.data.code_sets import is_code_row, parse_code_row
+from rlvr.data.images import images_of
 from rlvr.errors import DataError
 from rlvr.records import Problem
 
@@ -28,7 +29,7 @@ def load_problems(path: str) -> list[Problem]:
         DataError: missing, empty or malformed; a bad row is named by file and line (JSONL)
             or row (parquet and folders), counted from 1.
     """
-    problems = [parse_row(row, where) for row, where in read_rows(Path(path))]
+    problems = [parse_row(row, where, folder_of(Path(path))) for row, where in read_rows(Path(path))]
     if not problems:
         raise DataError("the data set is empty", where=path, fix="it must hold at least one problem")
     refuse_doubles(problems, path)
@@ -77,8 +78,29 @@ def read_rows(source: Path) -> Iterator[tuple[Any, str]]:
         raise DataError(
             f"the folder holds several splits: {', '.join(table)}", where=str(source), fix="name one of them"
         )
-    for number, row in enumerate(table, start=1):
+    for number, row in enumerate(undecoded(table), start=1):
         yield row, f"{source}, row {number}"
+
+
+def undecoded(table: Any) -> Any:
+    """A table of ``datasets`` that gives images as the files they are, ``{"bytes": …, "path": …}``."""
+    import datasets
+
+    as_files = datasets.Image(decode=False)
+    for name, feature in table.features.items():
+        if isinstance(feature, datasets.Image):
+            table = table.cast_column(name, as_files)
+        elif isinstance(feature, datasets.List) and isinstance(feature.feature, datasets.Image):
+            table = table.cast_column(name, datasets.List(as_files))
+    return table
+
+
+def folder_of(source: Path) -> Path:
+    """The folder that paths to images start from: the data file's own, or the one beside it that has its name."""
+    if source.is_dir():
+        return source
+    beside = source.with_suffix("")
+    return beside if beside.is_dir() else source.parent
 
 
 def json_row(line: str, where: str) -> Any:
@@ -113,11 +135,16 @@ def unreadable(source: Path, error: Exception) -> DataError:
     return DataError(f"the data cannot be read: {reason}", where=str(source), fix="write the file again")
 
 
-def parse_row(row: Any, where: str) -> Problem:
+def parse_row(row: Any, where: str, base: Path) -> Problem:
     """Check one row and make it a problem.
 
+    Args:
+        row: its columns.
+        where: its place.
+        base: folder that paths to images start from.
+
     Raises:
-        DataError: a column is missing or of the wrong type.
+        DataError: a column is missing or of the wrong type, or an image cannot be read.
     """
 
     def check(condition: bool, what: str, fix: str) -> None:
@@ -155,6 +182,7 @@ def parse_row(row: Any, where: str) -> Problem:
         style=str(reward_model.get("style", "rule")),
         ability=str(row["ability"]),
         extra_info=extra,
+        images=images_of({"images": row.get("images")}, base, where),
     )
 
 
@@ -166,6 +194,7 @@ def to_row(problem: Problem) -> dict[str, Any]:
         "ability": problem.ability,
         "reward_model": {"style": problem.style, "ground_truth": problem.ground_truth},
         "extra_info": dict(problem.extra_info),
+        **({"images": [{"path": image.path} for image in problem.images]} if problem.images else {}),
     }
 
 
@@ -182,9 +211,10 @@ def save_problems(problems: Sequence[Problem], path: Path) -> None:
 
 
 def problems_hash(problems: Iterable[Problem]) -> str:
-    """SHA-256 over prompts and ground truths: the identity of a benchmark."""
+    """SHA-256 over prompts, images and ground truths: the identity of a benchmark."""
     digest = hashlib.sha256()
     for problem in problems:
         row = [problem.id, [dict(message) for message in problem.prompt], problem.ground_truth]
+        row += [image.sha256 for image in problem.images]
         digest.update(json.dumps(row, sort_keys=True).encode())
     return digest.hexdigest()

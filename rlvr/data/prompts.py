@@ -9,10 +9,11 @@ from typing import Any
 
 from transformers import AutoConfig, AutoTokenizer
 
+from rlvr.data.images import ImageProcessor, content_of, image_url, place_of, placed
 from rlvr.data.templates import TEMPLATES, PromptTemplate
 from rlvr.errors import ConfigError, DataError, ModelError
 from rlvr.protocols import SampleRequest
-from rlvr.records import ChatMessage, Problem
+from rlvr.records import Problem
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "tekken.json")
 SERVERS_OWN = "chat template of the server"
@@ -22,8 +23,18 @@ WEIGHT_PATTERNS = ("*.safetensors", "config.json", "tokenizer*", "chat_template*
 class PromptRenderer:
     """Renders prompts for one model by one template; the same object serves training and evaluation."""
 
-    def __init__(self, tokenizer: Any, template: PromptTemplate = TEMPLATES["chat"]) -> None:
+    def __init__(
+        self,
+        tokenizer: Any,
+        template: PromptTemplate = TEMPLATES["chat"],
+        image_processor: ImageProcessor | None = None,
+    ) -> None:
         """Bring a Hugging Face tokenizer and a template together.
+
+        Args:
+            tokenizer: of the model.
+            template: words around a question.
+            image_processor: of the model, for problems with images.
 
         Raises:
             ModelError: the tokenizer lacks what the template needs, or the prefix rule does not hold.
@@ -34,7 +45,7 @@ class PromptRenderer:
                 where="prompt",
                 fix="a template that is plain text, such as prompt=think_answer; or add chat_template.jinja",
             )
-        self._tokenizer = tokenizer
+        self._tokenizer, self._image_processor = tokenizer, image_processor
         self.template = template
         known = {word: _special_token(tokenizer, word) for word in (*template.special, *template.stop)}
         for word, token in known.items():
@@ -54,26 +65,40 @@ class PromptRenderer:
 
     def request(self, key: int, problem: Problem, num_samples: int) -> SampleRequest:
         """Ask for ``num_samples`` responses to a problem."""
-        return SampleRequest(key, self.render(problem), num_samples)
+        images = tuple(content_of(image) for image in problem.images)
+        return SampleRequest(key, self.render(problem), num_samples, images=images)
 
     def render(self, problem: Problem) -> list[int]:
-        """Prompt tokens, ending where the response begins."""
+        """Prompt tokens, ending where the response begins; each image has a place of one token."""
         if not self.template.is_chat:
-            return self.encode(self.template.plain(problem))
+            return self.encode(_plain(self.template, problem))
         ids: list[int] = self._tokenizer.apply_chat_template(
-            self.template.messages(problem), add_generation_prompt=True, return_dict=False
+            placed(self.template.messages(problem), problem, place_of),
+            add_generation_prompt=True,
+            return_dict=False,
         )
         return ids
+
+    def num_tokens(self, problem: Problem) -> int:
+        """Length of the prompt as the model reads it, images included.
+
+        Raises:
+            ModelError: the model reads no images, or its chat template has no places for them.
+        """
+        ids = self.render(problem)
+        if not problem.images:
+            return len(ids)
+        assert self._image_processor is not None, (
+            "a renderer of problems with images comes from load_renderer"
+        )
+        return len(ids) + self._image_processor.num_tokens(problem.images, ids)
 
     def rendered_text(self, problem: Problem) -> str:
         """The prompt as text before it is tokenized."""
         if not self.template.is_chat:
-            return self.template.plain(problem)
-        return str(
-            self._tokenizer.apply_chat_template(
-                self.template.messages(problem), tokenize=False, add_generation_prompt=True
-            )
-        )
+            return _plain(self.template, problem)
+        messages = placed(self.template.messages(problem), problem, place_of)
+        return str(self._tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
 
     def encode(self, text: str, *, begin: bool = True) -> list[int]:
         """Tokens of a plain text; ``begin`` adds the token that the model's texts begin with, if any."""
@@ -113,10 +138,31 @@ class WordsRenderer:
         """Ask for ``num_samples`` responses to a problem."""
         return SampleRequest(key, (), num_samples, words=self.words(problem))
 
-    def words(self, problem: Problem) -> str | tuple[ChatMessage, ...]:
-        """The prompt as it is sent: plain text, or chat messages."""
+    def words(self, problem: Problem) -> str | tuple[dict[str, Any], ...]:
+        """The prompt as it is sent: plain text, or chat messages with their images.
+
+        Raises:
+            ConfigError: plain text has no place for an image.
+        """
         template = self.template
-        return tuple(template.messages(problem)) if template.is_chat else template.plain(problem)
+        if not template.is_chat:
+            return _plain(template, problem)
+        return tuple(placed(template.messages(problem), problem, image_url))
+
+
+def _plain(template: PromptTemplate, problem: Problem) -> str:
+    """The prompt of a template that is plain text.
+
+    Raises:
+        ConfigError: the problem has images.
+    """
+    if problem.images:
+        raise ConfigError(
+            f"prompt={template.name} is plain text, which has no place for the image of {problem.id}",
+            where="prompt",
+            fix="prompt=boxed or prompt=easyr1, which go through the model's own chat template",
+        )
+    return template.plain(problem)
 
 
 def _identity(template: PromptTemplate, chat_template: str) -> str:
@@ -148,7 +194,7 @@ def load_renderer(model: str, template: PromptTemplate = TEMPLATES["chat"]) -> P
         raise ModelError(
             f"the tokenizer cannot be loaded: {str(error).splitlines()[0]}", where=model
         ) from error
-    return PromptRenderer(tokenizer, template)
+    return PromptRenderer(tokenizer, template, ImageProcessor(model))
 
 
 def check_model_folder(model: str) -> None:
@@ -198,8 +244,8 @@ def check_prefix(renderer: PromptRenderer) -> None:
 
 
 def longest_prompt(renderer: PromptRenderer, problems: Sequence[Problem]) -> int:
-    """Tokens of the longest prompt."""
-    return max(len(renderer.render(problem)) for problem in problems)
+    """Tokens of the longest prompt, images included."""
+    return max(renderer.num_tokens(problem) for problem in problems)
 
 
 def check_prompt_lengths(
@@ -210,7 +256,7 @@ def check_prompt_lengths(
     Raises:
         DataError: naming the longest problem.
     """
-    lengths = [(len(renderer.render(problem)), problem.id) for problem in problems]
+    lengths = [(renderer.num_tokens(problem), problem.id) for problem in problems]
     longest, problem_id = max(lengths)
     if longest > max_prompt_tokens:
         raise DataError(
@@ -239,6 +285,11 @@ def check_context(model: str, prompt_tokens: int, response_tokens: int) -> None:
             if room > 0
             else "leave long problems out",
         )
+
+
+def reads_images(model: str) -> bool:
+    """Whether a model has a part for images."""
+    return hasattr(AutoConfig.from_pretrained(model), "vision_config")
 
 
 def model_hash(model: str) -> str:

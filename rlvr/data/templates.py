@@ -140,6 +140,16 @@ _ALL = (
         extraction="boxed",
     ),
     PromptTemplate(
+        "easyr1",
+        "EasyR1's training on mathematics with and without images",
+        user=(
+            "{question} You FIRST think about the reasoning process as an internal monologue and then provide the "
+            "final answer. The reasoning process MUST BE enclosed within <think> </think> tags. The final answer MUST "
+            "BE put in \\boxed{}."
+        ),
+        extraction="boxed",
+    ),
+    PromptTemplate(
         "plain",
         "abel of Qwen2.5-Math's evaluation for base models, with a place for the answer",
         text=f"Question:\n{{question}}\n{BOXED}\nAnswer:\nLet's think step by step.\n",

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rlvr.data.benchmarks import BenchmarkEntry, parse_entry
-from rlvr.data.loaders import json_row, parse_row, read_rows, unreadable
+from rlvr.data.loaders import folder_of, json_row, parse_row, read_rows, unreadable
 from rlvr.errors import DataError
 from rlvr.records import Problem
 from rlvr.rewards.config import RewardsConfig
@@ -39,7 +39,7 @@ def validate(path: Path, entry: BenchmarkEntry | None, rewards: RewardsConfig) -
     Raises:
         DataError: the file as a whole cannot be read.
     """
-    rows = list(_rows(path))
+    rows, base = list(_rows(path)), folder_of(path)
     found: list[DataError] = []
     places: dict[str, str] = {}
     problems: list[Problem] = []
@@ -49,7 +49,7 @@ def validate(path: Path, entry: BenchmarkEntry | None, rewards: RewardsConfig) -
             found.append(row)
             continue
         try:
-            problem = parse_entry(entry, row, index, where) if entry else parse_row(row, where)
+            problem = parse_entry(entry, row, index, where, base) if entry else parse_row(row, where, base)
         except DataError as error:
             found.append(error)
             continue

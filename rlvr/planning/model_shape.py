@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from transformers import AutoConfig, AutoModelForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText
 
 from rlvr.errors import ModelError
 
@@ -17,7 +17,10 @@ FACTS = Path(__file__).with_name("architectures.json")
 
 @dataclass(frozen=True, slots=True)
 class ModelShape:
-    """Sizes of a causal language model; all but ``num_parameters`` are counts per layer or vector widths."""
+    """Sizes of a causal language model; all but ``num_parameters`` are counts per layer or vector widths.
+
+    Of a model that reads images, ``num_parameters`` has all of it, and the rest is its language model's.
+    """
 
     name: str
     source: str
@@ -49,14 +52,16 @@ def model_shape(model: str) -> ModelShape:
 
 @cache
 def _shape(model: str) -> ModelShape:
-    config, source = _config(model)
+    whole, source = _config(model)
     import torch
     from accelerate import init_empty_weights
 
+    kind = AutoModelForImageTextToText if hasattr(whole, "vision_config") else AutoModelForCausalLM
     with init_empty_weights(include_buffers=True), torch.device("meta"):
-        laid_out = AutoModelForCausalLM.from_config(config)
+        laid_out = kind.from_config(whole)
     # Tied weights are one parameter and counted once.
     num_parameters = sum(parameter.numel() for parameter in laid_out.parameters())
+    config = whole.get_text_config()  # itself, for a model of text alone
     heads = config.num_attention_heads
     return ModelShape(
         name=model,

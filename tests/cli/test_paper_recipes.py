@@ -52,7 +52,16 @@ EVALUATIONS: dict[str, tuple[dict[str, str], list[str], str | None, int]] = {
 EVALUATIONS["magistral"] = (
     {"base": "mistral-medium-2505", "rl": "magistral-medium-2506"}, ["aime24", "aime25"], "boxed", 40960,
 )  # fmt: skip
-NUM_SAMPLES = dict.fromkeys([*MATH, *CODE], 128) | {"aime24": 1024, "aime25": 1024, "amc23": 1024}
+EVALUATIONS["easyr1"] = (
+    {"base": "Qwen/Qwen2.5-VL-7B-Instruct", "rl": "my/checkpoint"}, ["mathvista", "mathvision"], "easyr1", 16384,
+)  # fmt: skip
+OPEN = {"easyr1": ["models.rl=my/checkpoint"]}
+"""What a recipe leaves to its user."""
+NUM_SAMPLES = dict.fromkeys([*MATH, *CODE, "mathvista", "mathvision"], 128) | {
+    "aime24": 1024,
+    "aime25": 1024,
+    "amc23": 1024,
+}
 
 
 def recipes(command: str) -> set[str]:
@@ -77,7 +86,8 @@ def composed(monkeypatch, rlvr):
 
         module = __import__(f"rlvr.cli.{command}", fromlist=["app"])
         monkeypatch.setattr(module, "app", app)
-        result = rlvr(command, f"recipe={recipe}", *words)
+        left_open = [] if words else OPEN.get(recipe, [])  # scale=… has models of its own
+        result = rlvr(command, f"recipe={recipe}", *left_open, *words)
         assert result.code == 0, result.err
         return found[0]
 
@@ -150,10 +160,13 @@ def test_models_behind_an_api_need_no_hardware(rlvr) -> None:
 
 @pytest.mark.parametrize("recipe", [name for name in EVALUATIONS if name != "magistral"])
 def test_evaluations_fit_their_cluster(rlvr, recipe: str) -> None:
-    result = rlvr("evaluate", f"recipe={recipe}", "--dry-run")
+    models = EVALUATIONS[recipe][0]
+    # A checkpoint of the user's own has the shape of what it was trained from.
+    own = [word.replace("my/checkpoint", models["base"]) for word in OPEN.get(recipe, [])]
+    result = rlvr("evaluate", f"recipe={recipe}", *own, "--dry-run")
     assert result.code == 0, result.err
-    for model in EVALUATIONS[recipe][0].values():
-        assert f"model: {model}," in result.out
+    for model in models.values():
+        assert f"model: {model}," in result.out or own
 
 
 def test_values_name_their_source() -> None:

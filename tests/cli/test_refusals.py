@@ -13,6 +13,7 @@ from rlvr.cli.hydra_app import RECIPES, explain
 from rlvr.config import ExperimentConfig
 from rlvr.data.loaders import to_row
 from tests.fakes import problems
+from tests.vision import vision_model, visual_set
 
 DATA = "data.chains.num_train=8"
 FIT = ("rollout.max_prompt_tokens=80", "rollout.max_response_tokens=128", "evaluation.max_tokens=128")
@@ -130,10 +131,30 @@ def test_a_truncated_data_file_is_named_by_its_line(rlvr, cwd, tmp_path, model: 
 
 
 def test_questions_about_images(rlvr, cwd: Path, model: Path, tmp_path: Path) -> None:
-    row = {"question": "How many?", "options": [], "answer": "6", "image": "images/4.jpg"}
-    (tmp_path / "mathvision.jsonl").write_text(json.dumps(row) + "\n")
-    words = ("benchmark=mathvision", f"data.folder={tmp_path}")
-    refused(rlvr("evaluate", f"model={model}", *words), "about images", "where: benchmarks")
+    visual_set(tmp_path)
+    words = ("benchmark=mathvista", f"data.folder={tmp_path}")
+    refused(rlvr("evaluate", f"model={model}", *words), "reads no images", f"where: {model}")
+    refused(
+        rlvr("evaluate", f"model={model}", *words, "prompt=plain"), "no place for the image", "where: prompt"
+    )
+    (tmp_path / "mathvista" / "images" / "2.png").unlink()
+    refused(
+        rlvr("evaluate", f"model={model}", *words), "2.png cannot be read", f"{tmp_path}/mathvista.jsonl:3"
+    )
+    assert list(cwd.iterdir()) == []
+
+
+def test_training_is_text_only(rlvr, cwd: Path, model: Path, tmp_path: Path) -> None:
+    visual_set(tmp_path)
+    words = ("data.path=mathvista", f"data.folder={tmp_path}")
+    refused(rlvr("train", f"model={model}", *FIT, *words), "training is text only", "where: data.path")
+    reader = vision_model(tmp_path / "reader", steps=0)
+    refused(rlvr("train", f"model={reader}", *FIT), "training is text only", "where: model")
+    assert list(cwd.iterdir()) == []
+
+
+def test_a_value_that_the_recipe_leaves_open(rlvr, cwd: Path) -> None:
+    refused(rlvr("evaluate", "recipe=easyr1"), "leaves this value to you", "where: models.rl")
     assert list(cwd.iterdir()) == []
 
 

@@ -29,6 +29,7 @@ from rlvr.data.templates import TEMPLATES
 from rlvr.errors import ConfigError, DataError
 from rlvr.rewards.registry import VERIFIERS
 from tests.fakes import problems
+from tests.vision import picture
 
 REAL = Path(os.environ.get("RLVR_DATA", Path(__file__).resolve().parents[3] / "shared" / "data"))
 SIZES = {
@@ -194,10 +195,14 @@ def test_visual_sets_are_without_multiple_choice(
     tmp_path: Path, name: str, row: dict[str, Any], choice: dict[str, Any]
 ) -> None:
     write(tmp_path / f"{name}.jsonl", {**row, **choice}, row)
+    image = tmp_path / row["image"]
+    image.parent.mkdir()
+    picture("1").save(image)
     [problem] = benchmark_problems(BenchmarkConfig(name), DataConfig(folder=str(tmp_path)))
     assert problem.id == f"{name}/testmini/1"
     assert problem.ground_truth == row["answer"]
-    assert problem.extra_info["image"] == row["image"]
+    assert [each.path for each in problem.images] == [str(image)]
+    assert "<" not in problem.prompt[0]["content"]
 
 
 def test_rows_in_verls_columns_are_read_under_any_name(tmp_path: Path) -> None:

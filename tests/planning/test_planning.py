@@ -52,6 +52,7 @@ def plan(model: str = "Qwen/Qwen2.5-7B", cluster: ClusterConfig = NODE, **change
         ("Qwen/Qwen2.5-32B", 32.76),
         ("meta-llama/Llama-3.1-8B", 8.03),
         ("mistralai/Mistral-7B-v0.3", 7.25),
+        ("Qwen/Qwen2.5-VL-7B-Instruct", 8.29),
     ],
 )
 def test_published_models_have_their_published_size(model: str, billions: float) -> None:
@@ -61,7 +62,8 @@ def test_published_models_have_their_published_size(model: str, billions: float)
 def test_every_known_name_has_a_shape() -> None:
     for facts in known_architectures().values():
         assert "like" not in facts
-        assert {"hidden_size", "num_hidden_layers", "vocab_size", "max_position_embeddings"} <= set(facts)
+        language = facts.get("text_config", facts)
+        assert {"hidden_size", "num_hidden_layers", "vocab_size", "max_position_embeddings"} <= set(language)
     math_model = known_architectures()["sail/Qwen2.5-Math-7B-Oat-Zero"]
     assert math_model["max_position_embeddings"] == 4096
     assert math_model["hidden_size"] == 3584
