@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from rlvr.eval.report.analysis import BenchmarkAnalysis
@@ -56,10 +57,12 @@ def example_card(example: Example) -> Markup:
 
 
 def prompt_text(problem: Problem) -> str:
-    """A problem's messages as text; the role is named where there are several."""
+    """A problem's messages as text; the role is named where there are several, and images by their files."""
+    images = [f"[{Path(image.path).name}, {image.width} × {image.height} pixels]" for image in problem.images]
     if len(problem.prompt) == 1:
-        return problem.prompt[0]["content"]
-    return "\n\n".join(f"[{message['role']}] {message['content']}" for message in problem.prompt)
+        return "\n".join([*images, problem.prompt[0]["content"]])
+    texts = [f"[{message['role']}] {message['content']}" for message in problem.prompt]
+    return "\n\n".join([*images, *texts])
 
 
 def model_column(responses: Responses, index: int) -> Markup:

@@ -7,26 +7,26 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
 
-import pytest
-
 from rlvr.eval.store import read_samples
 from tests.commands import MARK, TIMEOUT, assert_nothing_left, end_all, start, stderr, wait_for
 from tests.tiny import TINY
+from tests.vision import vision_model, visual_set
 
 
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[tuple[str, subprocess.Popen[str]]]:
-    """Address and process of a server with the tiny model, under the name ``tiny``."""
+@contextmanager
+def served(tmp_path: Path, model: Path) -> Iterator[str]:
+    """Address of a server with a model, under the name ``tiny``."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     process = subprocess.Popen(
         [
-            sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(TINY),
+            sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(model),
             "--served-model-name", "tiny", "--host", "127.0.0.1", "--port", str(port), "--enforce-eager",
             "--dtype", "float32", "--max-model-len", "256", "--generation-config", "vllm",
             # A CPU generator cannot be set back, which seeded requests ask of it after part of a prompt.
@@ -48,41 +48,54 @@ def server(tmp_path: Path) -> Iterator[tuple[str, subprocess.Popen[str]]]:
 
     try:
         wait_for(answers, process, 240)
-        yield url, process
+        yield url
+        process.terminate()
+        process.wait(timeout=60)
+        assert_nothing_left(tmp_path)
     finally:
         end_all(tmp_path)
 
 
-def test_a_served_model_is_measured_and_a_killed_evaluation_goes_on(
-    tmp_path: Path, server: tuple[str, subprocess.Popen[str]]
-) -> None:
-    url, process = server
+def test_a_served_model_is_measured_and_a_killed_evaluation_goes_on(tmp_path: Path) -> None:
+    with served(tmp_path, TINY) as url:
+        run = tmp_path / "run"
+        arguments = (
+            "evaluate", "model=tiny", f"api.base_url={url}", "api.max_concurrent=32", "api.seed_field=seed",
+            "benchmark=chains", "num_samples=16", "data.chains.num_test=30", f"run.dir={run}",
+        )  # fmt: skip
+        samples = run / "evaluation" / "chains" / "tiny" / "samples.jsonl.gz"
+        command = start(tmp_path, *arguments)
+        wait_for(lambda: samples.exists() and samples.stat().st_size > 20_000, command)
+        command.kill()
+        command.communicate(timeout=60)
+        stored = list(read_samples(samples))
+        assert 0 < len(stored) < 30 * 16
+
+        command = start(tmp_path, *arguments)
+        output, _ = command.communicate(timeout=TIMEOUT)
+        assert command.returncode == 0, stderr(tmp_path)
+        assert f"{len(stored):,} already there" in stderr(tmp_path)
+        assert "pass@16" in output
+        rows = list(read_samples(samples))
+        assert rows[: len(stored)] == stored
+        assert len({(row.problem, row.sample) for row in rows}) == len(rows) == 30 * 16
+        # What the tiny model writes: worked steps of that many tokens, right now and then, and not all the same.
+        assert 0.1 < sum(row.score for row in rows) / len(rows) < 0.9
+        assert all(row.num_tokens > 5 and "# " in row.text for row in rows if row.status == "correct")
+        assert len({row.text for row in rows}) > 100
+
+
+def test_a_served_model_is_shown_images(tmp_path: Path) -> None:
+    """One that reads the answer off the image, and sees nothing else that could tell it."""
+    visual_set(tmp_path / "data", repeat=2)
     run = tmp_path / "run"
-    arguments = (
-        "evaluate", "model=tiny", f"api.base_url={url}", "api.max_concurrent=32", "api.seed_field=seed",
-        "benchmark=chains", "num_samples=16", "data.chains.num_test=30", f"run.dir={run}",
-    )  # fmt: skip
-    samples = run / "evaluation" / "chains" / "tiny" / "samples.jsonl.gz"
-    command = start(tmp_path, *arguments)
-    wait_for(lambda: samples.exists() and samples.stat().st_size > 20_000, command)
-    command.kill()
-    command.communicate(timeout=60)
-    stored = list(read_samples(samples))
-    assert 0 < len(stored) < 30 * 16
-
-    command = start(tmp_path, *arguments)
-    output, _ = command.communicate(timeout=TIMEOUT)
-    assert command.returncode == 0, stderr(tmp_path)
-    assert f"{len(stored):,} already there" in stderr(tmp_path)
-    assert "pass@16" in output
-    rows = list(read_samples(samples))
-    assert rows[: len(stored)] == stored
-    assert len({(row.problem, row.sample) for row in rows}) == len(rows) == 30 * 16
-    # What the tiny model writes: worked steps of that many tokens, right now and then, and not all the same.
-    assert 0.1 < sum(row.score for row in rows) / len(rows) < 0.9
-    assert all(row.num_tokens > 5 and "# " in row.text for row in rows if row.status == "correct")
-    assert len({row.text for row in rows}) > 100
-
-    process.terminate()
-    process.wait(timeout=60)
-    assert_nothing_left(tmp_path)
+    with served(tmp_path, vision_model(tmp_path / "model", steps=60)) as url:
+        command = start(
+            tmp_path, "evaluate", "model=tiny", f"api.base_url={url}", "benchmark=mathvista", "prompt=chat",
+            f"data.folder={tmp_path / 'data'}", "num_samples=4", "evaluation.max_tokens=8", f"run.dir={run}",
+        )  # fmt: skip
+        command.communicate(timeout=TIMEOUT)
+        assert command.returncode == 0, stderr(tmp_path)
+    rows = list(read_samples(run / "evaluation" / "mathvista" / "tiny" / "samples.jsonl.gz"))
+    assert len(rows) == 8 * 4
+    assert sum(row.score for row in rows) > 0.9 * len(rows)
