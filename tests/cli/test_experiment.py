@@ -94,7 +94,9 @@ class Pools:
         yield engine, Learner(engine)
 
     @contextmanager
-    def rollout_pool(self, model: str, rollout: Any, cluster: Any, seed: int) -> Iterator[FakeEngine]:
+    def rollout_pool(
+        self, model: str, rollout: Any, cluster: Any, seed: int, *, max_images: int = 0
+    ) -> Iterator[FakeEngine]:
         self.evaluated.append((model, seed))
         yield self.engine()
 
