@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -149,7 +148,7 @@ class VLLMEngine:
         )
         prompt: dict[str, Any] = {"prompt_token_ids": list(request.prompt_tokens)}
         if request.images:
-            prompt["multi_modal_data"] = {"image": [_pixels(image) for image in request.images]}
+            prompt["multi_modal_data"] = {"image": [pixels(image) for image in request.images]}
         self._engine.add_request(request_id, prompt, params)
 
     def _completions(self, request: SampleRequest, output: Any) -> tuple[int, list[Completion]]:
@@ -219,8 +218,8 @@ class VLLMEngine:
         self._llm.wake_up()
 
 
-def _pixels(image: bytes) -> Any:
-    """An encoded image as vLLM takes it; any palette or transparency made plain colours."""
-    from PIL import Image
+def pixels(image: bytes) -> Any:
+    """An encoded image as vLLM's server gives it to its engine: upright, in plain colours, on white where it is transparent."""
+    from vllm.multimodal.media import ImageMediaIO
 
-    return Image.open(io.BytesIO(image)).convert("RGB")
+    return ImageMediaIO().load_bytes(image)

@@ -15,7 +15,7 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
+from PIL import Image, ImageOps
 
 from rlvr.errors import DataError, ModelError
 from rlvr.records import ChatMessage, ImageFile, Problem
@@ -73,7 +73,8 @@ def _described(path: Path, content: bytes, where: str) -> ImageFile:
     try:
         with Image.open(io.BytesIO(content), formats=FORMATS) as image:
             image.load()  # to its end: a file that was cut off is found before an engine is given it
-            media_type, (width, height) = Image.MIME[str(image.format)], image.size
+            # Upright, as the model is given it: cameras write how they were held.
+            media_type, (width, height) = Image.MIME[str(image.format)], ImageOps.exif_transpose(image).size
     except (OSError, ValueError, Image.DecompressionBombError) as error:
         raise DataError(
             f"{path.name} is no image that can be read: {error}",
@@ -203,7 +204,8 @@ class ImageProcessor:
             ModelError: the model reads no images, or its chat template has written other places.
         """
         processor = self._processor
-        places = list(prompt_tokens).count(processor.image_token_id)
+        # Not processor.image_token_id: for some models that is what a place is widened to, and never in a prompt.
+        places = list(prompt_tokens).count(processor.tokenizer.convert_tokens_to_ids(processor.image_token))
         if places != len(images):
             raise ModelError(
                 f"the chat template has written {places} places for {len(images)} images",

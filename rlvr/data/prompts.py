@@ -17,7 +17,7 @@ from rlvr.records import Problem
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "tekken.json")
 SERVERS_OWN = "chat template of the server"
-WEIGHT_PATTERNS = ("*.safetensors", "config.json", "tokenizer*", "chat_template*")
+WEIGHT_PATTERNS = ("*.safetensors", "config.json", "tokenizer*", "chat_template*", "*processor_config.json")
 
 
 class PromptRenderer:

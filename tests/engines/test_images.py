@@ -66,7 +66,7 @@ def test_the_visual_row_is_measured_end_to_end(tmp_path: Path) -> None:
     run = tmp_path / "run"
     words = (
         "evaluate", "recipe=easyr1", "cluster=laptop", f"models.base={blind}", f"models.rl={reader}",
-        f"data.folder={data}", "num_samples=4", "evaluation.max_tokens=8", "rollout.num_workers=2",
+        f"data.folder={data}", "num_samples=4", "evaluation.max_tokens=8",
         "prompt=chat", f"run.dir={run}",
     )  # fmt: skip
     command = start(tmp_path, *words)
