@@ -22,7 +22,7 @@ from typing import Any
 import psutil
 
 from benchmarks.common import machine, machine_line, parser, table, write_result
-from rlvr.eval.store import SAMPLES_FILE, Sample, read_samples
+from rlvr.eval.samples import SAMPLES_FILE, Sample, read_samples
 
 POLL_SECONDS = 0.01
 MAX_SECONDS = 600

@@ -24,8 +24,10 @@ from typing import Any
 import numpy as np
 
 from rlvr.errors import DataError
+from rlvr.eval.samples import Sample
 from rlvr.eval.statistics import Interval
-from rlvr.eval.store import Evaluation, Sample, write_json
+from rlvr.eval.store import Evaluation
+from rlvr.files import write_json
 from rlvr.records import Problem, Status
 from rlvr.rewards.process import right_steps
 

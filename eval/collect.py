@@ -20,14 +20,8 @@ from rlvr.eval.homes import (
     stores_in,
 )
 from rlvr.eval.report.results import BenchmarkResults, StudyResults, checkpoint_of
-from rlvr.eval.store import (
-    SAMPLES_FILE,
-    Evaluation,
-    load_evaluation,
-    read_problems,
-    read_samples,
-    refuse_unlike,
-)
+from rlvr.eval.samples import SAMPLES_FILE, read_samples
+from rlvr.eval.store import Evaluation, load_evaluation, read_problems, refuse_unlike
 from rlvr.eval.temperature import sweep_of
 from rlvr.records import Problem
 

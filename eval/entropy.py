@@ -18,7 +18,7 @@ import numpy as np
 from rlvr.errors import DataError
 from rlvr.eval.bootstrap import NUM_RESAMPLES, draw_problems
 from rlvr.eval.statistics import LEVEL, Interval
-from rlvr.eval.store import write_json
+from rlvr.files import write_json
 from rlvr.protocols import Renderer, RolloutEngine, SamplingSettings
 from rlvr.records import Completion, Problem
 

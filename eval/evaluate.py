@@ -10,14 +10,8 @@ from pathlib import Path
 from rlvr.collect import judge_later
 from rlvr.config import SamplingPlan
 from rlvr.errors import RlvrError, VerifierError
-from rlvr.eval.store import (
-    SAMPLES_FILE,
-    EvaluationSpec,
-    Sample,
-    SampleStore,
-    expected_tokens,
-    write_problems,
-)
+from rlvr.eval.samples import SAMPLES_FILE, Sample
+from rlvr.eval.store import EvaluationSpec, SampleStore, expected_tokens, write_problems
 from rlvr.protocols import Renderer, RolloutEngine, SamplingSettings, Verifier
 from rlvr.records import Completion, Problem, Status, Verdict
 

@@ -24,7 +24,8 @@ from rlvr.errors import DataError
 from rlvr.eval.bootstrap import NUM_RESAMPLES, draw_problems
 from rlvr.eval.pass_at_k import FloatArray
 from rlvr.eval.statistics import LEVEL, Interval
-from rlvr.eval.store import Evaluation, write_json
+from rlvr.eval.store import Evaluation
+from rlvr.files import write_json
 from rlvr.protocols import Probe
 from rlvr.records import Problem, Status
 

@@ -2,21 +2,15 @@
 
 ``spec.json`` fixes what is being measured (model, problems, prompt, sampling, verifier), and
 ``problems.jsonl`` holds the problems, so that a folder can be read without its config;
-``samples.jsonl.gz`` receives one row per verified sample, in the order in which they finish
-(``zcat`` shows them). Each append is a gzip member of its own: it counts once it is whole, so a
-killed evaluation loses at most the chunk being written, and resuming needs no other state.
+``samples.jsonl.gz`` receives the verified samples (see samples.py).
 """
 
 from __future__ import annotations
 
-import errno
-import fcntl
-import gzip
 import hashlib
 import json
 import os
 import re
-import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -25,12 +19,11 @@ from typing import Any
 import numpy as np
 
 from rlvr.errors import ConfigError, DataError
+from rlvr.eval.samples import SAMPLES_FILE, Sample, encode_samples, lock, read_samples
+from rlvr.files import write_json, write_text
 from rlvr.records import ImageFile, Problem, Status
 
-SPEC_FILE, PROBLEMS_FILE, SAMPLES_FILE = "spec.json", "problems.jsonl", "samples.jsonl.gz"
-COUNTS_FILE = "counts.json"
-WITHOUT_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
-"""What file systems answer that know no locks, as some of clusters; two writers are then not noticed."""
+SPEC_FILE, PROBLEMS_FILE, COUNTS_FILE = "spec.json", "problems.jsonl", "counts.json"
 SERVED = "served:"
 COMPARED_KEYS = ("benchmark", "problems_sha256", "prompt_template", "sampling", "verifier")
 """What two evaluations must share before their pass@k may be compared."""
@@ -64,22 +57,6 @@ class EvaluationSpec:
     def is_served(self) -> bool:
         """Whether the model stood behind a server, so that its name is all that is known of its weights."""
         return self.model_sha256.startswith(SERVED)
-
-
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """One verified sample: a row of ``samples.jsonl.gz``."""
-
-    problem: str
-    """Problem id."""
-    sample: int
-    """Index in [0, n)."""
-    score: float
-    status: Status
-    answer: str | None
-    text: str
-    num_tokens: int
-    finish_reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,34 +128,6 @@ class SampleStore:
         os.close(self._file)
 
 
-def lock(file: int, path: Path) -> None:
-    """Keep the file to this process; the lock ends with it, however it ends.
-
-    Raises:
-        ConfigError: another process holds it.
-    """
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        if error.errno in WITHOUT_LOCKS:
-            return
-        if not isinstance(error, BlockingIOError):
-            raise
-        raise ConfigError(
-            "another process is writing this evaluation",
-            where=str(path),
-            fix="wait for it or end it; or run.dir=ANOTHER_FOLDER",
-        ) from error
-
-
-def encode_samples(samples: Sequence[Sample]) -> bytes:
-    """Rows as one gzip member."""
-    rows = [
-        json.dumps(asdict(sample), ensure_ascii=False, separators=(",", ":")) + "\n" for sample in samples
-    ]
-    return gzip.compress("".join(rows).encode(), compresslevel=6, mtime=0)
-
-
 def refuse_other_spec(stored: dict[str, Any], wanted: dict[str, Any], path: Path) -> None:
     """Raise a ConfigError that names the first difference between two specs."""
     for key, value in wanted.items():
@@ -188,66 +137,6 @@ def refuse_other_spec(stored: dict[str, Any], wanted: dict[str, Any], path: Path
                 where=str(path),
                 fix="choose another output folder, or delete this one to start anew",
             )
-
-
-def read_samples(path: Path, repair: bool = False) -> Iterator[Sample]:
-    """Read the rows of a samples file.
-
-    Args:
-        path: ``samples.jsonl.gz``; a missing file holds no rows.
-        repair: cut off a last member that was never finished (the process was killed).
-
-    Raises:
-        DataError: a finished member is malformed; named by file and place.
-    """
-    if not path.exists():
-        return
-    number = end = 0
-    for member, member_end in read_members(path):
-        for line in member.splitlines():
-            number += 1
-            try:
-                row = json.loads(line)
-                row["status"] = Status(row["status"])
-                yield Sample(**row)
-            except (ValueError, TypeError, KeyError) as error:
-                raise DataError(
-                    f"malformed sample row: {error}",
-                    where=f"{path}, row {number}",
-                    fix="restore the file, or delete the folder and evaluate anew",
-                ) from error
-        end = member_end
-    if repair and end < path.stat().st_size:
-        os.truncate(path, end)
-
-
-def read_members(path: Path, block: int = 1 << 20) -> Iterator[tuple[bytes, int]]:
-    """Every whole gzip member of a file, and where it ends; an unfinished last one is left out.
-
-    Raises:
-        DataError: bytes that are no gzip.
-    """
-    with path.open("rb") as file:
-        end, data = 0, b""
-        while True:
-            reader, parts, size = zlib.decompressobj(wbits=31), [], 0
-            while not reader.eof:
-                data = data or file.read(block)
-                if not data:
-                    return
-                size += len(data)
-                try:
-                    parts.append(reader.decompress(data))
-                except zlib.error as error:
-                    raise DataError(
-                        f"not gzip: {error}",
-                        where=f"{path}, byte {end}",
-                        fix="restore the file, or delete the folder and evaluate anew",
-                    ) from error
-                data = b""
-            data = reader.unused_data
-            end += size - len(data)
-            yield b"".join(parts), end
 
 
 def read_spec(folder: Path) -> EvaluationSpec:
@@ -270,7 +159,7 @@ def read_spec(folder: Path) -> EvaluationSpec:
 def write_problems(folder: Path, problems: Sequence[Problem]) -> None:
     """Keep the problems beside their samples."""
     lines = [json.dumps(asdict(problem), ensure_ascii=False) + "\n" for problem in problems]
-    write_atomically(folder / PROBLEMS_FILE, "".join(lines))
+    write_text(folder / PROBLEMS_FILE, "".join(lines))
 
 
 def read_problems(folder: Path) -> list[Problem]:
@@ -371,7 +260,7 @@ def count(folder: Path, spec: EvaluationSpec, problem_ids: Sequence[str]) -> dic
     counts = {"correct": correct, "valid": valid, "status": status_counts, "tokens": tokens}
     if os.access(folder, os.W_OK):
         of = counted(folder, problem_ids)
-        write_atomically(folder / COUNTS_FILE, json.dumps({"of": of, **counts}) + "\n")
+        write_text(folder / COUNTS_FILE, json.dumps({"of": of, **counts}) + "\n")
     return counts
 
 
@@ -415,15 +304,3 @@ def differences(base: EvaluationSpec, other: EvaluationSpec) -> list[str]:
         else:
             found.append(f"{key} is {ours!r} against {theirs!r}")
     return found
-
-
-def write_json(path: Path, data: Any) -> None:
-    """Write JSON atomically."""
-    write_atomically(path, json.dumps(data, indent=2, ensure_ascii=False) + "\n")
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Write to a temporary file beside it, then rename: nobody sees half a file."""
-    temporary = path.with_suffix(path.suffix + ".tmp")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)

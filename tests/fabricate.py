@@ -9,17 +9,9 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from rlvr.eval.store import (
-    SAMPLES_FILE,
-    SPEC_FILE,
-    Evaluation,
-    EvaluationSpec,
-    Sample,
-    encode_samples,
-    load_evaluation,
-    write_json,
-    write_problems,
-)
+from rlvr.eval.samples import SAMPLES_FILE, Sample, encode_samples
+from rlvr.eval.store import SPEC_FILE, Evaluation, EvaluationSpec, load_evaluation, write_problems
+from rlvr.files import write_json
 from rlvr.records import Problem, Status
 
 N = 8

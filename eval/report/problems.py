@@ -15,7 +15,7 @@ from rlvr.eval.report.labels import label, style_of
 from rlvr.eval.report.reading import VERDICT_WORDS, prompt_text
 from rlvr.eval.report.samples import Responses
 from rlvr.eval.report.sections import Part
-from rlvr.eval.store import Sample
+from rlvr.eval.samples import Sample
 from rlvr.records import Problem, Status
 
 MAX_CHARACTERS = 8_000_000

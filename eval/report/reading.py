@@ -11,7 +11,7 @@ from rlvr.eval.report.html import Markup, element, section, table
 from rlvr.eval.report.labels import duration, label, plain, style_of
 from rlvr.eval.report.results import StudyResults
 from rlvr.eval.report.samples import Example, Responses
-from rlvr.eval.store import Sample
+from rlvr.eval.samples import Sample
 from rlvr.records import Problem, Status
 
 MAX_TEXT = 6000

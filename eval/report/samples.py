@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from rlvr.eval.compare import Comparison
 from rlvr.eval.report.analysis import BenchmarkAnalysis
 from rlvr.eval.report.labels import label
-from rlvr.eval.store import Evaluation, Sample
+from rlvr.eval.samples import Sample
+from rlvr.eval.store import Evaluation
 from rlvr.records import Problem, Status
 
 

@@ -13,7 +13,7 @@ from rlvr.eval.report.page import page
 from rlvr.eval.report.results import StudyResults
 from rlvr.eval.report.study_charts import study_charts
 from rlvr.eval.report.summary import summary
-from rlvr.eval.store import write_json
+from rlvr.files import write_json
 
 REPORT_FILE, SUMMARY_FILE, FIGURES = "report.html", "summary.json", "figures"
 

@@ -17,7 +17,9 @@ from rlvr.data.prompts import check_model_folder, model_hash
 from rlvr.distill import DistillProgress, Example, distill
 from rlvr.errors import ConfigError, DataError
 from rlvr.eval.homes import stores_in
-from rlvr.eval.store import SAMPLES_FILE, Sample, read_problems, read_samples, write_json
+from rlvr.eval.samples import SAMPLES_FILE, Sample, read_samples
+from rlvr.eval.store import read_problems
+from rlvr.files import write_json
 from rlvr.provenance import provenance
 from rlvr.records import Problem, Status
 from rlvr.tracking.progress import StageProgress, say

@@ -15,7 +15,8 @@ from rlvr.data.loaders import problems_hash
 from rlvr.data.templates import TEMPLATES
 from rlvr.errors import ConfigError, DataError
 from rlvr.eval.homes import stores_in
-from rlvr.eval.store import Sample, SampleStore, load_evaluation, read_problems, write_problems
+from rlvr.eval.samples import Sample
+from rlvr.eval.store import SampleStore, load_evaluation, read_problems, write_problems
 from rlvr.records import Verdict
 from rlvr.rewards.config import RewardsConfig
 from rlvr.rewards.registry import verifier_pool

@@ -11,7 +11,8 @@ from transformers import AutoModelForCausalLM
 from rlvr.cli.distill import right_responses
 from rlvr.cli.hydra_app import MODELS
 from rlvr.data.chains import generate, graph_of, solution_text
-from rlvr.eval.store import EvaluationSpec, Sample, SampleStore, write_problems
+from rlvr.eval.samples import Sample
+from rlvr.eval.store import EvaluationSpec, SampleStore, write_problems
 from rlvr.records import Problem, Status
 
 TINY = MODELS / "tiny"

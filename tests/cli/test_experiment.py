@@ -19,7 +19,7 @@ from rlvr.data.loaders import save_problems
 from rlvr.data.prompts import load_renderer
 from rlvr.eval.report import Report, StudyResults
 from rlvr.eval.report.analysis import analyse
-from rlvr.eval.store import read_samples
+from rlvr.eval.samples import read_samples
 from tests.fakes import FakeEngine, FakeLearner
 
 CHAINS = ChainsConfig(num_train=8, num_test=6, operations=[3], seed=1)

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from rlvr.data.loaders import problems_hash
-from rlvr.eval.store import SAMPLES_FILE, EvaluationSpec, Sample, SampleStore, read_samples, write_problems
+from rlvr.eval.samples import SAMPLES_FILE, Sample, read_samples
+from rlvr.eval.store import EvaluationSpec, SampleStore, write_problems
 from rlvr.records import Problem, Status
 from tests.cli.conftest import Rlvr
 from tests.fakes import problem

@@ -12,7 +12,7 @@ import pytest
 
 from rlvr.cli import evaluate as evaluate_command
 from rlvr.data.chains import generate
-from rlvr.eval.store import read_samples
+from rlvr.eval.samples import read_samples
 from tests.cli.test_experiment import without_files
 from tests.served import Answer, chat, serving
 

@@ -22,7 +22,8 @@ from rlvr.eval.audit import (
     with_valid_chains,
     write_audit,
 )
-from rlvr.eval.store import SAMPLES_FILE, Evaluation, Sample, encode_samples, load_evaluation
+from rlvr.eval.samples import SAMPLES_FILE, Sample, encode_samples
+from rlvr.eval.store import Evaluation, load_evaluation
 from rlvr.records import Problem, Status
 from tests.fabricate import evaluation
 

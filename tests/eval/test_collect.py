@@ -12,7 +12,8 @@ from rlvr.eval.collect import collect, numbers_in_order, shortest_endings
 from rlvr.eval.homes import home_of
 from rlvr.eval.report.analysis import analyse
 from rlvr.eval.report.results import StudyResults
-from rlvr.eval.store import PROBLEMS_FILE, SAMPLES_FILE, encode_samples, read_samples
+from rlvr.eval.samples import SAMPLES_FILE, encode_samples, read_samples
+from rlvr.eval.store import PROBLEMS_FILE
 from tests.fabricate import COUNTS, evaluation, sha, study_folder, toy_problems
 
 

@@ -13,7 +13,8 @@ import pytest
 from rlvr.config import SamplingPlan
 from rlvr.errors import ConfigError, VerifierError, WorkerError
 from rlvr.eval.evaluate import EvaluationProgress, evaluate, missing_chunks
-from rlvr.eval.store import SAMPLES_FILE, EvaluationSpec, Sample, SampleStore, load_evaluation, read_samples
+from rlvr.eval.samples import SAMPLES_FILE, Sample, read_samples
+from rlvr.eval.store import EvaluationSpec, SampleStore, load_evaluation
 from rlvr.records import Status
 from tests.fakes import FakeEngine, FakeRenderer, FakeVerifier, index_of, problems
 

@@ -18,20 +18,16 @@ import pytest
 
 from rlvr.errors import ConfigError, DataError
 from rlvr.eval import store as store_module
+from rlvr.eval.samples import SAMPLES_FILE, Sample, encode_samples, read_members, read_samples
 from rlvr.eval.store import (
     COUNTS_FILE,
-    SAMPLES_FILE,
     SPEC_FILE,
     EvaluationSpec,
-    Sample,
     SampleStore,
-    encode_samples,
     load_evaluation,
-    read_members,
-    read_samples,
     refuse_unlike,
-    write_json,
 )
+from rlvr.files import write_json
 from rlvr.records import Status
 
 SPEC = EvaluationSpec(
@@ -300,7 +296,8 @@ def test_json_is_replaced_as_a_whole(tmp_path: Path) -> None:
 WRITER = """
 import sys
 from pathlib import Path
-from rlvr.eval.store import Sample, SampleStore
+from rlvr.eval.samples import Sample
+from rlvr.eval.store import SampleStore
 from rlvr.records import Status
 from tests.eval.test_store import SPEC
 

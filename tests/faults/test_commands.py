@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from rlvr.checkpoint import Checkpoints
-from rlvr.eval.store import read_samples
+from rlvr.eval.samples import read_samples
 from tests.commands import (
     TIMEOUT,
     assert_nothing_left,
