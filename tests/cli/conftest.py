@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from rlvr.cli.main import main
+from tests.cli.pools import SMALL, TRAIN, Pools
 
 
 @dataclass(frozen=True)
@@ -54,3 +55,22 @@ def rlvr(capsys: pytest.CaptureFixture[str]) -> Rlvr:
         return Result(code, *capsys.readouterr())
 
     return run
+
+
+@pytest.fixture
+def pools(model_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Pools:
+    return Pools(model_folder, monkeypatch)
+
+
+@pytest.fixture
+def train(rlvr, pools: Pools, tmp_path: Path):
+    return lambda *words: rlvr(
+        "train", f"model={pools.model}", f"run.dir={tmp_path}/run", *SMALL, *TRAIN, *words
+    )
+
+
+@pytest.fixture
+def evaluate(rlvr, pools: Pools, tmp_path: Path):
+    return lambda model, *words: rlvr(
+        "evaluate", f"model={model}", f"run.dir={tmp_path}/measured", *SMALL, *words
+    )

@@ -12,7 +12,7 @@ import torch
 
 from rlvr.algorithms import registry
 from rlvr.algorithms.algorithm import Scored
-from tests.cli.test_experiment import SMALL, Pools
+from tests.cli.pools import SMALL, Pools
 
 CONTRIBUTING = Path(__file__).resolve().parents[2] / "CONTRIBUTING.md"
 

@@ -13,7 +13,7 @@ import pytest
 from rlvr.cli import evaluate as evaluate_command
 from rlvr.data.chains import generate
 from rlvr.eval.samples import read_samples
-from tests.cli.test_experiment import without_files
+from tests.cli.pools import without_files
 from tests.served import Answer, chat, serving
 
 PROBLEMS = {problem.prompt[0]["content"]: problem for problem in generate(6, [3], 1, "test")}

@@ -1,16 +1,12 @@
-"""The samples file: append-only, repaired, never mixed and never doubled."""
+"""The folder of an evaluation: append-only, repaired, never mixed and never doubled; counts and comparisons."""
 
 from __future__ import annotations
 
-import errno
-import gzip
-import json
 import random
 import subprocess
 import sys
 import time
-from dataclasses import asdict, replace
-from itertools import pairwise
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +14,7 @@ import pytest
 
 from rlvr.errors import ConfigError, DataError
 from rlvr.eval import store as store_module
-from rlvr.eval.samples import SAMPLES_FILE, Sample, encode_samples, read_members, read_samples
+from rlvr.eval.samples import SAMPLES_FILE, Sample, encode_samples, read_samples
 from rlvr.eval.store import (
     COUNTS_FILE,
     SPEC_FILE,
@@ -27,7 +23,6 @@ from rlvr.eval.store import (
     load_evaluation,
     refuse_unlike,
 )
-from rlvr.files import write_json
 from rlvr.records import Status
 
 SPEC = EvaluationSpec(
@@ -58,13 +53,6 @@ def store_of(folder: Path, *samples: Sample) -> Path:
     store.append(samples)
     store.close()
     return folder / SAMPLES_FILE
-
-
-def test_samples_survive(tmp_path: Path) -> None:
-    awkward = sample("p0", 0, text='a\nb\u2028"c" 答え \\ \t')
-    path = store_of(tmp_path, awkward, ALL[1])
-    assert list(read_samples(path)) == [awkward, ALL[1]]
-    assert gzip.decompress(path.read_bytes()).count(b"\n") == 2  # as zcat shows them
 
 
 def test_reopening_knows_what_is_done(tmp_path: Path) -> None:
@@ -106,17 +94,6 @@ def test_a_half_written_member_is_cut_off_wherever_it_ends(tmp_path: Path) -> No
         assert path.read_bytes() == whole
 
 
-@pytest.mark.parametrize("block", [1, 2, 3, 50, 1 << 20])
-def test_members_are_found_however_the_file_is_read(tmp_path: Path, block: int) -> None:
-    for row in ALL:
-        path = store_of(tmp_path, row)
-    members = list(read_members(path, block))
-    assert [len(encode_samples([row])) for row in ALL] == [
-        end - start for start, end in pairwise([0, *(end for _, end in members)])
-    ]
-    assert b"".join(member for member, _ in members) == gzip.decompress(path.read_bytes())
-
-
 def test_rows_of_one_append_are_all_or_none(tmp_path: Path) -> None:
     store = SampleStore(tmp_path, SPEC)
     with pytest.raises(ValueError, match="already stored"):
@@ -133,50 +110,6 @@ def test_two_processes_never_write_one_evaluation(tmp_path: Path) -> None:
     assert caught.value.where == str(tmp_path / SAMPLES_FILE)
     store.close()
     SampleStore(tmp_path, SPEC).close()
-
-
-def test_a_file_system_without_locks_is_written_all_the_same(tmp_path: Path, monkeypatch) -> None:
-    def refuse(*_: object) -> None:
-        raise OSError(errno.ENOLCK, "no locks available")
-
-    monkeypatch.setattr(store_module.fcntl, "flock", refuse)
-    assert list(read_samples(store_of(tmp_path, ALL[0]))) == ALL[:1]
-
-
-def test_what_is_no_gzip_is_named_by_its_place(tmp_path: Path) -> None:
-    path = store_of(tmp_path, ALL[0])
-    end = path.stat().st_size
-    path.write_bytes(path.read_bytes() + b"something else, long enough to be seen")
-    with pytest.raises(DataError, match="not gzip") as caught:
-        list(read_samples(path))
-    assert caught.value.where == f"{path}, byte {end}"
-
-
-def test_reading_does_not_repair(tmp_path: Path) -> None:
-    store_of(tmp_path, ALL[0])
-    path = store_of(tmp_path, ALL[1])
-    cut = path.read_bytes()[:-3]
-    path.write_bytes(cut)
-    assert list(read_samples(path)) == ALL[:1]
-    assert path.read_bytes() == cut
-
-
-@pytest.mark.parametrize(
-    "line",
-    ["{", "5", "{}", json.dumps({**asdict(ALL[0]), "status": "?"}), json.dumps({**asdict(ALL[0]), "x": 1})],
-)
-def test_a_malformed_finished_line_is_named(tmp_path: Path, line: str) -> None:
-    path = store_of(tmp_path, ALL[0])
-    with path.open("ab") as file:
-        file.write(gzip.compress(f"{line}\n".encode()))
-    with pytest.raises(DataError, match="malformed") as caught:
-        list(read_samples(path))
-    assert caught.value.where == f"{path}, row 2"
-    assert caught.value.fix
-
-
-def test_no_file_is_no_rows(tmp_path: Path) -> None:
-    assert list(read_samples(tmp_path / SAMPLES_FILE)) == []
 
 
 @pytest.mark.parametrize(
@@ -282,15 +215,6 @@ def test_all_differences_are_named_at_once() -> None:
 
 def test_models_and_seeds_may_differ_in_a_comparison() -> None:
     refuse_unlike(SPEC, replace(SPEC, model_name="grpo", model_path="x", model_sha256="y", seed=7))
-
-
-def test_json_is_replaced_as_a_whole(tmp_path: Path) -> None:
-    path = tmp_path / "a.json"
-    write_json(path, {"a": "ü"})
-    with pytest.raises(TypeError):
-        write_json(path, {"a": object()})
-    assert json.loads(path.read_text()) == {"a": "ü"}
-    assert [file.name for file in tmp_path.iterdir()] == ["a.json"]
 
 
 WRITER = """

@@ -1,0 +1,102 @@
+"""`rlvr evaluate` on fake pools: tables, folders, going on, several models and benchmarks."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+from rlvr.data.chains import make_splits
+from rlvr.data.loaders import save_problems
+from rlvr.eval.samples import read_samples
+from tests.cli.pools import SMALL, Pools
+
+
+def test_an_evaluation_prints_its_table_and_can_be_read(evaluate, pools: Pools, tmp_path: Path) -> None:
+    result = evaluate(pools.model)
+    assert result.code == 0, result.err
+    assert "pass@1" in result.out or "k" in result.out.split()
+    assert str(tmp_path / "measured") in result.out.splitlines()[-1]
+    rows = list(
+        read_samples(tmp_path / "measured" / "evaluation" / "chains" / pools.model.name / "samples.jsonl.gz")
+    )
+    assert len(rows) == 24
+    assert sum(row.score for row in rows) == 12
+
+
+def test_a_runs_folder_stands_for_its_model(train, evaluate, pools: Pools, tmp_path: Path) -> None:
+    train()
+    assert evaluate(tmp_path / "run").code == 0
+    assert pools.evaluated == [(f"{tmp_path}/run/model", 0)]
+    spec = json.loads((tmp_path / "measured" / "evaluation" / "chains" / "run" / "spec.json").read_text())
+    assert spec["model_name"] == "run"
+
+
+def test_a_finished_evaluation_starts_no_engine(evaluate, pools: Pools) -> None:
+    assert evaluate(pools.model).code == evaluate(pools.model).code == 0
+    assert len(pools.evaluated) == 1
+
+
+def test_an_evaluation_is_not_mixed_with_other_settings(evaluate, pools: Pools) -> None:
+    evaluate(pools.model)
+    result = evaluate(pools.model, "evaluation.temperature=0.5")
+    assert result.code == 2
+    assert "sampling" in result.err
+    assert len(pools.evaluated) == 1
+
+
+def test_an_interrupted_evaluation_goes_on_with_other_random_numbers(
+    evaluate, pools: Pools, tmp_path: Path
+) -> None:
+    pools.die_after = 2
+    assert evaluate(pools.model).code == 130
+    pools.die_after = None
+    assert evaluate(pools.model).code == 0
+    assert (
+        len(
+            list(
+                read_samples(
+                    tmp_path / "measured" / "evaluation" / "chains" / pools.model.name / "samples.jsonl.gz"
+                )
+            )
+        )
+        == 24
+    )
+    # An engine that starts from the same seed draws the noise of the stored samples once more.
+    [first, second] = [seed for _, seed in pools.evaluated]
+    assert first != second
+
+
+def test_several_models_on_several_benchmarks_in_one_command(rlvr, pools: Pools, tmp_path: Path) -> None:
+    other = shutil.copytree(pools.model, tmp_path / "other")
+    (other / "model.safetensors").write_bytes(b"other weights")
+    words = (
+        f"models={{base: {pools.model}, mine: {other}}}",
+        "benchmarks={chains: {}, longer: {family: chains, operations: [5], num_problems: 4}}",
+    )
+    result = rlvr("evaluate", *words, f"run.dir={tmp_path}/both", *SMALL)
+    assert result.code == 0, result.err
+    # One start of the engines per model, for both benchmarks.
+    assert [model for model, _ in pools.evaluated] == [str(pools.model), str(other)]
+    for benchmark, size in (("chains", 6), ("longer", 4)):
+        for model in ("base", "mine"):
+            place = tmp_path / "both" / "evaluation" / benchmark / model
+            assert len(list(read_samples(place / "samples.jsonl.gz"))) == size * 4
+            assert json.loads((place / "spec.json").read_text())["prompt_template"].startswith("chat:")
+    assert "mine" in result.out
+    again = rlvr("evaluate", *words, f"run.dir={tmp_path}/both", *SMALL)
+    assert (again.out, len(pools.evaluated)) == (result.out, 2)
+
+
+def test_benchmarks_are_sampled_as_each_asks_unless_the_command_does(
+    rlvr, pools: Pools, tmp_path: Path
+) -> None:
+    own = tmp_path / "own.jsonl"
+    save_problems(make_splits(8, 6, [3], 1)[1], own)
+    words = ("evaluate", f"model={pools.model}", f"benchmark={own}", f"run.dir={tmp_path}/own")
+    result = rlvr(*words, "num_samples=2", "evaluation.max_tokens=128")
+    assert result.code == 0, result.err
+    [place] = (tmp_path / "own" / "evaluation").glob("*/*")
+    spec = json.loads((place / "spec.json").read_text())
+    assert (spec["benchmark"], spec["num_samples"]) == ("own", 2)
+    assert spec["sampling"] == {"temperature": 0.6, "top_p": 0.95, "max_tokens": 128}

@@ -1,0 +1,100 @@
+"""`rlvr train` on fake pools: what it writes, what it does not do twice, how it goes on."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from tests.cli.pools import Pools
+
+
+def test_training_writes_its_run_and_nothing_else(train, tmp_path: Path, cwd: Path) -> None:
+    result = train()
+    assert result.code == 0, result.err
+    run = tmp_path / "run"
+    names = {"config.json", "metrics.jsonl", "rollouts.jsonl", "trained.json", "model"}
+    assert {path.name for path in run.iterdir()} == names
+    assert list(cwd.iterdir()) == []
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows] == [1, 2]
+    config = json.loads((run / "config.json").read_text())
+    assert config["train"]["num_steps"] == 2
+    assert config["algorithm"]["group_size"] == 4
+    record = json.loads((run / "trained.json").read_text())
+    assert record["model_sha256"] != record["start_model_sha256"]
+    assert {"date", "command", "seed", "config_sha256", "versions", "hardware", "wall_seconds"} <= set(record)
+
+
+def test_a_trained_run_is_not_trained_again(train, pools: Pools) -> None:
+    assert train().code == train().code == 0
+    assert len(pools.trained) == 1
+
+
+def test_a_run_is_not_mixed_with_other_settings(train, pools: Pools) -> None:
+    train()
+    result = train("seed=1", "learner.learning_rate=0.5")
+    assert result.code == 2
+    assert "seed: 0 there, 1 now" in result.err
+    assert "learner.learning_rate: 1e-06 there, 0.5 now" in result.err
+    assert "run.dir" in result.err
+    assert len(pools.trained) == 1
+
+
+def test_another_number_of_learners_is_refused_on_going_on(train, pools: Pools) -> None:
+    pools.samples_left = 9  # in the second step
+    assert train().code == 130
+    result = train("learner.num_learners=2")
+    assert result.code == 2
+    assert "learner.num_learners: 1 there, 2 now" in result.err
+    assert len(pools.trained) == 1
+
+
+def test_an_interrupted_training_is_not_taken_for_a_trained_one(train, pools: Pools, tmp_path: Path) -> None:
+    pools.die_after = 1
+    assert train().code == 130
+    assert not (tmp_path / "run" / "trained.json").exists()
+    pools.die_after = None
+    assert train().code == 0
+    assert len(pools.trained) == 2
+
+
+def test_an_interrupted_training_goes_on_where_it_stopped(train, pools: Pools, tmp_path: Path) -> None:
+    words = ("train.num_steps=5", "train.checkpoint_every=2", "tracking.num_logged_samples=1")
+    pools.samples_left = 3 * 8 + 1  # in the fourth step
+    stopped = train(*words)
+    assert stopped.code == 130
+    assert "checkpoint of step 3 written" in stopped.err
+    # As if it had been killed later still: rows of a step that no checkpoint holds, and half a row.
+    metrics = tmp_path / "run" / "metrics.jsonl"
+    written = metrics.read_text()
+    metrics.write_text(
+        written + written.splitlines()[-1].replace('"step": 3', '"step": 4') + '\n{"step": 5, "rew'
+    )
+    pools.samples_left = None
+    result = train(*words)
+    assert result.code == 0, result.err
+    assert "going on after step 3" in result.err
+    rows = [json.loads(line) for line in metrics.read_text().splitlines()]
+    assert [row["step"] for row in rows] == [1, 2, 3, 4, 5]
+    samples = (tmp_path / "run" / "rollouts.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in samples] == [1, 2, 3, 4, 5]
+
+
+def test_starting_anew_keeps_what_was_there(train, pools: Pools, tmp_path: Path) -> None:
+    assert train().code == 0
+    result = train("run.resume=never", "seed=1")
+    assert result.code == 0, result.err
+    assert "run.old1" in result.err
+    assert len(pools.trained) == 2
+    for folder, seed in (("run.old1", 0), ("run", 1)):
+        assert json.loads((tmp_path / folder / "config.json").read_text())["seed"] == seed
+        assert (tmp_path / folder / "trained.json").exists()
+
+
+def test_how_a_run_is_carried_out_may_change(train, pools: Pools, tmp_path: Path) -> None:
+    pools.samples_left = 9
+    assert train().code == 130
+    pools.samples_left = None
+    words = ("tracking.num_logged_samples=0", "train.checkpoint_every=1", "cluster.address=auto")
+    assert train(*words).code == 0
+    assert json.loads((tmp_path / "run" / "config.json").read_text())["train"]["checkpoint_every"] == 1
