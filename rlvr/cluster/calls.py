@@ -21,6 +21,12 @@ LOST = (
 )
 """What Ray raises when a process, its machine or the way there is gone; the call itself did not fail."""
 
+CONSTRUCTOR_ERROR = re.compile(
+    r"^(?:\w+\.)*\w*(?:Error|Exception|Interrupt): .*(?:\n[ \t]+\S.*){0,2}", re.MULTILINE
+)
+"""In the trace of an actor whose constructor raised: the first error, which is the root cause, and what it says on
+indented lines below."""
+
 
 def checked(call: Callable[[], T], worker: str) -> T:
     """Run a call that may raise an error of Ray's: the root cause first, without the traces of the way there.
@@ -39,9 +45,8 @@ def checked(call: Callable[[], T], worker: str) -> T:
             raise cause from error
         raise WorkerError(f"{type(cause).__name__}: {cause}", where=worker) from error
     except LOST as error:
-        found = re.search(r"(?m)^(\w*(?:Error|Exception|Interrupt): .*)$", str(error))
-        if found:  # the constructor raised: its last line is the root cause
-            raise WorkerError(found.group(1), where=worker) from error
+        if raised := CONSTRUCTOR_ERROR.search(str(error)):
+            raise WorkerError(" ".join(raised.group(0).split()), where=worker) from error
         raise WorkerLostError(
             f"the worker's process died: {first_line(error)}",
             where=worker,

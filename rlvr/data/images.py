@@ -180,9 +180,10 @@ class ImageProcessor:
             found = AutoProcessor.from_pretrained(self._model)
         except (ImportError, OSError, ValueError) as error:
             raise ModelError(
-                "what the model makes images of cannot be loaded: " + str(error).strip().splitlines()[0],
+                "the model's processor of images cannot be loaded: "
+                + str(error).strip().splitlines()[0].split(". ")[0],
                 where=self._model,
-                fix="a package that is named there comes with `make setup GPU=1`",
+                fix="the package that it names comes with `make setup GPU=1`; torchvision does not work beside a CPU torch",
             ) from error
         if not hasattr(found, "image_processor") or not hasattr(found, "_get_num_multimodal_tokens"):
             raise ModelError(
