@@ -112,22 +112,22 @@ class VLLMEngine:
         """Sample all requests; yield lists of ``(key, completions)`` as requests finish."""
         waiting = iter(requests)
         pending: dict[str, SampleRequest] = {}
-        num_pending = 0
         while True:
             # vLLM makes pixels of an image as soon as it is handed over, so those of all problems would fill the
-            # memory. What is handed over is as much again as is sampled, so that no place is ever left empty.
-            while num_pending < 2 * self._max_num_seqs and (request := next(waiting, None)) is not None:
+            # memory. What is handed over is as much again as is sampled, so that no place is ever left empty. A
+            # request whose last response is long counts as that one response, not as all that it asked for.
+            while (
+                self._engine.get_num_unfinished_requests() < 2 * self._max_num_seqs
+                and (request := next(waiting, None)) is not None
+            ):
                 self._counter += 1
                 pending[str(self._counter)] = request
-                num_pending += request.num_samples
                 self._add(str(self._counter), request, settings)
             if not pending:
                 return
             finished = [output for output in self._engine.step() if output.finished]
             if finished:
-                ended = [(pending.pop(output.request_id), output) for output in finished]
-                num_pending -= sum(request.num_samples for request, _ in ended)
-                yield [self._completions(request, output) for request, output in ended]
+                yield [self._completions(pending.pop(output.request_id), output) for output in finished]
 
     def _add(self, request_id: str, request: SampleRequest, settings: SamplingSettings) -> None:
         from vllm import SamplingParams

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from PIL import Image
 
 from rlvr.data.images import images_of
-from rlvr.rollout.vllm_engine import pixels
+from rlvr.protocols import SampleRequest, SamplingSettings
+from rlvr.rollout.vllm_engine import VLLMEngine, pixels
 
 WHITE, BLACK = (255, 255, 255), (0, 0, 0)
 
@@ -38,3 +41,50 @@ def test_a_photo_is_upright_and_counted_so(tmp_path: Path) -> None:
     (tmp_path / "photo.png").write_bytes(content)
     [image] = images_of({"image": "photo.png"}, tmp_path, "row 1")
     assert pixels(content).media.size == (image.width, image.height) == (20, 40)
+
+
+class Tails:
+    """Stands in for vLLM's engine: of every request one response is twenty times as long as the others."""
+
+    def __init__(self, places: int) -> None:
+        self.places = places
+        self.left: dict[str, list[int]] = {}
+        """Steps that the unfinished responses of a request still take, in the order of the requests."""
+        self.sampled: list[int] = []
+        """Responses that were sampled at once, by step."""
+
+    def get_num_unfinished_requests(self) -> int:
+        return sum(len(each) for each in self.left.values())
+
+    def add_request(self, request_id: str, prompt: Any, params: Any) -> None:
+        self.left[request_id] = [20] + [1] * (params.n - 1)
+
+    def step(self) -> list[Any]:
+        free = self.places
+        for each in self.left.values():
+            for index in range(min(free, len(each))):
+                each[index] -= 1
+                free -= 1
+        self.sampled.append(self.places - free)
+        self.left = {key: [steps for steps in each if steps] for key, each in self.left.items()}
+        ended = [key for key, each in self.left.items() if not each]
+        for key in ended:
+            del self.left[key]
+        return [SimpleNamespace(request_id=key, finished=True, outputs=[]) for key in ended]
+
+
+def test_one_long_response_of_many_leaves_no_place_empty() -> None:
+    """Requests are handed over as places become free, and not only as whole requests end."""
+    engine = object.__new__(VLLMEngine)
+    engine._engine = tails = Tails(places=16)
+    engine._tokenizer = SimpleNamespace(batch_decode=lambda texts, skip_special_tokens: [])
+    engine._max_num_seqs, engine._counter = 16, 0
+    requests = [SampleRequest(key, [1], 8) for key in range(40)]
+    found: list[int] = []
+    busy = 0
+    for ended in engine.generate(requests, SamplingSettings(1.0, 8)):
+        found += [key for key, _ in ended]
+        busy = len(tails.sampled) if len(found) + len(tails.left) < len(requests) else busy
+    assert sorted(found) == list(range(40))
+    assert busy > 20
+    assert set(tails.sampled[:busy]) == {16}
