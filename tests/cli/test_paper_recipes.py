@@ -11,6 +11,7 @@ from rlvr.cli import study
 from rlvr.cli.hydra_app import RECIPES
 from rlvr.config import EvaluateConfig, ExperimentConfig
 from rlvr.data.benchmarks import BENCHMARKS, entry_of
+from rlvr.data.templates import TEMPLATES
 
 SIX = ["ppo", "grpo", "reinforce_pp", "rloo", "remax", "dapo"]
 MATH = ["gsm8k", "math500", "minerva_math", "olympiadbench", "aime24", "amc23"]
@@ -35,7 +36,7 @@ EVALUATIONS: dict[str, tuple[dict[str, str], list[str], str | None, int]] = {
         {"base": "Qwen/Qwen2.5-32B", "rl": "hkust-nlp/Qwen-2.5-32B-SimpleRL-Zoo"}, MATH, "qwen_boxed", 16384),
     "simplerl_zoo_llama": (
         {"base": "meta-llama/Llama-3.1-8B", "rl": "hkust-nlp/Llama-3.1-8B-SimpleRL-Zoo"},
-        MATH, "qwen_boxed", 16384),
+        MATH, "plain", 16384),
     "oat_zero": (
         {"base": "Qwen/Qwen2.5-Math-7B", "rl": "sail/Qwen2.5-Math-7B-Oat-Zero"}, MATH, "qwen_boxed", 3072),
     "dapo_32b": ({"base": "Qwen/Qwen2.5-32B", "rl": "BytedTsinghua-SIA/DAPO-Qwen-32B"}, ["aime24"], "dapo", 16384),
@@ -47,7 +48,7 @@ EVALUATIONS: dict[str, tuple[dict[str, str], list[str], str | None, int]] = {
     "distillation": (
         {"base": "Qwen/Qwen2.5-Math-7B", "rl": "sail/Qwen2.5-Math-7B-Oat-Zero",
          "instruct": "Qwen/Qwen2.5-Math-7B-Instruct", "distilled": "deepseek-ai/DeepSeek-R1-Distill-Qwen-7B"},
-        ["minerva_math"], "qwen_boxed", 3072),
+        ["minerva_math"], "plain", 3072),
 }  # fmt: skip
 EVALUATIONS["magistral"] = (
     {"base": "mistral-medium-2505", "rl": "magistral-medium-2506"}, ["aime24", "aime25"], "boxed", 40960,
@@ -137,6 +138,17 @@ def test_evaluations_are_as_the_paper_states(composed, recipe: str) -> None:
         plan = config.evaluation.plan(BENCHMARKS[name].plan)
         assert plan.num_samples == NUM_SAMPLES[name]
         assert (plan.temperature, plan.top_p, plan.max_tokens) == (0.6, 0.95, longest)
+
+
+def test_every_tokenizer_knows_the_words_of_its_prompt() -> None:
+    """A dry run does not ask the hub for tokenizers, so nothing else would say it before the engines start."""
+    for name, (models, benchmarks, prompt, _) in EVALUATIONS.items():
+        templates = [TEMPLATES[prompt or BENCHMARKS[benchmark].prompt] for benchmark in benchmarks]
+        foreign = [model for model in models.values() if re.search(r"Llama|R1-Distill|DeepCoder", model)]
+        if any(template.special for template in templates):
+            assert not foreign, f"{name}: these have none of Qwen's chat tokens"
+        if 0 < len(foreign) < len(models):
+            assert not any(template.is_chat for template in templates), f"{name}: chat templates of two kinds"
 
 
 @pytest.mark.parametrize("recipe", TRAINING)
