@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -87,6 +87,7 @@ def measured(config: EvaluateConfig, folder: Path, resolved: dict[str, Any]) -> 
     homes = {name: {folder / STUDY_FOLDER / each.name / name: each for each in benchmarks} for name in models}
     # What cannot work is said before anything starts; what is finished needs neither hardware nor server.
     source.check([models[name] for name, home in homes.items() if not is_finished(home)], benchmarks)
+    refuse_unlike_prompts(models, benchmarks, source)
     evaluations = [
         run_evaluations(
             model=model,
@@ -106,6 +107,26 @@ def measured(config: EvaluateConfig, folder: Path, resolved: dict[str, Any]) -> 
         provenance=provenance(resolved),
         title=f"pass@k of {', '.join(models)}",
     )
+
+
+def refuse_unlike_prompts(models: Mapping[str, str], benchmarks: Sequence[Benchmark], source: Source) -> None:
+    """Refuse models that would be asked in different words, which would be found out after days of sampling.
+
+    Raises:
+        ConfigError: the chat templates of two models differ, and the prompt goes through them.
+    """
+    for benchmark in benchmarks:
+        asked = {name: source.renderer(model, benchmark.template).identity for name, model in models.items()}
+        base, *others = asked
+        for name in others:
+            if asked[name] != asked[base]:
+                raise ConfigError(
+                    f"{base!r} and {name!r} could not be compared on {benchmark.name}: their chat templates differ, "
+                    f"and prompt={benchmark.template.name} goes through them",
+                    where="prompt",
+                    fix="a prompt that is plain text, such as prompt=plain; or a copy of one model's folder with the "
+                    "other one's chat template",
+                )
 
 
 def is_finished(home: Mapping[Path, Benchmark]) -> bool:

@@ -88,6 +88,23 @@ def test_several_models_on_several_benchmarks_in_one_command(rlvr, pools: Pools,
     assert (again.out, len(pools.evaluated)) == (result.out, 2)
 
 
+def test_models_with_other_chat_templates_are_refused_before_the_first_sample(
+    rlvr, pools: Pools, tmp_path: Path
+) -> None:
+    other = shutil.copytree(pools.model, tmp_path / "other")
+    [place] = [path for path in other.iterdir() if "<|user|>" in path.read_text() and "jinja" in path.name]
+    place.write_text("<|user|> say: " + place.read_text())
+    words = (f"models={{base: {pools.model}, mine: {other}}}", "benchmark=chains", f"run.dir={tmp_path}/both")
+    result = rlvr("evaluate", *words, *SMALL)
+    assert result.code == 2
+    assert "'base' and 'mine' could not be compared on chains: their chat templates differ" in result.err
+    assert pools.evaluated == []
+    # Plain text is the same for both.
+    plain = rlvr("evaluate", *words, *SMALL, "prompt=plain")
+    assert "chat templates differ" not in plain.err
+    assert pools.evaluated, plain.err
+
+
 def test_benchmarks_are_sampled_as_each_asks_unless_the_command_does(
     rlvr, pools: Pools, tmp_path: Path
 ) -> None:
