@@ -17,7 +17,7 @@ from rlvr.algorithms.registry import ALGORITHMS
 PACKAGE = Path(__file__).resolve().parent.parent / "rlvr"
 
 FLOORS = (
-    ("", "errors", "files", "records", "seeds", "stopping"),
+    ("", "errors", "files", "openmp", "records", "seeds", "stopping"),
     ("batch",),
     ("protocols",),
     ("algorithms", "rewards"),

@@ -8,6 +8,7 @@ import sys
 import traceback
 
 from rlvr.errors import RlvrError, did_you_mean
+from rlvr.openmp import wait_asleep
 from rlvr.stopping import SIGNALS
 
 COMMANDS = {
@@ -75,6 +76,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     # A terminated run must unwind like an interrupted one, so that Ray ends its processes.
     SIGNALS.install()
+    wait_asleep()
     try:
         importlib.import_module(f"rlvr.cli.{command}").run(rest)
     except RlvrError as error:

@@ -20,6 +20,7 @@ from rlvr.cluster.calls import first_line
 from rlvr.cluster.resources import Resources, check_resources
 from rlvr.config import ClusterConfig
 from rlvr.errors import ConfigError, WorkerError
+from rlvr.openmp import ASLEEP
 from rlvr.tracking.progress import say
 
 START_ATTEMPTS = 3
@@ -137,8 +138,7 @@ def actor_options(
     """Options of one actor: its place, its resources and its environment."""
     environment = {"TOKENIZERS_PARALLELISM": "false", "TRANSFORMERS_VERBOSITY": "error"}
     if device == "cpu":
-        # Idle OpenMP threads of one pool must not spin on the cores that the other pool computes on.
-        environment |= {"OMP_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": "PASSIVE", "KMP_BLOCKTIME": "0"}
+        environment |= {"OMP_NUM_THREADS": str(threads), **ASLEEP}
     return {
         "num_cpus": bundle["CPU"],
         "num_gpus": bundle.get("GPU", 0),

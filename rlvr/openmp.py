@@ -1,0 +1,19 @@
+"""How threads of OpenMP wait for one another: asleep, in every process that computes on a CPU.
+
+A thread that spins keeps its core from whoever has the work that it waits for. That may be another process, such
+as the engine beside a learner, and then it may be its own team: tensor operations of a tiny model last
+microseconds, and each would end with a time slice lost.
+"""
+
+from __future__ import annotations
+
+import os
+
+ASLEEP = {"OMP_WAIT_POLICY": "PASSIVE", "KMP_BLOCKTIME": "0"}
+"""The environment that GNU's and Intel's runtimes read when they are loaded, that is before torch is imported."""
+
+
+def wait_asleep() -> None:
+    """Make this process's threads wait asleep, unless its environment says how; for before torch is imported."""
+    for name, value in ASLEEP.items():
+        os.environ.setdefault(name, value)
