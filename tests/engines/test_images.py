@@ -12,7 +12,8 @@ from rlvr.cluster import rollout_pool
 from rlvr.config import BenchmarkConfig, ClusterConfig, DataConfig, RolloutConfig
 from rlvr.data.benchmarks import benchmark_problems
 from rlvr.data.prompts import load_renderer, longest_prompt
-from rlvr.eval.store import read_problems, read_samples
+from rlvr.eval.samples import read_samples
+from rlvr.eval.store import read_problems
 from rlvr.protocols import SamplingSettings
 from tests.commands import TIMEOUT, assert_nothing_left, start, stderr
 from tests.vision import COLOURS, inputs, vision_model, visual_set

@@ -12,7 +12,7 @@ from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
 
-from rlvr.eval.store import read_samples
+from rlvr.eval.samples import read_samples
 from tests.commands import MARK, TIMEOUT, assert_nothing_left, end_all, start, stderr, wait_for
 from tests.tiny import TINY
 from tests.vision import vision_model, visual_set
