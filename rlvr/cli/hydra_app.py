@@ -68,6 +68,7 @@ def run(
         print(f"{examples}\nAll keys with their defaults (documented in rlvr/config/):\n", flush=True)
     refuse_unknown_flags(arguments)
     failures: list[RlvrError] = []
+    here = os.getpid()
 
     def job(config: DictConfig) -> None:
         try:
@@ -75,6 +76,11 @@ def run(
                 _separate_folder(config)
             app(*checked(config, schema))
         except RlvrError as error:
+            if (
+                os.getpid() != here
+            ):  # a launcher runs it elsewhere, as submitit does: nobody there reads the list
+                print(f"\nrlvr {command}: {error}", file=sys.stderr)
+                raise
             # Kept from Hydra, which would print its own words around it; other jobs of a multirun go on.
             failures.append(error)
 
@@ -238,7 +244,7 @@ def explain(error: Exception, schema: type, folder: Path) -> ConfigError:
     """Turn Hydra's and OmegaConf's messages into what, where, fix."""
     text = str(error).strip()
     if isinstance(error, MissingConfigException) or "Could not find" in text:
-        match = re.search(r"'?([\w/]+)/([\w.-]+)'?", text)
+        match = re.search(r"'?([\w/]+)/([\w.-]+)'?", text.rpartition("Could not find")[2])
         if match:
             group, name = match.group(1).rpartition("/")[2], match.group(2)
             return ConfigError(
@@ -286,6 +292,8 @@ def explain(error: Exception, schema: type, folder: Path) -> ConfigError:
 def _options(group: str, name: str, folder: Path) -> str:
     if group == "algorithm":
         return did_you_mean(name, ALGORITHMS)
+    if group == "launcher":
+        return "`pip install hydra-submitit-launcher` brings submitit_slurm and submitit_local"
     return did_you_mean(name, [path.stem for path in (folder / group).glob("*.yaml")])
 
 

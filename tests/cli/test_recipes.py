@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import multiprocessing
 import random
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -248,3 +249,31 @@ def test_composing_writes_nothing(composed, cwd: Path) -> None:
 def test_a_multirun_writes_nothing_beside_its_runs(composed, cwd: Path, tmp_path: Path) -> None:
     composed("train", "-m", "recipe=tiny", "seed=0,1", f"run.dir={tmp_path}/sweep")
     assert list(cwd.iterdir()) == []
+
+
+def test_a_job_that_fails_in_a_launchers_process_is_not_lost(rlvr, cwd: Path, monkeypatch) -> None:
+    """As submitit's launcher does: a process for the jobs, whose outcomes come back."""
+    from hydra._internal.core_plugins.basic_launcher import BasicLauncher
+
+    launch = BasicLauncher.launch
+
+    def elsewhere(self: Any, *arguments: Any, **named: Any) -> Any:
+        context = multiprocessing.get_context("fork")
+        outcomes = context.SimpleQueue()
+        process = context.Process(target=lambda: outcomes.put(launch(self, *arguments, **named)))
+        process.start()
+        found = outcomes.get()
+        process.join()
+        return found
+
+    monkeypatch.setattr(BasicLauncher, "launch", elsewhere)
+    result = rlvr("train", "-m", "recipe=tiny", "model=no/where/model", "seed=0,1")
+    assert result.code == 2
+    assert "the model folder does not exist" in result.err
+
+
+def test_a_launcher_that_is_not_installed(rlvr, cwd: Path) -> None:
+    result = rlvr("train", "-m", "recipe=tiny", "seed=0,1", "hydra/launcher=submitit_slrm")
+    assert result.code == 2
+    assert "there is no launcher 'submitit_slrm'" in result.err
+    assert "pip install hydra-submitit-launcher" in result.err
