@@ -85,16 +85,27 @@ def _described(path: Path, content: bytes, where: str) -> ImageFile:
 
 
 def _kept(content: bytes) -> Path:
-    """A file with this content, beside what ``datasets`` caches."""
+    """A file with this content, beside what ``datasets`` caches.
+
+    Raises:
+        DataError: it cannot be written there.
+    """
     import datasets
 
     path = Path(datasets.config.HF_DATASETS_CACHE) / "rlvr-images" / hashlib.sha256(content).hexdigest()
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # Two processes may be at it: whichever is last puts the same content in place.
-        temporary = path.with_suffix(f".{os.getpid()}")
-        temporary.write_bytes(content)
-        temporary.replace(path)
+    try:
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            # Two processes may be at it: whichever is last puts the same content in place.
+            temporary = path.with_suffix(f".{os.getpid()}")
+            temporary.write_bytes(content)
+            temporary.replace(path)
+    except OSError as error:
+        raise DataError(
+            f"an image of the table cannot be kept as a file: {error.strerror}",
+            where=str(path.parent),
+            fix="HF_DATASETS_CACHE=FOLDER, a folder that can be written to",
+        ) from error
     return path
 
 
@@ -185,12 +196,18 @@ class ImageProcessor:
                 where=self._model,
                 fix="the package that it names comes with `make setup GPU=1`; torchvision does not work beside a CPU torch",
             ) from error
-        if not hasattr(found, "image_processor") or not hasattr(found, "_get_num_multimodal_tokens"):
+        if not hasattr(found, "image_processor"):
             raise ModelError(
                 "the model reads no images",
                 where=self._model,
                 fix="a vision-language model, such as Qwen/Qwen2.5-VL-7B-Instruct; or leave out the benchmarks about "
                 "images",
+            )
+        if not hasattr(found, "_get_num_multimodal_tokens"):
+            raise ModelError(
+                f"transformers cannot say how many tokens an image takes for this model ({type(found).__name__})",
+                where=self._model,
+                fix="serve it with `vllm serve`, and name the server: api.base_url=…; the server counts for itself",
             )
         return found
 

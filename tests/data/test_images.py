@@ -14,7 +14,7 @@ from PIL import Image
 
 from rlvr.config import BenchmarkConfig, DataConfig
 from rlvr.data.benchmarks import BENCHMARKS, HubSource, benchmark_problems
-from rlvr.data.images import content_of, image_url, place_of, placed
+from rlvr.data.images import content_of, image_url, images_of, place_of, placed
 from rlvr.data.loaders import load_problems, problems_hash, save_problems
 from rlvr.data.prompts import WordsRenderer, load_renderer, longest_prompt
 from rlvr.data.templates import template
@@ -81,6 +81,17 @@ def test_the_hubs_tables_hold_the_images_themselves(tmp_path: Path, monkeypatch)
     assert Path(image.path).parent == tmp_path / "cache" / "rlvr-images"
     assert (image.width, image.height, len(content_of(image))) == (80, 60, Path(image.path).stat().st_size)
     assert benchmark_problems(BenchmarkConfig("mathvision", str(path)), DataConfig()) == [problem]
+
+
+def test_a_cache_that_cannot_be_written_to_is_named(tmp_path: Path, monkeypatch) -> None:
+    import datasets
+
+    (tmp_path / "cache").write_text("no folder")
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    content = saved(tmp_path / "1.png").read_bytes()
+    with pytest.raises(DataError, match="cannot be kept as a file") as caught:
+        images_of({"image": {"bytes": content}}, tmp_path, "row 1")
+    assert "HF_DATASETS_CACHE" in str(caught.value.fix)
 
 
 @pytest.mark.parametrize("ending", [".jsonl", ".parquet"])
