@@ -71,12 +71,15 @@ def training_plan(config: ExperimentConfig) -> tuple[Plan, list[str]]:
     """One training run: its plan, and its work in words."""
     algorithm = config.build_algorithm()
     plan = make_plan(model_shape(config.model), config.rollout, config.learner, config.cluster, algorithm)
-    rollouts = config.train.prompts_per_step * algorithm.group_size
+    prompts, sampling = config.train.prompts_per_step, algorithm.sampling
+    rollouts = prompts * algorithm.group_size
+    sampled = int((rollouts + prompts * sampling.greedy_baseline) * sampling.max_sampling_factor)
     updates = config.train.num_epochs * rollouts // (config.train.minibatch_size or rollouts)
     return plan, [
-        f"{config.train.num_steps} steps of {config.train.prompts_per_step} prompts × "
+        f"{config.train.num_steps} steps of {prompts} prompts × "
         f"{algorithm.group_size} = {rollouts:,} rollouts, {updates} optimizer step(s) each",
         f"  at most {rollouts * plan.row_tokens:,} tokens a step ({plan.row_tokens:,} a rollout)",
+        *([f"  at most {sampled:,} responses sampled for them"] if sampled > rollouts else []),
         f"  weight update: {plan.update_bytes / GIB:.2f} GiB to each of {plan.rollout.num_workers} "
         f"engine(s), by {plan.transfer}",
     ]
