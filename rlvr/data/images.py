@@ -220,6 +220,7 @@ class ImageProcessor:
 
         Raises:
             ModelError: the model reads no images, or its chat template has written other places.
+            DataError: the model takes no image of such a size.
         """
         processor = self._processor
         # Not processor.image_token_id: for some models that is what a place is widened to, and never in a prompt.
@@ -232,4 +233,12 @@ class ImageProcessor:
                 "chat_template.jinja",
             )
         sizes = [(image.height, image.width) for image in images]
-        return sum(processor._get_num_multimodal_tokens(image_sizes=sizes).num_image_tokens) - places
+        try:
+            counts = processor._get_num_multimodal_tokens(image_sizes=sizes).num_image_tokens
+        except ValueError as error:  # Qwen2.5-VL: more than 200 times as long as wide
+            raise DataError(
+                f"the model takes no such image: {error}",
+                where=", ".join(image.path for image in images),
+                fix="leave the problem out, or cut the image",
+            ) from error
+        return sum(counts) - places
