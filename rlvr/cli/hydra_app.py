@@ -71,14 +71,17 @@ def run(
     here = os.getpid()
 
     def job(config: DictConfig) -> None:
+        elsewhere = os.getpid() != here  # in a process of the launcher's, as with submitit
+        if elsewhere:
+            from rlvr.stopping import SIGNALS  # that process's own, not one that was pickled with this function
+
+            SIGNALS.install()
         try:
             if HydraConfig.get().mode is RunMode.MULTIRUN:
                 _separate_folder(config)
             app(*checked(config, schema))
         except RlvrError as error:
-            if (
-                os.getpid() != here
-            ):  # a launcher runs it elsewhere, as submitit does: nobody there reads the list
+            if elsewhere:  # where nobody reads the list
                 print(f"\nrlvr {command}: {error}", file=sys.stderr)
                 raise
             # Kept from Hydra, which would print its own words around it; other jobs of a multirun go on.

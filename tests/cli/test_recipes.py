@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import multiprocessing
 import random
+import signal
 from collections.abc import Iterator
 from dataclasses import asdict
 from itertools import product
@@ -22,6 +23,7 @@ from rlvr.data import programs
 from rlvr.data.benchmarks import BENCHMARKS
 from rlvr.data.chains import problem_text, sample_graph, solution_text
 from rlvr.data.tiny_tokenizer import build_tokenizer
+from rlvr.errors import ConfigError
 
 
 @pytest.fixture
@@ -251,8 +253,9 @@ def test_a_multirun_writes_nothing_beside_its_runs(composed, cwd: Path, tmp_path
     assert list(cwd.iterdir()) == []
 
 
-def test_a_job_that_fails_in_a_launchers_process_is_not_lost(rlvr, cwd: Path, monkeypatch) -> None:
-    """As submitit's launcher does: a process for the jobs, whose outcomes come back."""
+@pytest.fixture
+def launched_elsewhere(monkeypatch) -> None:
+    """As submitit's launcher does: a process for the jobs, which takes no SIGTERM, and whose outcomes come back."""
     from hydra._internal.core_plugins.basic_launcher import BasicLauncher
 
     launch = BasicLauncher.launch
@@ -260,16 +263,34 @@ def test_a_job_that_fails_in_a_launchers_process_is_not_lost(rlvr, cwd: Path, mo
     def elsewhere(self: Any, *arguments: Any, **named: Any) -> Any:
         context = multiprocessing.get_context("fork")
         outcomes = context.SimpleQueue()
-        process = context.Process(target=lambda: outcomes.put(launch(self, *arguments, **named)))
+
+        def run() -> None:
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            outcomes.put(launch(self, *arguments, **named))
+
+        process = context.Process(target=run)
         process.start()
         found = outcomes.get()
         process.join()
         return found
 
     monkeypatch.setattr(BasicLauncher, "launch", elsewhere)
+
+
+def test_a_job_that_fails_in_a_launchers_process_is_not_lost(rlvr, cwd: Path, launched_elsewhere) -> None:
     result = rlvr("train", "-m", "recipe=tiny", "model=no/where/model", "seed=0,1")
     assert result.code == 2
     assert "the model folder does not exist" in result.err
+
+
+def test_a_job_in_a_launchers_process_can_be_stopped(
+    rlvr, cwd: Path, monkeypatch, launched_elsewhere
+) -> None:
+    def app(config: Any, resolved: Any) -> None:
+        raise ConfigError(f"SIGTERM is ignored: {signal.getsignal(signal.SIGTERM) == signal.SIG_IGN}")
+
+    monkeypatch.setattr(importlib.import_module("rlvr.cli.train"), "app", app)
+    assert "SIGTERM is ignored: False" in rlvr("train", "-m", "recipe=tiny", "seed=0,1").err
 
 
 def test_a_launcher_that_is_not_installed(rlvr, cwd: Path) -> None:
