@@ -73,9 +73,8 @@ def run(
     def job(config: DictConfig) -> None:
         elsewhere = os.getpid() != here  # in a process of the launcher's, as with submitit
         if elsewhere:
-            from rlvr.stopping import (
-                SIGNALS,  # that process's own, not one that was pickled with this function
-            )
+            # Imported here: that process's own, not one that was pickled with this function.
+            from rlvr.stopping import SIGNALS
 
             SIGNALS.install()
         try:
