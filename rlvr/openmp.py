@@ -2,7 +2,8 @@
 
 A thread that spins keeps its core from whoever has the work that it waits for. That may be another process, such
 as the engine beside a learner, and then it may be its own team: tensor operations of a tiny model last
-microseconds, and each would end with a time slice lost.
+microseconds, and each would end with a time slice lost. Measured with `rlvr pretrain recipe=tiny` on two cores
+(2026-11-21): 1.17 times the time of spinning where nothing else ran, and a fifth of it beside two busy processes.
 """
 
 from __future__ import annotations
