@@ -177,8 +177,10 @@ def test_evaluations_fit_their_cluster(rlvr, recipe: str) -> None:
     own = [word.replace("my/checkpoint", models["base"]) for word in OPEN.get(recipe, [])]
     result = rlvr("evaluate", f"recipe={recipe}", *own, "--dry-run")
     assert result.code == 0, result.err
-    for model in models.values():
-        assert f"model: {model}," in result.out or own
+    for name in models:
+        assert f"evaluation of {name}\n" in result.out
+    for model in {models["base"]} if own else set(models.values()):
+        assert f"model: {model}," in result.out
 
 
 def test_values_name_their_source() -> None:
