@@ -10,7 +10,7 @@ import base64
 import hashlib
 import io
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
@@ -165,7 +165,7 @@ def placed(
     ]
 
 
-def _parts(texts: Sequence[str], images: Any, part: Callable[[ImageFile], Part]) -> list[Part]:
+def _parts(texts: Sequence[str], images: Iterator[ImageFile], part: Callable[[ImageFile], Part]) -> list[Part]:
     """Texts with an image between every two of them."""
     found: list[Part] = []
     for number, text in enumerate(texts):
