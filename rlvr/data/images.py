@@ -165,7 +165,9 @@ def placed(
     ]
 
 
-def _parts(texts: Sequence[str], images: Iterator[ImageFile], part: Callable[[ImageFile], Part]) -> list[Part]:
+def _parts(
+    texts: Sequence[str], images: Iterator[ImageFile], part: Callable[[ImageFile], Part]
+) -> list[Part]:
     """Texts with an image between every two of them."""
     found: list[Part] = []
     for number, text in enumerate(texts):
