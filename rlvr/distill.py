@@ -18,13 +18,14 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from accelerate.utils import set_seed
-from transformers import AutoModelForCausalLM, AutoTokenizer, get_cosine_schedule_with_warmup
+from transformers import AutoTokenizer, get_cosine_schedule_with_warmup
 
 from rlvr.config import DistillConfig
 from rlvr.data.prompts import PromptRenderer
 from rlvr.data.templates import template
 from rlvr.errors import DataError
 from rlvr.learner.forward import Policy
+from rlvr.learner.loading import load_model
 from rlvr.learner.micro_batches import plan_micro_batches
 from rlvr.protocols import TokenRenderer
 from rlvr.records import Problem
@@ -87,7 +88,7 @@ def distill(
     tokenizer = AutoTokenizer.from_pretrained(config.model)
     renderer = PromptRenderer(tokenizer, template(config.prompt))
     rows = encode(examples, renderer, tokenizer, config.max_tokens)
-    student = AutoModelForCausalLM.from_pretrained(config.model, dtype=torch.float32, use_safetensors=True)
+    student = load_model(config.model, torch.float32)
     if config.gradient_checkpointing:
         student.gradient_checkpointing_enable({"use_reentrant": False})
     rounds = plan_micro_batches(

@@ -32,6 +32,7 @@ from rlvr.errors import ConfigError
 from rlvr.planning.memory import GIB, Parts
 from rlvr.planning.model_shape import model_shape
 from rlvr.planning.plan import Machine, Plan, Worker, host_bytes, make_plan
+from rlvr.planning.trainable import check_trainable
 from rlvr.records import Problem
 from rlvr.rewards.registry import verifier_for
 
@@ -70,6 +71,7 @@ def show_training(
 def training_plan(config: ExperimentConfig) -> tuple[Plan, list[str]]:
     """One training run: its plan, and its work in words."""
     algorithm = config.build_algorithm()
+    check_trainable(config.model, config.learner)
     plan = make_plan(model_shape(config.model), config.rollout, config.learner, config.cluster, algorithm)
     prompts, sampling = config.train.prompts_per_step, algorithm.sampling
     rollouts = prompts * algorithm.group_size
@@ -240,9 +242,10 @@ def machine_line(machine: Machine) -> str:
 def model_line(plan: Plan) -> str:
     """The model in a line."""
     shape = plan.shape
+    positions = "any number of" if shape.max_positions is None else f"{shape.max_positions:,}"
     return (
         f"model: {shape.name}, {shape.num_parameters / 1e6:,.1f} M parameters, {shape.layers} layers, "
-        f"vocabulary {shape.vocabulary:,}, {shape.max_positions:,} positions ({shape.source})"
+        f"vocabulary {shape.vocabulary:,}, {positions} positions ({shape.source})"
     )
 
 

@@ -29,7 +29,6 @@ from rlvr.data.prompts import (
     check_prompt_lengths,
     load_renderer,
     model_hash,
-    reads_images,
 )
 from rlvr.driver import train
 from rlvr.errors import ConfigError
@@ -37,6 +36,7 @@ from rlvr.eval.evaluate import EvaluationProgress, evaluate
 from rlvr.eval.store import Evaluation, EvaluationSpec, SampleStore, load_evaluation
 from rlvr.files import write_json
 from rlvr.guards import Guards
+from rlvr.planning.trainable import check_trainable
 from rlvr.protocols import Renderer, RolloutEngine, Verifier
 from rlvr.provenance import provenance
 from rlvr.records import Problem
@@ -67,25 +67,20 @@ def check_training(config: ExperimentConfig) -> tuple[list[Problem], PromptRende
     if config.data.path in BENCHMARKS:
         problems, notes = readable(problems, rewards)
         _say_notes(str(config.data.path), notes)
-    refuse_images(config.model, problems)
+    refuse_images(problems)
+    check_trainable(config.model, config.learner)
     check_prompt_lengths(renderer, problems, config.rollout.max_prompt_tokens)
     check_context(config.model, config.rollout.max_prompt_tokens, config.rollout.max_response_tokens)
     return problems, renderer, verifier_pool(problems, rewards)
 
 
-def refuse_images(model: str, problems: Sequence[Problem]) -> None:
-    """Raise a ConfigError for problems with images, and for models that read them: training is text only."""
+def refuse_images(problems: Sequence[Problem]) -> None:
+    """Raise a ConfigError for problems with images: training is text only."""
     if any(problem.images for problem in problems):
         raise ConfigError(
             "the training problems have images, and training is text only",
             where="data.path",
             fix="problems without images; `rlvr evaluate` measures models on both",
-        )
-    if reads_images(model):
-        raise ConfigError(
-            "the model reads images, and training is text only",
-            where="model",
-            fix="a language model; `rlvr evaluate` measures models of both kinds",
         )
 
 

@@ -287,11 +287,6 @@ def check_context(model: str, prompt_tokens: int, response_tokens: int) -> None:
         )
 
 
-def reads_images(model: str) -> bool:
-    """Whether a model has a part for images."""
-    return hasattr(AutoConfig.from_pretrained(model), "vision_config")
-
-
 def model_hash(model: str) -> str:
     """SHA-256 over the files of a model folder; of the name itself for a hub model."""
     digest = hashlib.sha256(b"" if Path(model).exists() else model.encode())

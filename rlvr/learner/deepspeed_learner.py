@@ -11,13 +11,14 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 from torch import Tensor
-from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoTokenizer
 
 from rlvr.algorithms.algorithm import Algorithm, importance_weight
 from rlvr.algorithms.kl import k3
 from rlvr.batch import Annotations, RolloutBatch, TrainBatch
 from rlvr.config import LearnerConfig
 from rlvr.learner.forward import Policy
+from rlvr.learner.loading import load_model, under_checkpoint_names
 from rlvr.learner.lora import add_adapters, merged_parameters
 from rlvr.learner.micro_batches import plan_micro_batches
 from rlvr.learner.trained_model import FrozenModel, TrainedModel, full_tensors, join_process_group
@@ -67,9 +68,7 @@ class DeepSpeedLearner:
         self._device = torch.device(options.device)
         dtype = getattr(torch, options.dtype)
 
-        self._hf_model = AutoModelForCausalLM.from_pretrained(
-            options.model, dtype=dtype, use_safetensors=True
-        )
+        self._hf_model = load_model(options.model, dtype)
         self._tokenizer = AutoTokenizer.from_pretrained(options.model)
         if settings.gradient_checkpointing:
             self._hf_model.gradient_checkpointing_enable()
@@ -78,7 +77,7 @@ class DeepSpeedLearner:
         self._policy = TrainedModel(Policy(self._hf_model), settings, options.dtype, settings.learning_rate)
         self._critic: TrainedModel | None = None
         if algorithm.critic is not None:
-            backbone = AutoModel.from_pretrained(options.model, dtype=dtype, use_safetensors=True)
+            backbone = load_model(options.model, dtype, head=False)
             if settings.gradient_checkpointing:
                 backbone.gradient_checkpointing_enable()
             rate = algorithm.critic.learning_rate
@@ -90,9 +89,7 @@ class DeepSpeedLearner:
             )
         self._reference: FrozenModel | None = None
         if algorithm.needs_reference:
-            reference = Policy(
-                AutoModelForCausalLM.from_pretrained(options.model, dtype=dtype, use_safetensors=True)
-            )
+            reference = Policy(load_model(options.model, dtype))
             self._reference = FrozenModel(reference, settings, options.dtype, self._device)
 
     # What the models say about a batch.
@@ -221,10 +218,14 @@ class DeepSpeedLearner:
     # Weights, under their checkpoint names.
 
     def weight_metadata(self) -> list[tuple[str, torch.dtype, tuple[int, ...]]]:
-        """Name, dtype and full shape of every policy parameter, without gathering anything."""
+        """Name, dtype and full shape of every tensor of :meth:`weights`, without gathering anything."""
+        laid_out = (
+            (name, torch.empty(getattr(each, "ds_shape", each.shape), dtype=each.dtype, device="meta"))
+            for name, each in self._parameters()
+        )
         return [
-            (name, parameter.dtype, tuple(getattr(parameter, "ds_shape", parameter.shape)))
-            for name, parameter in self._parameters()
+            (name, tensor.dtype, tuple(tensor.shape))
+            for name, tensor in under_checkpoint_names(self._hf_model, laid_out)
         ]
 
     def weights(self) -> Iterator[tuple[str, Tensor]]:
@@ -233,6 +234,9 @@ class DeepSpeedLearner:
         Raises:
             WeightUpdateError: a parameter holds NaN or infinity, and must reach neither an engine nor a file.
         """
+        return under_checkpoint_names(self._hf_model, self._full_parameters())
+
+    def _full_parameters(self) -> Iterator[tuple[str, Tensor]]:
         return full_tensors(self._parameters(), self._options.settings.zero_stage == 3)
 
     def _parameters(self) -> Iterator[tuple[str, Tensor]]:
@@ -242,7 +246,7 @@ class DeepSpeedLearner:
 
     def save(self, folder: Path) -> None:
         """Write a Hugging Face folder; called on every rank, rank 0 writes."""
-        state = {name: tensor.cpu() for name, tensor in self.weights()}
+        state = {name: tensor.cpu() for name, tensor in self._full_parameters()}
         if self._options.rank == 0:
             self._hf_model.save_pretrained(folder, state_dict=state)
             self._tokenizer.save_pretrained(folder)

@@ -28,16 +28,12 @@ def add_adapters(model: Any, settings: LearnerConfig) -> None:
             where="learner.lora_rank",
             fix="make setup on every node (the extra `lora`), or learner.lora_rank=0",
         ) from error
-    linear = sorted(
-        {
-            name.rpartition(".")[2]
-            for name, module in model.named_modules()
-            if isinstance(module, nn.Linear) and module is not model.get_output_embeddings()
-        }
-    )
     # peft initialises B to zero: the adapted model starts as the model itself.
     config = LoraConfig(
-        r=settings.lora_rank, lora_alpha=settings.lora_alpha, target_modules=linear, lora_dropout=0.0
+        r=settings.lora_rank,
+        lora_alpha=settings.lora_alpha,
+        target_modules=adaptable(model),
+        lora_dropout=0.0,
     )
     inject_adapter_in_model(config, model)
     for name, parameter in model.named_parameters():
@@ -45,6 +41,17 @@ def add_adapters(model: Any, settings: LearnerConfig) -> None:
     if settings.gradient_checkpointing:
         # Checkpointed layers recompute only if what goes into them asks for a gradient.
         model.enable_input_require_grads()
+
+
+def adaptable(model: Any) -> list[str]:
+    """Last parts of the names of the layers that get adapters."""
+    return sorted(
+        {
+            name.rpartition(".")[2]
+            for name, module in model.named_modules()
+            if isinstance(module, nn.Linear) and module is not model.get_output_embeddings()
+        }
+    )
 
 
 def merged_parameters(model: nn.Module) -> Iterator[tuple[str, Tensor]]:

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from rlvr.errors import ModelError
+from rlvr.learner.logit_transform import LogitTransform, linear_head, transform_of
 
 CHUNK_BYTES = 1 << 28
 """Float32 logits of one chunk: 256 MiB."""
@@ -32,25 +32,24 @@ class ScoringHead(nn.Linear):
     backward as for every module.
     """
 
+    transform = LogitTransform()
+    """What the model does to the head's numbers."""
+
     @classmethod
     def replace_in(cls, model: Any) -> None:
         """Put one in the place of a causal model's output head, sharing its weight.
 
         Raises:
-            ModelError: the head is no linear layer without a bias.
+            ModelError: the head is not linear, or its numbers become logits in a way that is not covered.
         """
-        head = model.get_output_embeddings()
-        if not isinstance(head, nn.Linear) or getattr(head, "bias", None) is not None:
-            raise ModelError(
-                f"the output head is {type(head).__name__}, not a linear layer without a bias",
-                fix="a causal language model such as Qwen2, Llama or Mistral",
-            )
+        transform = transform_of(model)
         made = cls.__new__(cls)
-        made.__dict__ = head.__dict__  # parameters and hooks stay what they are
+        made.__dict__ = linear_head(model).__dict__  # parameters and hooks stay what they are
+        made.transform = transform
         model.set_output_embeddings(made)
 
     def forward(self, hidden: Tensor, targets: Tensor | None = None, temperature: float = 1.0) -> Any:
-        """Score ``targets``; without them, plain logits as before.
+        """Score ``targets``; without them, plain numbers of the head as before.
 
         Args:
             hidden: (N, D).
@@ -62,55 +61,71 @@ class ScoringHead(nn.Linear):
         """
         if targets is None:
             return super().forward(hidden)
-        return _TokenScores.apply(hidden, self.weight, targets, temperature)
+        return _TokenScores.apply(hidden, self.weight, self.bias, targets, temperature, self.transform)
 
 
 class _TokenScores(torch.autograd.Function):
-    """With z = W h / τ: log p(t) = z_t − logsumexp(z); ∂ log p(t) / ∂z = onehot(t) − softmax(z)."""
+    """With z = f(W h + b) / τ: log p(t) = z_t − logsumexp(z); ∂ log p(t) / ∂z = onehot(t) − softmax(z)."""
 
     @staticmethod
     def forward(
-        ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, temperature: float
+        ctx: Any,
+        hidden: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        targets: Tensor,
+        temperature: float,
+        transform: LogitTransform,
     ) -> tuple[Tensor, Tensor]:
         size = chunk_tokens(len(weight))
         normalisers = torch.empty(len(targets), dtype=torch.float32, device=hidden.device)
         logprobs, entropies = torch.empty_like(normalisers), torch.empty_like(normalisers)
         for start in range(0, len(targets), size):
             part = slice(start, start + size)
-            logits = _logits(hidden[part], weight, temperature)
+            logits = _logits(hidden[part], weight, bias, transform).div_(temperature)
             normaliser = torch.logsumexp(logits, dim=1)
             logprobs[part] = logits.gather(1, targets[part, None]).squeeze(1) - normaliser
             probabilities = (logits - normaliser[:, None]).exp_()
             # H = −Σ p (z − logsumexp) = logsumexp − Σ p z; a logit of −∞ has probability 0 and adds nothing.
             entropies[part] = normaliser - probabilities.mul_(logits).nan_to_num_(0.0).sum(1)
             normalisers[part] = normaliser
-        ctx.save_for_backward(hidden, weight, targets, normalisers)
-        ctx.temperature = temperature
+        ctx.save_for_backward(hidden, weight, bias, targets, normalisers)
+        ctx.temperature, ctx.transform = temperature, transform
         ctx.mark_non_differentiable(entropies)
         return logprobs, entropies
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
-        hidden, weight, targets, normalisers = ctx.saved_tensors
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        hidden, weight, bias, targets, normalisers = ctx.saved_tensors
         upstream = gradients[0] / ctx.temperature
-        needs_hidden, needs_weight = ctx.needs_input_grad[:2]
+        needs_hidden, needs_weight, needs_bias = ctx.needs_input_grad[:3]
         grad_hidden = torch.empty_like(hidden) if needs_hidden else None
         # In float32 over the chunks: a sum of many bfloat16 parts would lose what is small.
         grad_weight = torch.zeros_like(weight, dtype=torch.float32) if needs_weight else None
+        grad_bias = torch.zeros_like(bias, dtype=torch.float32) if needs_bias else None
         size = chunk_tokens(len(weight))
         for start in range(0, len(targets), size):
             part = slice(start, start + size)
-            logits = _logits(hidden[part], weight, ctx.temperature)
+            logits = _logits(hidden[part], weight, bias, ctx.transform)
+            steepness = None if ctx.transform == LogitTransform() else ctx.transform.slope(logits)
+            logits.div_(ctx.temperature)
             slopes = logits.sub_(normalisers[part, None]).exp_().mul_(-upstream[part, None])
             slopes.scatter_add_(1, targets[part, None], upstream[part, None])
-            slopes = slopes.to(hidden.dtype)
+            slopes = (slopes if steepness is None else slopes.mul_(steepness)).to(hidden.dtype)
             if grad_hidden is not None:
                 grad_hidden[part] = slopes @ weight
             if grad_weight is not None:
                 grad_weight += slopes.T @ hidden[part]
-        return grad_hidden, None if grad_weight is None else grad_weight.to(weight.dtype), None, None
+            if grad_bias is not None:
+                grad_bias += slopes.sum(0, dtype=torch.float32)
+        return (
+            grad_hidden,
+            None if grad_weight is None else grad_weight.to(weight.dtype),
+            None if grad_bias is None else grad_bias.to(bias.dtype),
+            *(None, None, None),
+        )
 
 
-def _logits(hidden: Tensor, weight: Tensor, temperature: float) -> Tensor:
+def _logits(hidden: Tensor, weight: Tensor, bias: Tensor | None, transform: LogitTransform) -> Tensor:
     """Float32 logits of a chunk, (n, V)."""
-    return (hidden @ weight.T).float().div_(temperature)
+    return transform.apply_(nn.functional.linear(hidden, weight, bias).float())

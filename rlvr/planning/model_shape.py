@@ -8,6 +8,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import torch
+from accelerate import init_empty_weights
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText
 
 from rlvr.errors import ModelError
@@ -33,7 +35,8 @@ class ModelShape:
     head_dim: int
     intermediate: int
     vocabulary: int
-    max_positions: int
+    max_positions: int | None
+    """Longest sequence; None where the model has no such limit."""
 
     @property
     def kv_width(self) -> int:
@@ -47,35 +50,70 @@ def model_shape(model: str) -> ModelShape:
     Raises:
         ModelError: no config can be had.
     """
-    return _shape(str(Path(model).resolve()) if Path(model).exists() else model)
+    return _shape(settled(model))
+
+
+def settled(model: str) -> str:
+    """A folder by its absolute path, and a hub name as it is."""
+    return str(Path(model).resolve()) if Path(model).exists() else model
 
 
 @cache
 def _shape(model: str) -> ModelShape:
-    whole, source = _config(model)
-    import torch
-    from accelerate import init_empty_weights
-
-    kind = AutoModelForImageTextToText if hasattr(whole, "vision_config") else AutoModelForCausalLM
-    with init_empty_weights(include_buffers=True), torch.device("meta"):
-        laid_out = kind.from_config(whole)
-    # Tied weights are one parameter and counted once.
-    num_parameters = sum(parameter.numel() for parameter in laid_out.parameters())
-    config = whole.get_text_config()  # itself, for a model of text alone
-    heads = config.num_attention_heads
+    laid_out, source = lay_out(model)
+    config = laid_out.config.get_text_config()  # itself, for a model of text alone
+    heads = getattr(config, "num_attention_heads", None)
+    if not heads:
+        raise ModelError(
+            f"{type(laid_out).__name__} has no attention heads, and no plan can be made for it",
+            where=model,
+            fix="a model with attention in its layers",
+        )
     return ModelShape(
         name=model,
         source=source,
-        num_parameters=num_parameters,
+        # Tied weights are one parameter and counted once.
+        num_parameters=sum(parameter.numel() for parameter in laid_out.parameters()),
         hidden=config.hidden_size,
         layers=config.num_hidden_layers,
         heads=heads,
         kv_heads=getattr(config, "num_key_value_heads", None) or heads,
         head_dim=getattr(config, "head_dim", None) or config.hidden_size // heads,
-        intermediate=config.intermediate_size,
+        intermediate=getattr(config, "intermediate_size", None) or _widest(laid_out),
         vocabulary=config.vocab_size,
-        max_positions=config.max_position_embeddings,
+        max_positions=getattr(config, "max_position_embeddings", None),
     )
+
+
+def _widest(laid_out: Any) -> int:
+    """Width of the MLP of a model whose config does not name it as most do: the longest side of a layer's matrices."""
+    outer = {id(module) for module in (laid_out.get_input_embeddings(), laid_out.get_output_embeddings())}
+    return max(
+        max(parameter.shape)
+        for module in laid_out.modules()
+        if id(module) not in outer and not isinstance(module, torch.nn.Embedding)
+        for parameter in module.parameters(recurse=False)
+    )
+
+
+@cache
+def lay_out(model: str) -> tuple[Any, str]:
+    """A model on the meta device, made of its config alone, and where that comes from.
+
+    Raises:
+        ModelError: no config can be had, or it is not of a language model.
+    """
+    config, source = _config(model)
+    kind = AutoModelForImageTextToText if hasattr(config, "vision_config") else AutoModelForCausalLM
+    try:
+        with init_empty_weights(include_buffers=True), torch.device("meta"):
+            return kind.from_config(config), source
+    except ValueError as error:
+        raise ModelError(
+            f"no language model can be made of its config: {str(error).splitlines()[0]}",
+            where=model,
+            fix="a causal language model",
+        ) from error
 
 
 def _config(model: str) -> tuple[Any, str]:

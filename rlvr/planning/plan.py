@@ -196,7 +196,7 @@ def _placement_problems(plan: Plan) -> list[str]:
             f"({machine.num_nodes} × {machine.gpus_per_node}); fewer rollout.num_workers or "
             "learner.num_learners, a larger cluster=…, or cluster.colocate=true"
         )
-    if plan.row_tokens > plan.shape.max_positions:
+    if plan.shape.max_positions is not None and plan.row_tokens > plan.shape.max_positions:
         found.append(
             f"prompt and response may take {plan.row_tokens:,} tokens, the model has {plan.shape.max_positions:,} "
             "positions: rollout.max_response_tokens or evaluation.max_tokens smaller"

@@ -12,6 +12,7 @@ from hydra.errors import ConfigCompositionException
 from rlvr.cli.hydra_app import RECIPES, explain
 from rlvr.config import ExperimentConfig
 from rlvr.data.loaders import to_row
+from tests.architectures import tiny_config
 from tests.fakes import problems
 from tests.vision import vision_model, visual_set
 
@@ -148,8 +149,24 @@ def test_training_is_text_only(rlvr, cwd: Path, model: Path, tmp_path: Path) -> 
     visual_set(tmp_path)
     words = ("data.path=mathvista", f"data.folder={tmp_path}")
     refused(rlvr("train", f"model={model}", *FIT, *words), "training is text only", "where: data.path")
+    assert list(cwd.iterdir()) == []
+
+
+@pytest.mark.parametrize("flags", [(), ("--dry-run",)])
+def test_models_that_cannot_be_trained(
+    rlvr, cwd: Path, model: Path, tmp_path: Path, flags: tuple[str, ...]
+) -> None:
+    """The same words, whether the run would start or only be planned."""
+    words = ("train", *FIT, *flags)
+    tiny_config("mixtral").save_pretrained(model)
+    experts = f"where: {model}: model.layers.0.mlp.experts"
+    refused(rlvr(*words, f"model={model}"), "MixtralForCausalLM mixes experts", experts)
+    other = shutil.copytree(model, tmp_path / "gpt2")
+    tiny_config("gpt2").save_pretrained(other)
+    adapted = rlvr(*words, f"model={other}", "learner.lora_rank=4")
+    refused(adapted, "no linear layers", "where: learner.lora_rank")
     reader = vision_model(tmp_path / "reader", steps=0)
-    refused(rlvr("train", f"model={reader}", *FIT), "training is text only", "where: model")
+    refused(rlvr(*words, f"model={reader}"), "training is text only", "where: model")
     assert list(cwd.iterdir()) == []
 
 

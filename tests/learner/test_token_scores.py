@@ -134,12 +134,12 @@ def test_plain_logits_names_and_weight_stay() -> None:
 
 
 def test_another_kind_of_head_is_refused() -> None:
-    class Biased(nn.Module):
+    class Convolved(nn.Module):
         def get_output_embeddings(self) -> nn.Module:
-            return nn.Linear(2, 3)
+            return nn.Conv1d(2, 3, 1)
 
-    with pytest.raises(ModelError, match="not a linear layer without a bias"):
-        ScoringHead.replace_in(Biased())
+    with pytest.raises(ModelError, match="the output head of Convolved is Conv1d, not a linear layer"):
+        ScoringHead.replace_in(Convolved())
 
 
 def test_chunks_are_sized_by_the_vocabulary() -> None:
