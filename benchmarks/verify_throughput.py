@@ -17,9 +17,9 @@ from typing import Any
 from rlvr.records import Problem, Status, Verdict
 from rlvr.rewards.code import CodeVerifier
 from rlvr.rewards.config import SandboxConfig
-from rlvr.rewards.math import MathVerifier
+from rlvr.rewards.math.verifier import MathVerifier
+from rlvr.rewards.math.worker import cpu_time
 from rlvr.rewards.pool import VerifierPool
-from rlvr.rewards.worker import cpu_time
 
 SYMBOLIC = [
     (r"\frac{\sqrt{2}}{2}", r"\frac{1}{\sqrt2}"),

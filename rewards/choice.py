@@ -13,10 +13,14 @@ from collections.abc import Sequence
 from rlvr.errors import DataError
 from rlvr.records import Problem, Status, Verdict
 from rlvr.rewards.extract import final_answer
-from rlvr.rewards.math_form import normalise
-from rlvr.rewards.math_numbers import close, plain_number
+from rlvr.rewards.math.numbers import close, plain_number
+from rlvr.rewards.math.spelling import normalise, standard_characters
 
 LETTER = re.compile(r"\(?([A-Ja-j])(?:\)|\.|:|\s*$)(.*)", re.DOTALL)
+ANOTHER = re.compile(
+    r"\([A-Ja-j]\)|(?<![A-Za-z])[B-J](?![A-Za-z])|\b(?:or|and)\s+\(?[A-Ja-j]\b|^\W*[A-Ja-j]\W*$"
+)
+"""A second option behind a first one: who names two has chosen none."""
 OPTION = re.compile(r"[A-J]")
 MAX_ANSWER_CHARS = 300
 
@@ -32,14 +36,15 @@ class ChoiceVerifier:
     @property
     def identity(self) -> str:
         """Version and settings."""
-        return f"choice/1(tolerance={self.tolerance},extraction={self.extraction})"
+        return f"choice/2(tolerance={self.tolerance},extraction={self.extraction})"
 
     def verify(self, problem: Problem, response: str, finish_reason: str) -> Verdict:
         """Judge one response; one that was cut off has not answered."""
         answer = final_answer(response, self.extraction) if finish_reason == "stop" else None
         if answer is None or len(answer) > MAX_ANSWER_CHARS:
             return Verdict(0.0, Status.UNPARSED)
-        text = re.sub(r"\\(?:text|mathrm|textbf|mathbf)\{([^{}]*)\}", r"\1", answer).strip(" $*.")
+        plain = standard_characters(answer)
+        text = re.sub(r"\\(?:text|mathrm|textbf|mathbf)\{([^{}]*)\}", r"\1", plain).strip(" $*.")
         gold = problem.ground_truth.strip()
         right = self._letter(problem, gold, text) if OPTION.fullmatch(gold) else self._number(gold, text)
         if right is None:
@@ -53,7 +58,13 @@ class ChoiceVerifier:
         if stated:
             return "ABCDEFGHIJ"[stated[0]] == gold if len(stated) == 1 else None
         match = LETTER.fullmatch(text)
-        return match.group(1).upper() == gold if match else None
+        if match is None:
+            return None
+        letter, rest = match.group(1).upper(), _plain(match.group(2))
+        quoted = [index for index, choice in enumerate(choices) if rest and _plain(choice) == rest]
+        if quoted:
+            return letter == gold if "ABCDEFGHIJ".index(letter) in quoted else None
+        return None if ANOTHER.search(match.group(2)) else letter == gold
 
     def _number(self, gold: str, text: str) -> bool | None:
         wanted, found = plain_number(normalise(gold)), plain_number(normalise(text))
@@ -84,4 +95,4 @@ class ChoiceVerifier:
 
 
 def _plain(text: str) -> str:
-    return " ".join(text.lower().split())
+    return " ".join(text.lower().split()).strip(" .:")

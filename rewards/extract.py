@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import re
 
-BOX_TOKENS = re.compile(r"\\f?boxed\s*\{|\\fbox\s*\{|\\.|[{}]", re.DOTALL)
+BOX_TOKENS = re.compile(
+    r"\\f?boxed\s*\{|\\fbox\s*\{|\\boxed\s*([-+]?[0-9][0-9.,/]*|[A-Z](?=\s*\$))|\\.|[{}]", re.DOTALL
+)
+"""Braces of a box may be left out around a number, or around a letter at the end of a formula."""
 FENCE = re.compile(r"^[ \t]*```[ \t]*([\w+-]*)[^\n]*$", re.MULTILINE)
 PYTHON_TAGS = ("", "python", "python3", "py")
 
@@ -21,7 +24,9 @@ def last_boxed(text: str) -> str | None:
     found: tuple[int, int] | None = None
     for token in BOX_TOKENS.finditer(text):
         word = token.group()
-        if word == "}":
+        if token.group(1):
+            found = token.span(1)
+        elif word == "}":
             start = opened.pop() if opened else None
             if start is not None:
                 found = (start, token.start())

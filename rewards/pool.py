@@ -1,7 +1,7 @@
 """Verification beside sampling: responses are handed in as they finish, verdicts come when they are ready.
 
 The pool is threads that wait. What can hang, crash or fill the memory runs in processes below them: one
-worker for algebra per thread (worker.py), a jail for each run of a program (sandbox.py); both are killed
+worker for algebra per thread (math/worker.py), a jail for each run of a program (sandbox.py); both are killed
 at their own deadline and replaced. So a thread always comes back, and the pool keeps its capacity.
 """
 

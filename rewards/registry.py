@@ -14,7 +14,7 @@ from rlvr.rewards.choice import ChoiceVerifier
 from rlvr.rewards.code import CodeVerifier
 from rlvr.rewards.config import RewardsConfig
 from rlvr.rewards.final_answer import FinalAnswerVerifier
-from rlvr.rewards.math import MathVerifier
+from rlvr.rewards.math.verifier import MathVerifier
 from rlvr.rewards.pool import VerifierPool
 from rlvr.rewards.process import ProcessVerifier
 
@@ -134,6 +134,17 @@ def faults(problems: Sequence[Problem], config: RewardsConfig) -> dict[str, Data
     finally:
         MixedVerifier(made).close()
     return found
+
+
+def compared_as_text(problems: Sequence[Problem], config: RewardsConfig) -> dict[str, str]:
+    """Problems whose ground truth has no meaning that the verifier knows, by id, and why: only equal texts are right."""
+    with MathVerifier(config.math) as verifier:
+        reasons = {
+            problem.id: verifier.as_text(problem.ground_truth)
+            for problem in problems
+            if problem.ability == "math"
+        }
+    return {problem_id: reason for problem_id, reason in reasons.items() if reason is not None}
 
 
 def refuse_unknown(problem: Problem) -> None:

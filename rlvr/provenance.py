@@ -27,7 +27,7 @@ PACKAGES = (
     "ray",
     "accelerate",
     "datasets",
-    "math-verify",
+    "python-flint",
     "hydra-core",
 )
 

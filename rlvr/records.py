@@ -98,6 +98,8 @@ class Verdict:
     status: Status
     answer: str | None = None
     """The answer as it was extracted, or None."""
+    as_text: bool = False
+    """Whether the ground truth has no meaning that the verifier knows, so that only equal texts are right."""
 
     @property
     def counts(self) -> bool:

@@ -219,6 +219,12 @@ def validate_file(words: Words) -> None:
     if found.problems and "model" in words.keys:
         renderer = load_renderer(words.keys["model"], template(name))
         print(f"  longest    {longest_prompt(renderer, found.problems):,} tokens of prompt, prompt={name}")
+    if found.as_text:
+        print(
+            f"  as text    {len(found.as_text):,} answers have no meaning that the verifier knows; only equal texts are right:"
+        )
+        for where, reason in list(found.as_text.items())[:MAX_FAULTS]:
+            print(f"    {where}: {reason}")
     if found.faults or not found.problems:
         raise fault_list(path, found.faults)
     print("no faults")

@@ -145,6 +145,6 @@ ENGINES = (
     ("deepspeed", "deepspeed", "learning"),
     ("ray", "ray", "placement"),
     ("datasets", "datasets", "data files"),
-    ("math_verify", "math_verify", "symbolic answers"),
+    ("python-flint", "flint", "symbolic answers"),
     ("wandb", "wandb", "tracking (optional)"),
 )

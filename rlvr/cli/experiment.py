@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -42,7 +42,7 @@ from rlvr.provenance import provenance
 from rlvr.records import Problem
 from rlvr.rewards.config import RewardsConfig
 from rlvr.rewards.pool import VerifierPool
-from rlvr.rewards.registry import chance_level, faults, verifier_pool
+from rlvr.rewards.registry import chance_level, compared_as_text, faults, verifier_pool
 from rlvr.seeds import derive_seed
 from rlvr.tracking.progress import StageProgress, TrainingProgress, say
 from rlvr.tracking.trackers import ProcessTracker, make_trackers
@@ -85,15 +85,25 @@ def refuse_images(problems: Sequence[Problem]) -> None:
 
 
 def readable(problems: Sequence[Problem], rewards: RewardsConfig) -> tuple[list[Problem], list[str]]:
-    """A published set without the rows whose answer cannot be compared, and a note that names them.
+    """A published set without the rows whose answer cannot be judged, and notes that name those and others.
 
     A user's own file is refused for such a row; of a published set that cannot be asked.
     """
     unusable = faults(problems, rewards)
     kept = [problem for problem in problems if problem.id not in unusable]
-    named = ", ".join(list(unusable)[:5]) + (", …" if len(unusable) > 5 else "")
-    note = f"{len(unusable)} of {len(problems):,} left out, whose answer cannot be compared: {named}"
-    return kept, [note] if unusable else []
+    notes = []
+    if unusable:
+        notes.append(
+            f"{len(unusable)} of {len(problems):,} left out, whose answer cannot be judged: {_few(unusable)}"
+        )
+    texts = compared_as_text(kept, rewards)
+    if texts:
+        notes.append(f"{len(texts)} of {len(problems):,} answers are compared as text only: {_few(texts)}")
+    return kept, notes
+
+
+def _few(names: Collection[str]) -> str:
+    return ", ".join(list(names)[:5]) + (", …" if len(names) > 5 else "")
 
 
 def _say_notes(name: str, notes: Sequence[str]) -> None:

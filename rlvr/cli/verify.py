@@ -39,7 +39,8 @@ A row has id, kind, response, and by kind:
            or {"entry_point": "f", "cases": [{"args": [...], "expected": ...}, ...]}
 finish_reason (optional) is "stop" or "length": a response that was cut off has not answered.
 
-Writes {"id", "score", "status", "answer", "seconds"}; seconds run from the moment that a row was read.
+Writes {"id", "score", "status", "answer", "seconds"}; seconds run from the moment that a row was read. A ground
+truth of kind math that has no meaning for the verifier is compared as text, and its row says "as_text": true.
 Settings are key=value of the section `rewards` (rewards/config.py, docs/rewards.md).
 A row that cannot be used ends the command with exit code 2 and names its line; the rows before it are judged.
 """
@@ -232,4 +233,4 @@ def result(row: Row, future: Future[tuple[Verdict, float]]) -> dict[str, Any]:
         "status": verdict.status.value,
         "answer": verdict.answer,
         "seconds": round(seconds, 6),
-    }
+    } | ({"as_text": True} if verdict.as_text else {})

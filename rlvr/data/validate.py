@@ -12,7 +12,7 @@ from rlvr.data.loaders import folder_of, json_row, parse_row, read_rows, unreada
 from rlvr.errors import DataError
 from rlvr.records import Problem
 from rlvr.rewards.config import RewardsConfig
-from rlvr.rewards.registry import faults
+from rlvr.rewards.registry import compared_as_text, faults
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +26,8 @@ class Validation:
     """Rows that the registered benchmark leaves out by design, such as other dates."""
     faults: list[DataError]
     """In the order of the rows."""
+    as_text: dict[str, str]
+    """Place of each ground truth that is compared as text only, and why."""
 
 
 def validate(path: Path, entry: BenchmarkEntry | None, rewards: RewardsConfig) -> Validation:
@@ -70,7 +72,8 @@ def validate(path: Path, entry: BenchmarkEntry | None, rewards: RewardsConfig) -
         found.append(DataError(fault.what, where=places[problem_id], fix=fault.fix))
     order = {where: index for index, (_, where) in enumerate(rows)}
     found.sort(key=lambda error: order[str(error.where)])
-    return Validation(len(rows), problems, left_out, found)
+    as_text = {places[name]: reason for name, reason in compared_as_text(problems, rewards).items()}
+    return Validation(len(rows), problems, left_out, found, as_text)
 
 
 def _rows(path: Path) -> Iterator[tuple[Any, str]]:

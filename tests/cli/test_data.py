@@ -56,14 +56,19 @@ def test_a_file_without_faults(rlvr: Rlvr, cwd: Path, model_folder: Path) -> Non
 
 def test_all_faults_are_named_by_their_lines(rlvr: Rlvr, cwd: Path) -> None:
     rows = [to_row(problem) for problem in problems(6)]
-    rows[3]["reward_model"]["ground_truth"] = "\\frac{42"
+    rows[3]["reward_model"]["ground_truth"] = "$$"
     rows[4]["ability"] = "maths"
     del rows[5]["prompt"]
     own(cwd / "own.jsonl", '{"cut": ', *map(json.dumps, rows[3:]), json.dumps(rows[0]))
     result = rlvr("data", "validate", "own.jsonl")
     assert result.code == 2
     assert "5 faults" in result.err
-    for line, words in ((4, "not valid JSON"), (5, "frac{42"), (6, "'maths'"), (7, "'prompt' is missing")):
+    for line, words in (
+        (4, "not valid JSON"),
+        (5, "'$$' is empty"),
+        (6, "'maths'"),
+        (7, "'prompt' is missing"),
+    ):
         assert f"own.jsonl:{line}: " in result.err
         assert words in result.err
     assert "own.jsonl:8: problem id 'fake/train/0' stands at own.jsonl:1 already" in result.err

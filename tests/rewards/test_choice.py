@@ -21,6 +21,9 @@ def problem(gold: str, choices: list[str] | None = None) -> Problem:
     [
         ("B", YES), ("(B)", YES), ("b", YES), ("B.", YES), ("B. seven", YES), ("(b) seven", YES), ("Seven", YES),
         (r"\text{B}", YES), ("A", NO), ("C: a red square", NO), ("a red square", NO), ("3", NO),
+        ("(B) or (C)", UNPARSED), ("(B) and (C)", UNPARSED), ("B. or C.", UNPARSED), ("B: C", UNPARSED),
+        ("(B), (C)", UNPARSED), ("B. 3", UNPARSED), ("B. a red square", UNPARSED), ("B. It is clear.", YES),
+        ("（B）", YES), ("**B**", YES), (r"\textbf{(B)}", YES), (r"\textbf{(B)}\ \text{seven}", YES),
         ("A or B", UNPARSED), ("eight", UNPARSED), ("", UNPARSED), ("Because", UNPARSED), ("B" * 500, UNPARSED),
     ],
 )  # fmt: skip

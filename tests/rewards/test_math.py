@@ -13,9 +13,9 @@ from rlvr.errors import ConfigError, DataError
 from rlvr.records import Problem, Status
 from rlvr.rewards.config import MathConfig
 from rlvr.rewards.extract import final_answer, last_boxed, program
-from rlvr.rewards.math import MathVerifier
-from rlvr.rewards.math_form import normalise
-from rlvr.rewards.math_numbers import plain_number
+from rlvr.rewards.math.numbers import plain_number
+from rlvr.rewards.math.spelling import normalise
+from rlvr.rewards.math.verifier import MathVerifier
 
 YES, NO = Status.CORRECT, Status.INCORRECT
 TOWER = "9^{9^{9^9}}"
@@ -252,12 +252,37 @@ def test_policies(settings: dict[str, object], gold: str, answer: str, status: S
             assert f"{key}={value}" in verifier.identity
 
 
-@pytest.mark.parametrize("gold", ["", r"\frac{1}{2", "(1,2", r"\frac{", "1 + + \\dots", "{" * 50])
-def test_an_unreadable_ground_truth_is_refused_by_problem(verifier: MathVerifier, gold: str) -> None:
+@pytest.mark.parametrize("gold", ["", " ", "$$", r"\boxed{}"])
+def test_an_empty_ground_truth_is_refused_by_problem(verifier: MathVerifier, gold: str) -> None:
     good = Problem("set/train/0", (), "set", "7")
     with pytest.raises(DataError) as caught:
         verifier.check([good, Problem("set/train/1", (), "set", gold)])
     assert caught.value.where == "problem set/train/1"
+
+
+@pytest.mark.parametrize(
+    "gold",
+    [
+        "(1,2",
+        r"\frac{",
+        "{" * 50,
+        r"\frac{1}{0}",
+        r"\{ x \colon 2 \mid x \}",
+        "a function that grows as fast as $2^n$",
+    ],
+)
+def test_a_ground_truth_without_a_meaning_is_compared_as_text(verifier: MathVerifier, gold: str) -> None:
+    verifier.check([Problem("set/train/0", (), "set", gold)])
+    assert verifier.as_text(gold)
+    assert verifier.compare(gold, f" {gold} ")[0] is YES
+    assert verifier.compare(gold, f"{gold} + 1") == (NO, True)
+
+
+def test_a_verdict_says_whether_it_compared_texts(verifier: MathVerifier) -> None:
+    gold = r"\{ x \colon 2 \mid x \}"
+    verdict = verifier.verify(Problem("p", (), "d", gold), r"\boxed{\{ x \colon 3 \mid x \}}", "stop")
+    assert (verdict.status, verdict.as_text) == (NO, True)
+    assert not verifier.verify(Problem("p", (), "d", r"\sqrt{2}"), r"\boxed{2}", "stop").as_text
 
 
 @pytest.mark.parametrize(
@@ -280,7 +305,7 @@ def test_the_fast_path_says_what_algebra_says(verifier: MathVerifier, text: str,
     quick = verifier.compare_quickly(text, other)
     assert quick is not None
     # In parentheses a number is no plain number any more, and goes the long way.
-    slow = verifier.compare(f"({normalise(text)})+x", f"({normalise(other)})+x")
+    slow, _ = verifier.compare(f"({normalise(text)})+x", f"({normalise(other)})+x")
     assert slow is (YES if quick else NO)
 
 

@@ -11,7 +11,7 @@ from rlvr.algorithms.algorithm import Sampling
 from rlvr.collect import collect
 from rlvr.protocols import SamplingSettings, StreamingVerifier
 from rlvr.records import Problem, Status, Verdict
-from rlvr.rewards.math import MathVerifier
+from rlvr.rewards.math.verifier import MathVerifier
 from rlvr.rewards.pool import VerifierPool, quantile
 from tests.fakes import FakeEngine, FakeRenderer, FakeVerifier, problems
 

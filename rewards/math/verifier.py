@@ -1,7 +1,7 @@
 r"""Mathematical answers: the last box of a response against the ground truth.
 
-Plain numbers and equal strings are decided at once (:mod:`rlvr.rewards.math_numbers`), everything else
-in a worker process that is killed at its deadline (:mod:`rlvr.rewards.worker`). What equality means, and
+Plain numbers and equal strings are decided at once (:mod:`rlvr.rewards.math.numbers`), everything else
+in a worker process that is killed at its deadline (:mod:`rlvr.rewards.math.worker`). What equality means, and
 every policy, is in docs/rewards.md.
 """
 
@@ -17,14 +17,14 @@ from rlvr.errors import DataError
 from rlvr.records import Problem, Status, Verdict
 from rlvr.rewards.config import MathConfig
 from rlvr.rewards.extract import final_answer
-from rlvr.rewards.math_form import normalise
-from rlvr.rewards.math_numbers import close, is_decimal, plain_number
-from rlvr.rewards.worker import MathWorker, WorkerDiedError, WorkerTimeoutError
+from rlvr.rewards.math.numbers import close, is_decimal, plain_number
+from rlvr.rewards.math.spelling import normalise
+from rlvr.rewards.math.worker import MathWorker, WorkerDiedError, WorkerTimeoutError
 
-VERSION = 2
+VERSION = 3
 """Raised whenever a verdict could change."""
 _GOLDS: dict[tuple[str, str], str | None] = {}
-"""(verifier's identity, ground truth) → why it cannot be read: each is read once by a process, not once a model."""
+"""(verifier's identity, ground truth) → why it is compared as text: each is read once, not once a model."""
 
 
 class MathVerifier:
@@ -51,23 +51,23 @@ class MathVerifier:
         answer = final_answer(response, self.config.extraction)
         if answer is None or len(answer) > self.config.max_answer_chars:
             return Verdict(0.0, Status.UNPARSED)
-        status = self.compare(problem.ground_truth, answer)
-        return Verdict(float(status is Status.CORRECT), status, answer)
+        status, as_text = self.compare(problem.ground_truth, answer)
+        return Verdict(float(status is Status.CORRECT), status, answer, as_text)
 
-    def compare(self, gold: str, answer: str) -> Status:
-        """The status of ``answer`` where ``gold`` is right."""
+    def compare(self, gold: str, answer: str) -> tuple[Status, bool]:
+        """The status of ``answer`` where ``gold`` is right, and whether they were compared as text."""
         right = self.compare_quickly(gold, answer)
         if right is not None:
-            return Status.CORRECT if right else Status.INCORRECT
+            return (Status.CORRECT if right else Status.INCORRECT), False
         try:
             reply = self._ask("same", gold, answer)
         except WorkerTimeoutError:
-            return Status.TIMEOUT
+            return Status.TIMEOUT, False
         if "same" in reply:
-            return Status.CORRECT if reply["same"] else Status.INCORRECT
+            return (Status.CORRECT if reply["same"] else Status.INCORRECT), bool(reply.get("as_text"))
         if "unreadable" in reply:
-            return Status.UNPARSED
-        return Status.TIMEOUT if "too_large" in reply else Status.ERROR
+            return Status.UNPARSED, False
+        return (Status.TIMEOUT if "too_large" in reply else Status.ERROR), False
 
     def compare_quickly(self, gold: str, answer: str) -> bool | None:
         """The verdict where it needs no algebra: equal texts, or two plain numbers; None elsewhere."""
@@ -81,33 +81,26 @@ class MathVerifier:
         decimal = is_decimal(ours) or is_decimal(theirs)
         return close(left, right, self.config.decimal_tolerance if decimal else 0.0)
 
-    def unreadable(self, gold: str) -> str | None:
-        """Why a ground truth cannot be compared with anything, or None if it can."""
+    def as_text(self, gold: str) -> str | None:
+        """Why a ground truth is compared as text and not by its meaning; None if it is not."""
         if plain_number(self._normalised(gold)) is not None:
             return None
         key = (self.identity, gold)
         if key not in _GOLDS:
-            _GOLDS[key] = self._read(gold)
+            reply = self._ask("read", gold)
+            _GOLDS[key] = None if reply.get("ok") else str(next(iter(reply.values()), "no reply"))
         return _GOLDS[key]
 
-    def _read(self, gold: str) -> str | None:
-        try:
-            reply = self._ask("read", gold)
-        except WorkerTimeoutError:
-            return "reading it takes too long"
-        return None if reply.get("ok") else str(next(iter(reply.values()), "no reply"))
-
     def check(self, problems: Sequence[Problem]) -> None:
-        """Read every ground truth.
+        """Look at every ground truth.
 
         Raises:
-            DataError: the first one that cannot be compared with an answer, named by problem.
+            DataError: the first one that is empty, named by problem.
         """
         for problem in problems:
-            reason = self.unreadable(problem.ground_truth)
-            if reason is not None:
+            if not self._normalised(problem.ground_truth):
                 raise DataError(
-                    f"the ground truth {problem.ground_truth[:80]!r} is no answer that can be compared: {reason}",
+                    f"the ground truth {problem.ground_truth[:80]!r} is empty",
                     where=f"problem {problem.id}",
                     fix="correct the row or leave it out: every response to it would count as wrong",
                 )

@@ -29,13 +29,6 @@ START_SECONDS = 300.0
 """Wall time for importing sympy and warming up the parser, on a machine under any load."""
 POLL_SECONDS = 0.05
 PR_SET_PDEATHSIG = 1
-WARM_UP = (
-    r"\frac{1}{2}x^{2}+\sqrt{3}",
-    r"e^{i\pi}",
-    r"\log_{2}(8)-\sin(3)!",
-    r"-1.5\times10^{-3}",
-    r"1\frac{1}{2}",
-)
 
 
 class WorkerTimeoutError(Exception):
@@ -96,10 +89,10 @@ class MathWorker:
 
     def _start(self) -> subprocess.Popen[bytes]:
         self.kill()
-        root = str(Path(__file__).resolve().parent.parent)
+        root = str(Path(__file__).resolve().parents[2])
         package = os.pathsep.join([_import_root(), *filter(None, [os.environ.get("PYTHONPATH")])])
         self._process = subprocess.Popen(
-            [sys.executable, "-B", "-m", "rlvr.rewards.worker", json.dumps(asdict(self.config))],
+            [sys.executable, "-B", "-m", "rlvr.rewards.math.worker", json.dumps(asdict(self.config))],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env={**os.environ, "PYTHONPATH": package},
@@ -151,29 +144,41 @@ def cpu_time(pid: int) -> float:
 
 def serve(config: MathConfig, requests: IO[str], answers: IO[str]) -> None:
     """Answer requests until the parent closes the pipe."""
-    from rlvr.rewards.math_compare import Comparison
-    from rlvr.rewards.math_form import normalise, parse
-    from rlvr.rewards.math_symbolic import ALGEBRA, TooLargeError, UnreadableError, expression, readable
+    from rlvr.rewards.math.compare import Comparison, same_text
+    from rlvr.rewards.math.form import Form, parse
+    from rlvr.rewards.math.functions import TooLargeError
+    from rlvr.rewards.math.spelling import normalise
+    from rlvr.rewards.math.tokens import UnreadableError
 
-    comparison = Comparison(config, ALGEBRA)
+    comparison = Comparison(config)
+
+    @lru_cache(maxsize=4096)
+    def read_gold(text: str) -> Form | str:
+        try:
+            form = parse(normalise(text))
+            comparison.same(form, form)
+        except (RecursionError, UnreadableError) as error:
+            return str(error) or type(error).__name__
+        except TooLargeError:
+            pass
+        return form
 
     @lru_cache(maxsize=16384)  # the responses of a group often end in the same wrong answer
     def respond(operation: str, *texts: str) -> dict[str, Any]:
         try:
-            forms = [parse(normalise(text)) for text in texts]
+            gold = read_gold(texts[0])
             if operation == "read":
-                readable(forms[0])
-                return {"ok": True}
-            return {"same": comparison.same(forms[0], forms[1])}
-        except (ValueError, RecursionError, UnreadableError) as error:
+                return {"as_text": gold} if isinstance(gold, str) else {"ok": True}
+            if isinstance(gold, str):
+                return {"same": same_text(*texts), "as_text": True}
+            return {"same": comparison.same(gold, parse(normalise(texts[1])))}
+        except (RecursionError, UnreadableError) as error:
             return {"unreadable": str(error) or type(error).__name__}
         except (MemoryError, TooLargeError) as error:
             return {"too_large": str(error) or type(error).__name__}
-        except Exception as error:  # noqa: BLE001 - sympy raises anything; a fault here is ours, and counted
+        except Exception as error:  # noqa: BLE001 - a fault here is ours, and counted
             return {"error": f"{type(error).__name__}: {error}"[:300]}
 
-    for latex in WARM_UP:  # the parser builds its tables as it goes: seconds that no request should pay for
-        expression(latex)
     answers.write("{}\n")
     answers.flush()
     for line in requests:

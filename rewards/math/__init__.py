@@ -1,0 +1,1 @@
+"""Mathematical answers: spelling, structure, expressions, equality, and the process that compares them."""
