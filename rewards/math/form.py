@@ -11,9 +11,9 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 
-from rlvr.rewards.math.scalar import Scalar, scalar
+from rlvr.rewards.math.scalar import Scalar, is_word, scalar
 from rlvr.rewards.math.spelling import CLOSERS, OPENERS, matching
-from rlvr.rewards.math.tokens import FUNCTION_NAMES, GREEK, UnreadableError
+from rlvr.rewards.math.tokens import FUNCTION_NAMES, GREEK, INFINITY, UnreadableError
 
 MAX_DEPTH = 8
 WORDS = re.compile(r"[A-Za-z][A-Za-z'\- .]*[A-Za-z.]")
@@ -31,6 +31,7 @@ JOINED = re.compile(
 )
 COMMA = re.compile("[,;]")
 THOUSANDS = re.compile(r"[-+]?(?:\\\$)?[0-9]{1,3}(,[0-9]{3})+(\.[0-9]+)?[^,]*")
+ABOUT = re.compile(r"\\approx(?![A-Za-z])|\\simeq(?![A-Za-z])|≈")
 RELATION = re.compile(r"\\le(?![A-Za-z])|\\ge(?![A-Za-z])|\\neq(?![A-Za-z])|<|>|=")
 OPERATORS = {r"\le": "<=", r"\ge": ">=", r"\neq": "!="}
 NAME = re.compile(
@@ -51,7 +52,8 @@ CONGRUENCE = re.compile(
     r"(.*?)\\equiv(?![A-Za-z])(.*?)\(? ?(?:\\pmod|\\mod|\\bmod|\\text\{ ?mod ?\}|mod) ?\{?(.*?)\}? ?\)?"
 )
 INTERVAL = re.compile(r"[A-Za-z] ?(\([^()\[\]]*\]|\[[^()\[\]]*\))")
-PLURAL_ALL = frozenset(["yes", "no", "true", "false", "even", "odd"])
+MATHEMATICAL = FUNCTION_NAMES | GREEK | INFINITY | {"sqrt", "cbrt"}
+KNOWN_WORDS = frozenset(["yes", "no", "true", "false", "even", "odd"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,24 +157,26 @@ def phrase(text: str) -> Words | None:
     option = re.fullmatch(r"\(?([A-Za-z])\)?", inner)
     if marked and option:
         return Words(option.group(1))
-    if (
-        marked
-        and re.fullmatch("[A-Za-z0-9][A-Za-z0-9]*", inner)
-        and not text.startswith(r"\text")
-        and "_" not in text
-    ):
-        return None if inner[0].isdigit() else Words(inner)
-    if inner.lower() in PLURAL_ALL:
+    if inner.lower() in KNOWN_WORDS:
         return Words(inner)
     longer = [word for word in re.findall("[A-Za-z]+", inner) if len(word) > 2]
     if not longer and not marked:
         return None
-    if not marked and all(word in FUNCTION_NAMES | GREEK | {"sqrt"} or _called(word) for word in longer):
+    if not marked and all(word in MATHEMATICAL or _called(word) for word in longer):
         return None
     if WORDS.fullmatch(inner):
-        ascending = " " not in inner and len(inner) <= 4 and list(inner) == sorted(set(inner))
-        return None if ascending and not marked else Words(inner, marked or " " in inner or len(inner) > 4)
+        variables = " " not in inner and len(inner) <= 4 and list(inner) == sorted(set(inner))
+        return (
+            None
+            if variables and not marked
+            else Words(inner, marked or " " in inner or looks_like_word(inner))
+        )
     return Words(inner) if NUMBERED_WORDS.fullmatch(inner) else None
+
+
+def looks_like_word(text: str) -> bool:
+    """Whether letters without a mark are so much of a word that their case says nothing."""
+    return text.lower() in KNOWN_WORDS or len(text) > 4 or (is_word(text) and text[1:].islower())
 
 
 def _called(word: str) -> bool:
@@ -253,6 +257,10 @@ def flattened(items: tuple[Form, ...]) -> Group:
 
 def related(text: str, depth: int) -> Form | None:
     """Equations and inequalities."""
+    parts = split(text, ABOUT)
+    if len(parts) > 1:  # √2 ≈ 1.41 says √2, and x ≈ 1.41 says 1.41
+        named = not parts[0].strip() or (len(parts) == 2 and NAME.fullmatch(parts[0].strip()))
+        return parse(parts[1 if named else 0].strip(), depth + 1)
     parts = split(text, RELATION)
     if len(parts) < 2:
         return None
@@ -289,7 +297,15 @@ def bracketed(text: str, depth: int) -> Form | None:
         if inside.startswith(r"\begin"):
             return parse(inside, depth + 1) if isinstance(bracketed(inside, depth), Group) else None
         if len(split(inside, COMMA)) > 1:
-            return Group(text[0] + text[-1], members(inside, depth))
+            items = members(inside, depth)
+            rows = [item.items for item in items if isinstance(item, Group) and item.kind == "[]"]
+            if (
+                text[0] + text[-1] == "[]"
+                and len(rows) == len(items)
+                and len({len(row) for row in rows}) == 1
+            ):
+                return Group("matrix", tuple(cell for row in rows for cell in row), columns=len(rows[0]))
+            return Group(text[0] + text[-1], items)
     return None
 
 
@@ -313,7 +329,7 @@ def plus_minus(text: str, depth: int) -> Group | None:
 
 def ratio(text: str, depth: int) -> Ratio | None:
     """``3:4``."""
-    parts = split(text, re.compile(r":|\\colon(?![A-Za-z])"))
+    parts = split(text, re.compile(r":|\\colon(?![A-Za-z])|(?<=[0-9])(?: to |\\text\{ ?to ?\})(?=[0-9])"))
     return Ratio(tuple(parse(part.strip(), depth + 1) for part in parts)) if len(parts) > 1 else None
 
 
@@ -321,8 +337,10 @@ def _cuts(text: str, separator: re.Pattern[str]) -> list[re.Match[str]]:
     """Occurrences of a separator outside all brackets."""
     depth, position, cuts = 0, 0, []
     for match in separator.finditer(text):
-        for character in text[position : match.start()]:
+        between = text[position : match.start()]
+        for character in between:
             depth += (character in OPENERS) - (character in CLOSERS)
+        depth += between.count(r"\begin") - between.count(r"\end")
         position = match.start()
         if depth == 0:
             cuts.append(match)

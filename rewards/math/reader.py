@@ -289,6 +289,8 @@ class Reader(Cursor):
             case "sqrt":
                 index = self.group("[") if self.take("[") else Fraction(2)
                 return Call("root", (self.arguments()[0] if self.here.text == "(" else self.atom(), index))
+            case "cbrt":
+                return Call("root", (self.atom(), Fraction(3)))
             case "lfloor" | "lceil":
                 return Call("floor" if name == "lfloor" else "ceil", (self.group("\\" + name),))
             case "sum" | "prod":

@@ -21,7 +21,7 @@ CHARACTERS = str.maketrans(
         **dict.fromkeys("∣❘｜", "|"),
         **dict.fromkeys("“”\"", ""),
         **{letter: rf"\mathbb{{{name}}}" for letter, name in zip("ℝℤℕℚℂ", "RZNQC", strict=True)},
-        "×": r"\times ", "÷": "/", "∕": "/", "∞": r"\infty ", "√": r"\sqrt ", "∛": r"\sqrt[3] ",
+        "×": r"\times ", "÷": "/", "∕": "/", "⁄": "/", "∞": r"\infty ", "√": r"\sqrt ", "∛": r"\sqrt[3] ",
         "∜": r"\sqrt[4] ", "≤": r"\le ", "≥": r"\ge ", "⩽": r"\le ", "⩾": r"\ge ", "≠": r"\neq ",
         "∅": r"\emptyset ", "∪": r"\cup ", "∩": r"\cap ", "∈": r"\in ", "∖": r"\setminus ", "±": r"\pm ",
         "∓": r"\mp ", "≡": r"\equiv ", "∶": ":", "…": r"\dots ", "⋯": r"\dots ", "⌊": r"\lfloor ",
@@ -84,6 +84,15 @@ SPELLINGS = (
     (re.compile(r"\\(?:displaystyle|textstyle|limits|nolimits|strut|phantom\{[^{}]*\})(?![A-Za-z])"), ""),
     (re.compile(rf"{UPRIGHT}\{{\s*({'|'.join(set(FUNCTIONS) - UNIT_LIKE)})\s*\}}"), r"\\\1 "),
     (re.compile(rf"{UPRIGHT}\{{\s*({'|'.join(UNIT_LIKE)})\s*\}}(?=\s*\()"), r"\\\1 "),
+    (re.compile(r"\\(?:text|mathrm|mathbf)\s*\{\s*(\\[A-Za-z]+)\s*\}"), r"\1 "),
+    (re.compile(r"\\up(?=(?:pi|mu|alpha|beta|gamma|delta|theta|lambda|omega|phi)(?![A-Za-z]))"), r"\\"),
+    (
+        re.compile(
+            r"\\(?:underline|boldsymbol|bm|pmb|math(?:rm|bf|it|sf)|text(?:bf|it|sf|rm)?|emph)\s*\{\s*([^{}A-Za-z\\]*[0-9][^{}A-Za-z\\]*)\}"
+        ),
+        r"\1",
+    ),
+    (re.compile(r"^\s*<\s*([^<>]+,[^<>]+)>\s*$"), r"(\1)"),
     (re.compile(r"\\langle(?![A-Za-z])"), "("),
     (re.compile(r"\\rangle(?![A-Za-z])"), ")"),
     (re.compile(rf"{UPRIGHT}\{{\s*([ei])\s*\}}(?!\.)"), r" \1 "),
@@ -126,11 +135,10 @@ SPELLINGS = (
     (re.compile(r"\\cdot(?![A-Za-z])"), r"\\cdot"),
     (re.compile(r"(?<=[0-9.])\s*[xX]\s*(?=10\s*(?:\^|\*\*))"), r"\\times "),
     (re.compile(r"\b(?:np|numpy|math|sympy)\.(?=[a-z])"), ""),
-    (re.compile(r"\{,\}"), ","),
+    (re.compile(r"\{([,:])\}"), r"\1"),
     (re.compile(r"\s*\\?%"), "%"),
     (re.compile(r"\\[()\[\]]|\$"), ""),
 )  # fmt: skip
-BOLD_NUMBER = re.compile(r"\\text\{([^{}A-Za-z\\]*[0-9][^{}A-Za-z\\]*)\}")
 OPENERS, CLOSERS = "([{", ")]}"
 
 
@@ -164,11 +172,11 @@ def normalise(text: str) -> str:
         .replace("\\" + MONEY, MONEY)
         .replace(MONEY, r"\$")
     )
-    text = re.sub(r"\s*([,;=<>])\s*", r"\1", text).rstrip(".;:, ")
+    text = re.sub(r"(?<=[0-9]), (?=[0-9]{3}(?![0-9]))", ";", text)  # 1, 000 is a list, 1,000 is a thousand
+    text = re.sub(r"\s*([,;=<>])\s*", r"\1", text).rstrip(".;:, ").lstrip("= ")
     while len(text) > 1 and text[0] == "{" and matching(text, 0) == len(text) - 1:
         text = text[1:-1].strip()
-    bold = BOLD_NUMBER.fullmatch(text)  # \textbf{(113)}, as competitions print their answers
-    return bold.group(1).strip() if bold else text
+    return text
 
 
 def standard_characters(text: str) -> str:

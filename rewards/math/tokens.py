@@ -32,7 +32,8 @@ ALIASES = {
 }  # fmt: skip
 TRIGONOMETRIC = frozenset(["sin", "cos", "tan", "cot", "sec", "csc"])
 FUNCTION_NAMES = frozenset((*FUNCTIONS, *ALIASES, "Pr")) - {"sqrt", "binom"}
-LONGEST_FIRST = sorted((*FUNCTION_NAMES, "sqrt", "binom"), key=len, reverse=True)
+INFINITY = frozenset(["infty", "infinity", "inf", "oo"])
+LONGEST_FIRST = sorted((*FUNCTION_NAMES, "sqrt", "cbrt", "binom"), key=len, reverse=True)
 
 
 class UnreadableError(Exception):
@@ -79,8 +80,10 @@ def tokens(text: str) -> list[Token]:
 
 def words(run: str, rest: str, spaced: bool) -> list[Token]:
     """Letters side by side: a product of variables, unless they spell a function, ``pi`` or a Greek letter."""
-    if run in GREEK or run in ("infty", "infinity", "oo"):
-        return [Token("command", "\\" + ("infty" if run in ("infinity", "oo") else run), spaced)]
+    if run in GREEK or run in INFINITY:
+        return [Token("command", "\\" + ("infty" if run in INFINITY else run), spaced)]
+    if run.startswith("pi") and len(run) == 3:  # 2pir
+        return [Token("command", r"\pi", spaced), Token("letters", run[2], False)]
     for name in LONGEST_FIRST:
         before, found, after = run.rpartition(name)
         if (

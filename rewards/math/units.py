@@ -31,21 +31,23 @@ WORD = re.compile(r"[A-Za-z°$¢€£%µ\\][A-Za-z°'’-]*|[-+]?[0-9]+|[/^*().]
 
 def unit_name(text: str) -> str:
     """One name for the spellings of a unit, with its powers: ``kg*m/s^2`` and ``kg m s^{-2}`` are the same."""
-    text = re.sub(r"\\text\{([^{}]*)\}", r" \1 ", text)
-    text = (
-        text.replace("{", "")
-        .replace("}", "")
-        .replace(r"\cdot", "*")
-        .replace(r"^\circ", "°")
-        .replace(r"\circ", "°")
-    )
+    text = re.sub(r"(?:\\mu|[μµ]) *(?:\\text)?[ {]*", "µ", text)
+    for written, meant in (
+        (r"\text", " "),
+        ("{", ""),
+        ("}", ""),
+        (r"\cdot", "*"),
+        (r"^\circ", "°"),
+        (r"\circ", "°"),
+    ):
+        text = text.replace(written, meant)
     for pattern, replacement in SYNONYMS:
         text = re.sub(pattern, replacement, text, flags=re.IGNORECASE)
     powers: Counter[str] = Counter()
     sign, pending, last = 1, 1, ""
     found = WORD.findall(re.sub(r"(?<=[a-z])\.(?=[a-z]|\s|$)", " ", text))
     for index, word in enumerate(found):
-        if word == "/" or (word.lower() in ("per", "a", "an") and index):
+        if word in ("/", "per") or (word.lower() in ("a", "an") and index):
             sign = -1
         elif word.lower() in POWERS:
             if word.lower() in ("squared", "cubed") and last:
@@ -63,6 +65,11 @@ def unit_name(text: str) -> str:
     return "*".join(
         f"{name}^{power}" if power != 1 else name for name, power in sorted(powers.items()) if name and power
     )
+
+
+def is_known(word: str) -> bool:
+    """Whether a word is a unit of measurement, in any number."""
+    return word in ("mph", "kph", "kmh", "fps", "degrees") or singular(word) in NAMES
 
 
 def singular(word: str) -> str:
