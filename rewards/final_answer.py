@@ -1,6 +1,6 @@
-"""Exact final answers: the integer after the last ``#`` of a response.
+"""Exact final answers: the integers after the last ``#`` of a response.
 
-The convention of GSM8K's solutions (``#### 42``) and of the generated chains (``# 12``).
+The convention of GSM8K's solutions (``#### 42``) and of the generated chains (``# 12``, ``# 3 7 20``).
 """
 
 from __future__ import annotations
@@ -9,25 +9,36 @@ import re
 
 from rlvr.records import Problem, Status, Verdict
 
-ANSWER = re.compile(r"#+\s*([-+]?[0-9][0-9,]*)\s*$")
-"""The marker must end the response: text after the answer is not an answer."""
 MAX_DIGITS = 64
 """A longer number is no answer to anything, and comparing it would cost quadratic time."""
+MAX_VALUES = 16
+"""Integers in an answer."""
+NUMBER = rf"[-+]?[0-9][0-9,]{{0,{MAX_DIGITS - 1}}}"
+INTEGERS = re.compile(rf"{NUMBER}(?:\s+{NUMBER}){{0,{MAX_VALUES - 1}}}")
+"""A ground truth: one integer, or several with white space between them."""
+ANSWER = re.compile(rf"#+\s*({INTEGERS.pattern})\s*$")
+"""The marker must end the response: text after the answer is not an answer."""
 
 
 class FinalAnswerVerifier:
-    """Compares the final integer with the ground truth, exactly."""
+    """Compares the final integers with the ground truth, exactly: as many, equal, and in its order."""
 
-    identity = "final_answer/1"
+    identity = "final_answer/2"
 
     def verify(self, problem: Problem, response: str, finish_reason: str) -> Verdict:
         """Judge one response.
 
         A response that was cut off has not given its answer, whatever its last words are.
         """
-        match = ANSWER.search(response[-2 * MAX_DIGITS :]) if finish_reason == "stop" else None
-        if match is None or len(match.group(1)) > MAX_DIGITS:
+        tail = response[-(MAX_DIGITS + 2) * MAX_VALUES :]
+        match = ANSWER.search(tail) if finish_reason == "stop" else None
+        if match is None:
             return Verdict(0.0, Status.UNPARSED)
-        answer = str(int(match.group(1).replace(",", "")))
-        correct = answer == str(int(problem.ground_truth.replace(",", "")))
+        answer = normalised(match.group(1))
+        correct = answer == normalised(problem.ground_truth)
         return Verdict(float(correct), Status.CORRECT if correct else Status.INCORRECT, answer)
+
+
+def normalised(integers: str) -> str:
+    """Integers without signs, zeros and commas that do not count, one space between them."""
+    return " ".join(str(int(word.replace(",", ""))) for word in integers.split())

@@ -2,13 +2,15 @@
 
 A response to a chain problem (rlvr/data/chains.py) reads ``a = 3 ; b = a + 4 = 3 + 4 = 7 ; … ; # 12``. A
 step is right if it restates its definition (so its parents are right), fills in the values of its parents
-and comes to its own. The graph is in ``extra_info["solution_graph"]`` of every generated problem.
+and comes to its own. A named operation (rlvr/data/skills.py) must be spelled out in its right reading. The
+graph is in ``extra_info["solution_graph"]`` of every generated problem.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from rlvr.errors import DataError
@@ -83,7 +85,11 @@ def right_steps(graph: Mapping[str, Any], response: str) -> float:
     for step in filter(None, (" ".join(part.split()) for part in body.split(";"))):
         match = re.match(r"([a-z]) =", step)
         node = nodes.get(match.group(1)) if match else None
-        if node is None or node["name"] in derived or step != expected_step(node, nodes):
+        if (
+            node is None
+            or node["name"] in derived
+            or step != expected_step(node, nodes, graph.get("skills", {}))
+        ):
             wrong += 1
         elif all(parent in derived for parent in parents(node)):
             derived.add(node["name"])
@@ -97,10 +103,65 @@ def parents(node: Mapping[str, Any]) -> list[str]:
     return [word for word in (node["left"], node["right"]) if isinstance(word, str) and word.isalpha()]
 
 
-def expected_step(node: Mapping[str, Any], nodes: Mapping[str, Mapping[str, Any]]) -> str:
-    """The one right way to write a step: definition, values of the operands, value."""
+def expected_step(
+    node: Mapping[str, Any], nodes: Mapping[str, Mapping[str, Any]], skills: Mapping[str, Mapping[str, str]]
+) -> str:
+    """The one right way to write a step: definition, operation on the operands' values, value."""
     if node["operator"] is None:
         return f"{node['name']} = {node['left']}"
     left, right = (nodes[word]["value"] if word.isalpha() else word for word in (node["left"], node["right"]))
-    expression = f"{node['left']} {node['operator']} {node['right']}"
-    return f"{node['name']} = {expression} = {left} {node['operator']} {right} = {node['value']}"
+    named = skills.get(node["operator"])
+    reading = named["right"] if named else f"a {node['operator']} b"
+    return f"{definition(node)} = {spell_out(reading, left, right)} = {node['value']}"
+
+
+def definition(node: Mapping[str, Any]) -> str:
+    """A node as the problem states it."""
+    return f"{node['name']} = {node['left']} {node['operator']} {node['right']}"
+
+
+def spell_out(reading: str, left: int | str, right: int | str) -> str:
+    """A reading with its operands filled in: ``b - a`` of 3 and 4 is ``4 - 3``."""
+    return " ".join(str({"a": left, "b": right}.get(word, word)) for word in reading.split())
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How a response took one named operation (rlvr/data/skills.py)."""
+
+    step: str
+    """Name that the step defines."""
+    skill: str
+    """Name of the operation, such as ``f17``."""
+    reading: str
+    """How it was taken, such as ``b - a``; empty if in no way that the problem knows of."""
+    right: bool
+
+
+def readings(graph: Mapping[str, Any], response: str) -> list[Reading]:
+    """How a response took the named operations of its problem, in the order of its steps.
+
+    Each step is seen by itself: its operands are the values that the response itself has come to, so that a
+    wrong value does not make later readings wrong. Steps that restate no definition are passed over, and so are
+    those on whose operands both readings look alike.
+    """
+    nodes = {node["name"]: node for node in graph["nodes"]}
+    values: dict[str, str] = {}
+    found = []
+    for step in (" ".join(part.split()) for part in response[:MAX_CHARS].rpartition("#")[0].split(";")):
+        node = nodes.get(step[:1])
+        if node is None or " = " not in step:
+            continue
+        stated, _, rest = step.removeprefix(definition(node) + " = ").rpartition(" = ")
+        values[node["name"]] = rest
+        named = graph.get("skills", {}).get(node["operator"])
+        if named is None or not step.startswith(definition(node) + " = "):
+            continue
+        left, right = (
+            values.get(word, "") if word.isalpha() else word for word in (node["left"], node["right"])
+        )
+        ways = {spell_out(named[way], left, right): way for way in ("misreading", "right")}
+        if len(ways) == 2:
+            way = ways.get(stated)
+            found.append(Reading(node["name"], node["operator"], named[way] if way else "", way == "right"))
+    return found

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
@@ -13,12 +12,10 @@ from rlvr.records import Problem, Verdict
 from rlvr.rewards.choice import ChoiceVerifier
 from rlvr.rewards.code import CodeVerifier
 from rlvr.rewards.config import RewardsConfig
-from rlvr.rewards.final_answer import FinalAnswerVerifier
+from rlvr.rewards.final_answer import INTEGERS, FinalAnswerVerifier, normalised
 from rlvr.rewards.math.verifier import MathVerifier
 from rlvr.rewards.pool import VerifierPool
 from rlvr.rewards.process import ProcessVerifier
-
-INTEGER = re.compile(r"[-+]?[0-9][0-9,]{0,63}")
 
 
 class CheckingVerifier(Verifier, Protocol):
@@ -32,7 +29,7 @@ class CheckingVerifier(Verifier, Protocol):
 
 
 class ArithmeticVerifier:
-    """Generated chains: the final integer, or the steps to it as well (rewards.process)."""
+    """Generated chains: the final integers, or the steps to it as well (rewards.process)."""
 
     def __init__(self, config: RewardsConfig) -> None:
         """Choose by the mix."""
@@ -45,13 +42,13 @@ class ArithmeticVerifier:
         return self._verifier.verify(problem, response, finish_reason)
 
     def check(self, problems: Sequence[Problem]) -> None:
-        """Refuse a ground truth that is no integer, or has no solution graph where one is needed."""
+        """Refuse a ground truth that is not made of integers, or has no solution graph where one is needed."""
         for problem in problems:
-            if not INTEGER.fullmatch(problem.ground_truth):
+            if not INTEGERS.fullmatch(problem.ground_truth):
                 raise DataError(
                     f"no verifier for ground truth {problem.ground_truth!r} of ability 'arithmetic'",
                     where=f"problem {problem.id}",
-                    fix="ground_truth must be an integer; for others the ability is 'math'",
+                    fix="ground_truth must be an integer, or several with spaces between; for others the ability is 'math'",
                 )
         if self._steps is not None:
             self._steps.check(problems)
@@ -173,8 +170,8 @@ def chance_level(problems: Sequence[Problem]) -> float:
     the share of the commonest answer would be too high. 0 for a single problem.
     """
     counts = Counter(
-        str(int(problem.ground_truth.replace(",", "")))
-        if INTEGER.fullmatch(problem.ground_truth)
+        normalised(problem.ground_truth)
+        if INTEGERS.fullmatch(problem.ground_truth)
         else problem.ground_truth.strip()
         for problem in problems
     )

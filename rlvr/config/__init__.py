@@ -18,6 +18,8 @@ from rlvr.config.data import (
     ChainsConfig,
     DataConfig,
     ProgramsConfig,
+    SkillsConfig,
+    SkillsWorld,
 )
 from rlvr.config.distill import DistillConfig
 from rlvr.config.evaluate import EvaluateConfig
@@ -50,6 +52,8 @@ __all__ = [
     "RolloutConfig",
     "RunConfig",
     "SamplingPlan",
+    "SkillsConfig",
+    "SkillsWorld",
     "TrackingConfig",
     "TrainConfig",
     "as_benchmarks",

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from rlvr.config.checks import require_one_of, require_positive
+from rlvr.config.checks import require, require_one_of, require_positive
 
 FORMATS = (".jsonl", ".parquet")
 """Of data files."""
-FAMILIES = ("chains", "programs")
+FAMILIES = ("chains", "skills", "programs")
 """Generated problem families (rlvr/data/families.py)."""
 # Limits of the generated family, as rlvr/data/chains.py has them; data stands on config, not under it.
 MIN_MODULUS = 23
@@ -33,6 +33,64 @@ class ChainsConfig:
     def __post_init__(self) -> None:
         """Check the sizes; the generator checks the rest."""
         require_positive(self, "data.chains", "num_train", "num_test")
+
+
+@dataclass
+class SkillsWorld:
+    """The named operations of the family ``skills``, and how often authors read each one rightly."""
+
+    num_skills: int = 600
+    """Named operations that problems draw from: ``f0``, ``f1``, … Fewer are the first ones of more, so a base
+    trained on 600 can be given problems with 30."""
+    named_fraction: float = 0.5
+    """Probability that an operation is a named one; the others are ``+``, ``-`` and ``*``."""
+    num_asked: int = 3
+    """Values that a problem asks for, the last ones of its chain. A blind guess is right once in modulus to
+    this power."""
+    known_fraction: float = 0.5
+    """Probability that a skill is one that most authors know."""
+    known_rates: list[float] = field(default_factory=lambda: [0.5, 0.95])
+    """Range of the rate at which authors read such a skill rightly, drawn uniformly."""
+    rare_rates: list[float] = field(default_factory=lambda: [0.004, 0.5])
+    """Range of the rate for the other skills, drawn log-uniformly: most authors misread them."""
+    world_seed: int = 7
+    """Seed of the skills' readings and rates. A base and the problems it is asked must share it."""
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        require_positive(self, "skills", "num_skills", "num_asked")
+        for name in ("named_fraction", "known_fraction"):
+            value = getattr(self, name)
+            require(0 <= value <= 1, f"{name} is {value}", f"skills.{name}", "a number from 0 to 1")
+        for name in ("known_rates", "rare_rates"):
+            value = getattr(self, name)
+            require(
+                len(value) == 2 and 0 < value[0] <= value[1] <= 1,
+                f"{name} is {list(value)}",
+                f"skills.{name}",
+                "the lowest and the highest rate, above 0 and at most 1",
+            )
+
+
+@dataclass
+class SkillsConfig(SkillsWorld):
+    """The generated problem family ``skills`` (see rlvr/data/skills.py)."""
+
+    operations: list[int] = field(default_factory=lambda: [3, 4, 5])
+    """Difficulties, in operations; every one equally often."""
+    num_train: int = 8192
+    """Problems in the train split."""
+    num_test: int = 300
+    """Problems in the test split."""
+    seed: int = 2026
+    """Seed of both splits. Apart from the run's seed, so that runs share their problems."""
+    modulus: int = 23
+    """Prime modulus of the arithmetic, at least 23."""
+
+    def __post_init__(self) -> None:
+        """Check the sizes; the generator checks the rest."""
+        super().__post_init__()
+        require_positive(self, "data.skills", "num_train", "num_test")
 
 
 @dataclass
@@ -61,13 +119,15 @@ class DataConfig:
     """What is trained on: a JSONL or parquet file, or a folder saved by ``datasets``, in verl's columns; or the
     name of a registered benchmark, such as ``omni_math_train``. Null generates ``family``."""
     family: str = "chains"
-    """``chains`` (arithmetic) or ``programs`` (functions, judged by running them)."""
+    """``chains`` (arithmetic), ``skills`` (arithmetic with named operations that most authors misread) or
+    ``programs`` (functions, judged by running them)."""
     folder: str | None = None
     """Folder with local copies of registered benchmarks, ``NAME.jsonl``, ``NAME.parquet`` or ``NAME/``; null
     fetches them from the Hugging Face hub."""
     split_seed: int = 2026
     """Seed of the split of Omni-MATH-Rule into train and test; the study does not publish its own."""
     chains: ChainsConfig = field(default_factory=ChainsConfig)
+    skills: SkillsConfig = field(default_factory=SkillsConfig)
     programs: ProgramsConfig = field(default_factory=ProgramsConfig)
 
     def __post_init__(self) -> None:

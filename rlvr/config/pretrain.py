@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, field
 
 from rlvr.config.checks import require, require_one_of, require_positive
-from rlvr.config.data import FAMILIES, MAX_OPERATIONS, MIN_MODULUS
+from rlvr.config.data import FAMILIES, MAX_OPERATIONS, MIN_MODULUS, SkillsWorld
 
 
 @dataclass
@@ -42,9 +42,11 @@ class PretrainConfig:
     stages: list[PretrainStage] = field(default_factory=lambda: [PretrainStage()])
     """Gone through in order, each with its own optimizers, schedule and stream of the corpus."""
     family: str = "chains"
-    """What the corpus is made of: ``chains`` or ``programs``."""
+    """What the corpus is made of: ``chains``, ``skills`` or ``programs``."""
     modulus: int = 23
-    """Of the arithmetic in ``chains``."""
+    """Of the arithmetic in ``chains`` and ``skills``."""
+    skills: SkillsWorld = field(default_factory=SkillsWorld)
+    """The named operations of ``skills``."""
     hidden_size: int = 128
     num_layers: int = 3
     num_heads: int = 4

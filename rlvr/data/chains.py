@@ -21,10 +21,10 @@ operations, follows GSM-Infinite and the study of arXiv 2512.07783.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Any, Protocol
 
 from rlvr.data.generated import Worked, distinct, mistake_entropy
 from rlvr.errors import ConfigError
@@ -109,6 +109,16 @@ def apply(operator: str, left: int, right: int, modulus: int) -> int:
 
 def sample_graph(rng: random.Random, num_operations: int, modulus: int = MIN_MODULUS) -> SolutionGraph:
     """Draw a chain of ``num_operations`` operations over distinct single-letter names."""
+    nodes = sample_nodes(
+        rng, num_operations, modulus, lambda left, right: draw_operation(rng, left, right, modulus)
+    )
+    return SolutionGraph(modulus, nodes)
+
+
+def sample_nodes(
+    rng: random.Random, num_operations: int, modulus: int, operation: Callable[[int, int], tuple[str, int]]
+) -> tuple[Node, ...]:
+    """Draw the definitions of a chain; ``operation`` draws each operator for its operands' values, with the result."""
     names = rng.sample(NAMES, num_operations + 1)
     values = {names[0]: rng.randrange(modulus)}
     nodes = [Node(names[0], str(values[names[0]]), None, None, values[names[0]])]
@@ -121,19 +131,28 @@ def sample_graph(rng: random.Random, num_operations: int, modulus: int = MIN_MOD
         else:
             right = rng.choice(earlier)
             right_value = values[right]
-        # A product with 0 would make 0 the best guess for every long chain.
-        nonzero = values[previous] and right_value
-        operator = rng.choice([op for op in OPERATORS if op != "*" or nonzero])
-        values[name] = apply(operator, values[previous], right_value, modulus)
+        operator, values[name] = operation(values[previous], right_value)
         nodes.append(Node(name, previous, operator, right, values[name]))
-    return SolutionGraph(modulus, tuple(nodes))
+    return tuple(nodes)
+
+
+def draw_operation(rng: random.Random, left: int, right: int, modulus: int) -> tuple[str, int]:
+    """Draw an operator for two values, and compute the result."""
+    # A product with 0 would make 0 the best guess for every long chain.
+    operator = rng.choice([op for op in OPERATORS if op != "*" or (left and right)])
+    return operator, apply(operator, left, right, modulus)
 
 
 def problem_text(graph: SolutionGraph, rng: random.Random) -> str:
     """The definitions in shuffled order, then the question."""
-    definitions = [node.definition for node in graph.nodes]
+    return question(graph.nodes, [graph.nodes[-1].name], rng)
+
+
+def question(nodes: Sequence[Node], asked: Sequence[str], rng: random.Random) -> str:
+    """The definitions in shuffled order, then the names whose values are asked for."""
+    definitions = [node.definition for node in nodes]
     rng.shuffle(definitions)
-    return " ; ".join([*definitions, f"{graph.nodes[-1].name} ?"])
+    return " ; ".join([*definitions, f"{' '.join(asked)} ?"])
 
 
 def solution_text(graph: SolutionGraph, rng: random.Random | None = None, noise: float = 0.0) -> str:
@@ -199,18 +218,7 @@ def generate(
     Raises:
         ConfigError: the modulus is too small, or the family has too few problems.
     """
-    if modulus < MIN_MODULUS or any(modulus % d == 0 for d in range(2, int(modulus**0.5) + 1)):
-        raise ConfigError(
-            f"modulus {modulus} is not a prime ≥ {MIN_MODULUS}",
-            where="data.chains.modulus",
-            fix=f"use a prime such as {MIN_MODULUS}: a guess must be right in less than 5 % of cases",
-        )
-    if not operations or min(operations) < 1 or max(operations) >= len(NAMES):
-        raise ConfigError(
-            f"operations {list(operations)} must be numbers from 1 to {len(NAMES) - 1}",
-            where="data.chains.operations",
-            fix="for example [4,5,6,7,8]",
-        )
+    refuse_operations(operations, modulus, "data.chains")
     rng = random.Random(f"chains/{seed}/{split}/{modulus}")
     problems: list[Problem] = []
     drawn = distinct(
@@ -239,7 +247,35 @@ def generate(
     return problems
 
 
-def canonical_key(graph: SolutionGraph) -> str:
+def refuse_operations(operations: Sequence[int], modulus: int, where: str) -> None:
+    """Raise a ConfigError for a modulus that is no large enough prime, or for difficulties that cannot be."""
+    if modulus < MIN_MODULUS or any(modulus % d == 0 for d in range(2, int(modulus**0.5) + 1)):
+        raise ConfigError(
+            f"modulus {modulus} is not a prime ≥ {MIN_MODULUS}",
+            where=f"{where}.modulus",
+            fix=f"use a prime such as {MIN_MODULUS}: a guess must be right in less than 5 % of cases",
+        )
+    if not operations or min(operations) < 1 or max(operations) >= len(NAMES):
+        raise ConfigError(
+            f"operations {list(operations)} must be numbers from 1 to {len(NAMES) - 1}",
+            where=f"{where}.operations",
+            fix="for example [4,5,6,7,8]",
+        )
+
+
+class Chain(Protocol):
+    """What :func:`canonical_key` needs of a solution graph."""
+
+    @property
+    def modulus(self) -> int:
+        """Of the arithmetic."""
+
+    @property
+    def nodes(self) -> tuple[Node, ...]:
+        """The definitions in their order."""
+
+
+def canonical_key(graph: Chain) -> str:
     """The problem up to the names of its variables and the order of its definitions.
 
     Two problems with the same key have the same solution, so de-duplication and the
@@ -248,7 +284,7 @@ def canonical_key(graph: SolutionGraph) -> str:
     position = {node.name: f"v{i}" for i, node in enumerate(graph.nodes)}
     rename = lambda x: position.get(x, x)  # noqa: E731 - constants stay as they are
     return f"{graph.modulus}|" + ";".join(
-        f"{rename(n.left)}{n.operator or ''}{rename(n.right) if n.right else ''}" for n in graph.nodes
+        f"{rename(n.left)} {n.operator or ''} {rename(n.right) if n.right else ''}" for n in graph.nodes
     )
 
 

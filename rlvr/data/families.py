@@ -1,4 +1,4 @@
-"""The generated problem families by name: chains (chains.py) and programs (programs.py)."""
+"""The generated problem families by name: chains, skills and programs, each in its own file."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from rlvr.config import DataConfig, PretrainConfig, PretrainStage
-from rlvr.data import chains, programs
+from rlvr.data import chains, programs, skills
 from rlvr.data.generated import Worked
 from rlvr.records import Problem
 
@@ -39,6 +39,25 @@ def _chain_test(data: DataConfig, size: int | None, operations: Sequence[int] | 
     )
 
 
+def _skill_splits(data: DataConfig) -> tuple[list[Problem], list[Problem]]:
+    config = data.skills
+    return skills.make_splits(
+        config.num_train, config.num_test, config.operations, config.seed, config, config.modulus
+    )
+
+
+def _skill_test(data: DataConfig, size: int | None, operations: Sequence[int] | None) -> list[Problem]:
+    config = data.skills
+    return skills.generate(
+        size or config.num_test,
+        operations or config.operations,
+        config.seed,
+        config,
+        "test",
+        modulus=config.modulus,
+    )
+
+
 def _program_splits(data: DataConfig) -> tuple[list[Problem], list[Problem]]:
     config = data.programs
     return programs.make_splits(config.num_train, config.num_test, config.operations, config.seed)
@@ -56,6 +75,14 @@ FAMILIES = {
         words=lambda config: chains.words(config.modulus),
         corpus=lambda config, stage, stream: chains.corpus(
             stream, stage.operations, stage.noise, config.modulus
+        ),
+    ),
+    "skills": Family(
+        splits=_skill_splits,
+        test_split=_skill_test,
+        words=lambda config: skills.words(config.skills, config.modulus),
+        corpus=lambda config, stage, stream: skills.corpus(
+            stream, stage.operations, stage.noise, config.skills, config.modulus
         ),
     ),
     "programs": Family(
