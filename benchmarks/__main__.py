@@ -6,6 +6,7 @@ import sys
 
 from benchmarks import (
     analysis_speed,
+    base_profile,
     evaluate_throughput,
     interval_coverage,
     kill_evaluation,
@@ -25,6 +26,7 @@ BENCHMARKS = {
     "evaluate_throughput": evaluate_throughput,
     "weight_update": weight_update,
     "verify_throughput": verify_throughput,
+    "base_profile": base_profile,
     "analysis_speed": analysis_speed,
     "interval_coverage": interval_coverage,
     "kill_evaluation": kill_evaluation,

@@ -17,7 +17,7 @@ NUMBER = rf"[-+]?[0-9][0-9,]{{0,{MAX_DIGITS - 1}}}"
 INTEGERS = re.compile(rf"{NUMBER}(?:\s+{NUMBER}){{0,{MAX_VALUES - 1}}}")
 """A ground truth: one integer, or several with white space between them."""
 ANSWER = re.compile(rf"#+\s*({INTEGERS.pattern})\s*$")
-"""The marker must end the response: text after the answer is not an answer."""
+"""The integers must end the response: text after the answer is not an answer."""
 
 
 class FinalAnswerVerifier:
@@ -28,14 +28,15 @@ class FinalAnswerVerifier:
     def verify(self, problem: Problem, response: str, finish_reason: str) -> Verdict:
         """Judge one response.
 
-        A response that was cut off has not given its answer, whatever its last words are.
+        What does not end in as many integers as the ground truth has, or was cut off, has given no answer.
         """
         tail = response[-(MAX_DIGITS + 2) * MAX_VALUES :]
         match = ANSWER.search(tail) if finish_reason == "stop" else None
-        if match is None:
+        expected = normalised(problem.ground_truth)
+        answer = normalised(match.group(1)) if match else ""
+        if len(answer.split()) != len(expected.split()):
             return Verdict(0.0, Status.UNPARSED)
-        answer = normalised(match.group(1))
-        correct = answer == normalised(problem.ground_truth)
+        correct = answer == expected
         return Verdict(float(correct), Status.CORRECT if correct else Status.INCORRECT, answer)
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from rlvr.config import FORMATS, BenchmarkConfig, DataConfig, EvaluationConfig, SamplingPlan
+from rlvr.data import skills
 from rlvr.data.columns import (
     Parser,
     after_the_hashes,
@@ -128,6 +129,20 @@ def _longer_chains(benchmark: BenchmarkConfig, data: DataConfig) -> list[Problem
     return FAMILIES["chains"].test_split(data, benchmark.num_problems or 40, operations)
 
 
+def _skills(name: str, operations: Sequence[int] | None = None, mixed: bool = False) -> Generate:
+    """Problems with named operations that the tiny models do not see in training."""
+    return lambda benchmark, data: skills.generate(
+        benchmark.num_problems or 40,
+        benchmark.operations or operations or data.skills.operations,
+        data.skills.seed,
+        data.skills,
+        "test",
+        modulus=data.skills.modulus,
+        mixed=mixed,
+        name=name,
+    )
+
+
 WIDE, DEEP, ALGORITHMS = SamplingPlan(), SamplingPlan(num_samples=1024), SamplingPlan(num_samples=256)
 TINY = SamplingPlan(num_samples=128, temperature=1.0, top_p=1.0, max_tokens=160)
 PROBLEM = ("problem", "question")
@@ -206,6 +221,18 @@ _ALL = (
     BenchmarkEntry(
         "chains_long", "longer chains than the tiny models are trained on", "chat", TINY,
         generate=_longer_chains, verifier="arithmetic",
+    ),
+    BenchmarkEntry(
+        "skills", "arithmetic with named operations, test split of data.skills", "chat", TINY,
+        generate=_family("skills"), verifier="arithmetic",
+    ),
+    BenchmarkEntry(
+        "skills_long", "longer chains than the tiny models are trained on", "chat", TINY,
+        generate=_skills("skills_long", [7, 8]), verifier="arithmetic",
+    ),
+    BenchmarkEntry(
+        "skills_mixed", "named operations that never occur together in training", "chat", TINY,
+        generate=_skills("skills_mixed", mixed=True), verifier="arithmetic",
     ),
     BenchmarkEntry(
         "programs", "generated functions, test split of data.programs", "chat", TINY,

@@ -24,9 +24,8 @@ class Worked:
 
 def mistake_entropy(noise: float, num_alternatives: int) -> float:
     """Entropy of a step in nats: right with 1 − noise, else any of the alternatives."""
-    if noise == 0:
-        return 0.0
-    return -(1 - noise) * math.log(1 - noise) - noise * math.log(noise / num_alternatives)
+    entropy = sum(-chance * math.log(chance) for chance in (noise, 1 - noise) if chance)
+    return entropy + noise * math.log(num_alternatives)
 
 
 def distinct(
