@@ -80,7 +80,7 @@ def command(folder: Path, args: Any) -> list[str]:
     return [
         *(sys.executable, "-m", "rlvr.cli.main", "evaluate", f"model={args.model}", f"name={NAME}"),
         *(f"benchmarks={{{BENCHMARK}: {{num_problems: {args.problems}}}}}", f"num_samples={args.samples}"),
-        *("evaluation.max_tokens=96", f"run.dir={folder}", "rollout.num_workers=2", *args.rlvr),
+        *(f"run.dir={folder}", "rollout.num_workers=2", *args.rlvr),
     ]
 
 

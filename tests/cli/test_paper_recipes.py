@@ -209,7 +209,7 @@ def test_values_name_their_source() -> None:
 def test_every_recipe_comes_down_to_two_cores_by_one_override(composed, recipe: str, scale: str) -> None:
     command = "study" if recipe in TRAINING else "evaluate"
     small, runs = composed(command, recipe, f"scale={scale}")
-    assert list(small.benchmarks) == (["programs"] if scale == "tiny_code" else ["chains", "chains_long"])
+    assert list(small.benchmarks) == (["programs"] if scale == "tiny_code" else ["skills", "skills_long"])
     assert small.rollout.num_workers == 2
     assert (small.cluster.gpus_per_node, small.rollout.device) == (None, "auto")
     assert small.run.dir == f"runs/scale-{scale.replace('_', '-')}/{recipe}"

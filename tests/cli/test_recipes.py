@@ -19,11 +19,11 @@ from transformers import AutoTokenizer
 from rlvr.algorithms.grpo import GRPOConfig
 from rlvr.cli.hydra_app import MODELS, RECIPES
 from rlvr.config import ExperimentConfig, PretrainConfig
-from rlvr.data import programs
-from rlvr.data.benchmarks import BENCHMARKS
-from rlvr.data.chains import problem_text, sample_graph, solution_text
+from rlvr.data import programs, skills
+from rlvr.data.benchmarks import BENCHMARKS, load_benchmark
 from rlvr.data.tiny_tokenizer import build_tokenizer
 from rlvr.errors import ConfigError
+from tests.tiny import TINY
 
 
 @pytest.fixture
@@ -136,25 +136,38 @@ def test_the_tiny_recipe_starts_from_the_shipped_model(composed, command: str) -
 
 
 def test_tiny_problems_fit_the_tiny_model(composed) -> None:
-    [(study, _)] = composed("study", "recipe=tiny")
+    [(study, _)] = composed("study", "recipe=tiny_algorithms")
     [(pretraining, _)] = composed("pretrain", "recipe=tiny")
-    # The hardest problems are one operation longer than any in the corpus.
     known = {number for stage in pretraining.stages for number in stage.operations}
-    assert set(study.data.chains.operations) - known == {max(known) + 1}
-    longer = study.benchmarks["chains_long"]
-    assert longer.out_of_domain
-    assert min(longer.operations) > max(study.data.chains.operations)
-    assert study.data.chains.modulus == pretraining.modulus
+    assert set(study.data.skills.operations) < known
+    assert max(study.data.skills.operations) < max(known)
+    # What is longer is longer than any problem of pre-training.
+    assert study.benchmarks["skills_long"].out_of_domain
+    longer = load_benchmark(study.benchmarks["skills_long"], study.data, study.evaluation, None).problems
+    numbers = {problem.extra_info["num_operations"] for problem in longer}
+    assert min(numbers) > max(known)
+    assert study.benchmarks["skills_mixed"].out_of_domain
+    # Fewer of the same skills would do as well; others would not.
+    world = asdict(pretraining.skills)
+    assert {name: getattr(study.data.skills, name) for name in world} == world
+    assert study.data.skills.modulus == pretraining.modulus
+    tokenizer = AutoTokenizer.from_pretrained(str(TINY))
+    assert tokenizer.get_vocab() == build_tokenizer(skills.words(pretraining.skills)).get_vocab()
     hardest = (
-        (max(study.data.chains.operations), study.rollout.max_response_tokens),
-        (max(longer.operations), study.evaluation.max_tokens),
+        (
+            max(study.data.skills.operations),
+            study.rollout.max_prompt_tokens,
+            study.rollout.max_response_tokens,
+        ),
+        (max(numbers), None, study.evaluation.max_tokens),
     )
-    for (operations, limit), seed in product(hardest, range(20)):
-        graph = sample_graph(random.Random(seed), operations)
+    for (operations, prompt_limit, limit), seed in product(hardest, range(20)):
+        graph = skills.sample_graph(random.Random(seed), operations, study.data.skills)
         # The tiny tokenizer makes a token of every word; the role tokens and the end are extra.
-        prompt = problem_text(graph, random.Random(0)).split()
-        assert len(prompt) + 2 <= study.rollout.max_prompt_tokens
-        assert len(solution_text(graph).split()) + 1 <= limit
+        prompt = tokenizer(f" {skills.problem_text(graph, random.Random(0))}")["input_ids"]
+        assert len(prompt) + 2 <= (prompt_limit or len(prompt) + 2)
+        assert len(prompt) + 2 + limit <= pretraining.max_position_embeddings
+        assert len(tokenizer(f" {skills.solution_text(graph)[0]}")["input_ids"]) + 1 <= limit
     longest = study.rollout.max_prompt_tokens + max(
         study.rollout.max_response_tokens, study.evaluation.max_tokens
     )
@@ -189,11 +202,11 @@ def test_programs_fit_the_model_that_writes_them(composed) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "benchmark", "num_samples"), [("tiny", "chains", 256), ("tiny_code", "programs", 64)]
+    ("name", "benchmark", "num_samples"), [("tiny", "skills", 256), ("tiny_code", "programs", 64)]
 )
 def test_the_evaluate_benchmark_is_the_studys(composed, name: str, benchmark: str, num_samples: int) -> None:
     [(study, _)] = composed("study", f"recipe={name}")
-    words = ("data.family=programs",) if benchmark == "programs" else ()
+    words = (f"data.family={benchmark}",)
     [(evaluate, _)] = composed(
         "evaluate", "model=m", f"benchmark={benchmark}", f"num_samples={num_samples}", *words
     )
@@ -209,11 +222,11 @@ def test_the_command_line_wins(composed) -> None:
         "recipe=tiny",
         "train.num_steps=3",
         "algorithm.clip_high=0.28",
-        "data.chains.operations=[2,3]",
+        "data.skills.operations=[2,3]",
     )
     assert checked.train.num_steps == resolved["train"]["num_steps"] == 3
     assert checked.algorithm == GRPOConfig(clip_high=0.28)
-    assert checked.data.chains.operations == [2, 3]
+    assert checked.data.skills.operations == [2, 3]
 
 
 def test_a_multirun_gives_every_job_a_folder_of_its_own(composed, tmp_path: Path) -> None:

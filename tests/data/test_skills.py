@@ -141,9 +141,10 @@ def test_a_skill_does_not_depend_on_how_many_there_are() -> None:
 
 def test_the_corpus_reads_each_skill_at_its_rate() -> None:
     world = SkillsWorld(num_skills=6)
-    right, seen = Counter(), Counter()
-    for each in islice(corpus("rates", [4], 0.0, world), 4000):
-        for step in each.solution.split(" ; "):
+    right: Counter[str] = Counter()
+    seen: Counter[str] = Counter()
+    for document in islice(corpus("rates", [4], 0.0, world), 4000):
+        for step in document.solution.split(" ; "):
             match = re.fullmatch(r"\w = \w (f\d+) \w+ = (\d+ . \d+) = \d+", step)
             if match:
                 seen[match[1]] += 1

@@ -63,7 +63,7 @@ def test_study_end_to_end(tmp_path: Path) -> None:
     summary = json.loads((run / "summary.json").read_text())
     assert summary["k"] == [1, 2, 4, 8]
     assert set(summary["models"]) == {"base", "remax", "opo"}
-    assert set(summary["benchmarks"]) == {"chains", "chains_long"}
+    assert set(summary["benchmarks"]) == {"skills", "skills_long"}
     for model in summary["models"].values():
         assert len(model["pass_at_k"]) == len(model["ci_low"]) == len(model["ci_high"]) == 4
     assert sum(summary["coverage"]["opo"][key] for key in ("both", "base_only", "rl_only", "neither")) == 8
@@ -81,7 +81,7 @@ def test_study_end_to_end(tmp_path: Path) -> None:
     assert list((run / "opo" / "tensorboard").glob("events.*"))
     assert list((run / "opo" / "wandb").glob("offline-run-*"))
     for name in ("base", "remax", "opo"):
-        samples = list(read_samples(run / "evaluation" / "chains" / name / "samples.jsonl.gz"))
+        samples = list(read_samples(run / "evaluation" / "skills" / name / "samples.jsonl.gz"))
         assert len({(sample.problem, sample.sample) for sample in samples}) == len(samples) == 64
     assert "<html" in (run / "report.html").read_text()
 
@@ -160,10 +160,10 @@ def test_dead_worker_ends_the_run_with_its_cause(tmp_path: Path) -> None:
 def test_killed_evaluation_goes_on(tmp_path: Path) -> None:
     run = tmp_path / "run"
     arguments = (
-        "evaluate", f"model={TINY}", "benchmark=chains", "num_samples=64", "data.chains.num_test=40",
+        "evaluate", f"model={TINY}", "benchmark=skills", "num_samples=64", "data.skills.num_test=40",
         f"run.dir={run}", "rollout.num_workers=2", "evaluation.chunk_size=8",
     )  # fmt: skip
-    samples = run / "evaluation" / "chains" / "tiny" / "samples.jsonl.gz"
+    samples = run / "evaluation" / "skills" / "tiny" / "samples.jsonl.gz"
     command = start(tmp_path, *arguments)
     wait_for(lambda: samples.exists() and samples.stat().st_size > 20_000, command)
     command.kill()

@@ -61,9 +61,9 @@ def test_a_served_model_is_measured_and_a_killed_evaluation_goes_on(tmp_path: Pa
         run = tmp_path / "run"
         arguments = (
             "evaluate", "model=tiny", f"api.base_url={url}", "api.max_concurrent=32", "api.seed_field=seed",
-            "benchmark=chains", "num_samples=16", "data.chains.num_test=30", f"run.dir={run}",
+            "benchmark=skills", "num_samples=16", "data.skills.num_test=30", f"run.dir={run}",
         )  # fmt: skip
-        samples = run / "evaluation" / "chains" / "tiny" / "samples.jsonl.gz"
+        samples = run / "evaluation" / "skills" / "tiny" / "samples.jsonl.gz"
         command = start(tmp_path, *arguments)
         wait_for(lambda: samples.exists() and samples.stat().st_size > 20_000, command)
         command.kill()

@@ -125,7 +125,7 @@ def test_a_disk_that_takes_no_more_ends_the_run_and_keeps_the_checkpoint_before(
 def evaluation_under_way(tmp_path: Path) -> subprocess.Popen[str]:
     """An evaluation on two workers that has stored its first samples."""
     command = start(
-        tmp_path, "evaluate", f"model={TINY}", "benchmark=chains", "num_samples=64", "data.chains.num_test=40",
+        tmp_path, "evaluate", f"model={TINY}", "benchmark=skills", "num_samples=64", "data.skills.num_test=40",
         f"run.dir={tmp_path / 'run'}", "rollout.num_workers=2", "evaluation.chunk_size=8",
         "cluster.heartbeat_timeout=15",
     )  # fmt: skip
@@ -135,7 +135,7 @@ def evaluation_under_way(tmp_path: Path) -> subprocess.Popen[str]:
 
 def stored(tmp_path: Path) -> Path:
     """The evaluation's samples."""
-    return tmp_path / "run" / "evaluation" / "chains" / "tiny" / "samples.jsonl.gz"
+    return tmp_path / "run" / "evaluation" / "skills" / "tiny" / "samples.jsonl.gz"
 
 
 def test_a_terminated_evaluation_leaves_nothing_behind(tmp_path: Path, shared_files: set[Path]) -> None:

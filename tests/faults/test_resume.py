@@ -19,7 +19,7 @@ COMMON = (
     *("recipe=tiny", "train.num_steps=6", "train.checkpoint_every=3", "train.prompts_per_step=8"),
     *("algorithm.group_size=4", "rollout.num_workers=1", "learner.threads_per_learner=1"),
     # The last problems of the first epoch and the first of the second.
-    *("data.chains.num_train=20", "learner.warmup_steps=4"),
+    *("data.skills.num_train=20", "learner.warmup_steps=4"),
 )
 ALGORITHMS = {
     "ppo": ("train.minibatch_size=16", "algorithm.kl.coef=0.01"),  # a critic, and a reference model
