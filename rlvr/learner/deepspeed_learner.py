@@ -135,16 +135,24 @@ class DeepSpeedLearner:
             dist.all_reduce(result)
         return result.cpu()
 
-    def _micro_batches(self, batch: TrainBatch) -> Iterator[tuple[list[int], TrainBatch]]:
-        """This rank's rows, and those rows on the device.
+    def _micro_batches(
+        self, batch: TrainBatch, first: Tensor | None = None
+    ) -> Iterator[tuple[list[int], TrainBatch]]:
+        """This rank's rows, and those rows on the device; the rows of ``first`` (B,) before the others, not among them.
 
         A rank without rows still joins the collectives: it gets the first row, which nobody counts.
         """
         settings, num_ranks = self._options.settings, self._options.num_ranks
-        plan = plan_micro_batches(batch.lengths.tolist(), settings.micro_batch_tokens, num_ranks)
-        for micro_batches in plan:
-            rows = micro_batches[self._options.rank]
-            yield rows, batch.rows(rows or [0]).to(self._device)
+        lengths = batch.lengths.tolist()
+        first = torch.ones(len(lengths), dtype=torch.bool) if first is None else first
+        for part in (first, ~first):
+            members = part.nonzero().flatten().tolist()
+            plan = plan_micro_batches(
+                [lengths[row] for row in members], settings.micro_batch_tokens, num_ranks
+            )
+            for micro_batches in plan:
+                rows = [members[place] for place in micro_batches[self._options.rank]]
+                yield rows, batch.rows(rows or [0]).to(self._device)
 
     # Learning.
 
@@ -160,9 +168,12 @@ class DeepSpeedLearner:
         for model in trained:
             model.ready(train=True)
         for minibatch in minibatches:
-            for rows, micro in self._micro_batches(minibatch):
+            # Rows without an advantage, such as those of a group of equal rewards, mostly have no gradient. Kept
+            # together, they make micro-batches whose backward pass can be left out.
+            has_advantage = ((minibatch.advantages != 0) & (minibatch.loss_weights != 0)).any(1)
+            for number, (rows, micro) in enumerate(self._micro_batches(minibatch, has_advantage)):
                 if not value_only:
-                    self._policy_backward(micro, bool(rows), means)
+                    self._policy_backward(micro, bool(rows), means, needed=number == 0)
                 if self._critic is not None:
                     self._value_backward(self._critic, micro, bool(rows), means)
             if not value_only:
@@ -174,17 +185,22 @@ class DeepSpeedLearner:
             metrics["policy/learning_rate"] = self._policy.learning_rate
         return metrics
 
-    def _policy_backward(self, micro: TrainBatch, counts: bool, means: StepMeans) -> None:
+    def _policy_backward(self, micro: TrainBatch, counts: bool, means: StepMeans, needed: bool) -> None:
+        """Forward and, if ``needed`` or if any token of any rank has a gradient, backward."""
         weights = micro.loss_weights * counts
         logprobs, entropies = self._policy.engine(
             micro.tokens, micro.prompt_lengths, micro.response_mask, self._options.temperature
         )
-        output = self._algorithm.token_loss(logprobs, micro)
+        now = logprobs.detach()
+        leaf = now.clone().requires_grad_()
+        output = self._algorithm.token_loss(leaf, micro)
         loss = (output.loss * weights).sum()
-        self._policy.backward(loss)
+        # The loss depends on the model through the log-probabilities alone, so their gradient is all it needs.
+        [gradient] = torch.autograd.grad(loss, leaf)
+        if needed or self._on_any_rank(gradient.any()):
+            self._policy.backward((logprobs * gradient).sum())
 
         means.add_loss("policy/loss", loss)
-        now = logprobs.detach()
         old = now if micro.old_logprobs is None else micro.old_logprobs
         tokens = {
             "policy/entropy": entropies,
@@ -201,6 +217,13 @@ class DeepSpeedLearner:
             tokens["reference/kl"] = k3(now - micro.ref_logprobs)
         means.add_tokens(tokens, weights > 0)
         means.add_max("policy/ratio_max", output.ratio, weights > 0)
+
+    def _on_any_rank(self, flag: Tensor) -> bool:
+        """Whether a condition holds on one rank at least: ranks must agree on what is a collective operation."""
+        if self._options.num_ranks > 1:
+            flag = flag.to(torch.uint8)
+            dist.all_reduce(flag, op=dist.ReduceOp.MAX)
+        return bool(flag)
 
     def _value_backward(
         self, critic: TrainedModel, micro: TrainBatch, counts: bool, means: StepMeans

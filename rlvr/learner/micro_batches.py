@@ -19,6 +19,8 @@ def plan_micro_batches(lengths: Sequence[int], token_budget: int, num_ranks: int
         Rounds; each holds one list of row indices per rank. A rank's list may be empty
         where the rows do not go round; it then still takes part in the collectives.
     """
+    if not lengths:
+        return []
     order = sorted(range(len(lengths)), key=lambda row: -lengths[row])
     # One round at least: cut the budget so that the rows spread over all ranks.
     budget = min(token_budget, max(1, -(-sum(lengths) // num_ranks)))
