@@ -35,11 +35,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def problems() -> list[Problem]:
     """A few problems of the train split."""
-    from rlvr.config import ChainsConfig
-    from rlvr.data.chains import make_splits
+    from rlvr.config import SkillsConfig
+    from rlvr.data.skills import make_splits
 
-    config = ChainsConfig()
-    return make_splits(64, 8, config.operations, config.seed)[0]
+    config = SkillsConfig()
+    return make_splits(64, 8, config.operations, config.seed, config)[0]
 
 
 @pytest.fixture(scope="session")

@@ -62,7 +62,7 @@ def test_it_trains_by_its_recipe(rlvr, model_folder: Path, monkeypatch, tmp_path
     pools = Pools(model_folder, monkeypatch)
     result = rlvr(
         "train", "--plugin", str(plugin), "--config-dir", str(recipes), "recipe=opo",
-        f"model={pools.model}", f"run.dir={tmp_path}/run", *SMALL, "train.num_steps=2", "train.prompts_per_step=2",
+        f"model={pools.model}", f"run.dir={tmp_path}/run", *SMALL, "data.family=chains", "train.num_steps=2", "train.prompts_per_step=2",
     )  # fmt: skip
     assert result.code == 0, result.err
     config = json.loads((tmp_path / "run" / "config.json").read_text())

@@ -32,7 +32,7 @@ def test_train_shows_everything_and_writes_nothing(rlvr, cwd: Path) -> None:
     assert "←" not in value_line(result.out, "algorithm.clip_high")
     file = RECIPES / "experiment" / "recipe" / "tiny.yaml"
     number = int(value_line(result.out, "train.num_steps").rpartition(":")[2])
-    assert "num_steps: 50" in file.read_text().splitlines()[number - 1]
+    assert "num_steps: 120" in file.read_text().splitlines()[number - 1]
     assert "32 prompts × 8 = 256 rollouts" in result.out
     assert "weight update" in result.out
     assert "→ correct, score 1" in result.out
