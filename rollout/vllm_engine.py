@@ -3,13 +3,30 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from queue import Empty, SimpleQueue
 from typing import Any
 
 from rlvr.protocols import Probe, SampleRequest, SamplingSettings
 from rlvr.records import Completion
 from rlvr.seeds import derive_seed
+
+Answer = tuple[int, list[Completion]]
+"""A request's key and its completions."""
+Inbox = SimpleQueue[SampleRequest | None]
+"""Requests on their way to an engine, which may come while it samples; None is the last."""
+TOLD_SHARE = 16
+"""An engine tells of free places when an answer is whole, or when this part of its places has become free."""
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """What an engine has got done since it last told."""
+
+    answers: list[Answer]
+    num_freed: int
+    """Samples that have ended; their requests may still wait for others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,27 +124,48 @@ class VLLMEngine:
         self.probe([Probe([eos, eos], 1)])
 
     def generate(
-        self, requests: Sequence[SampleRequest], settings: SamplingSettings
-    ) -> Iterator[list[tuple[int, list[Completion]]]]:
+        self, requests: Iterable[SampleRequest], settings: SamplingSettings
+    ) -> Iterator[list[Answer]]:
         """Sample all requests; yield lists of ``(key, completions)`` as requests finish."""
-        waiting = iter(requests)
+        inbox: Inbox = SimpleQueue()
+        for request in requests:
+            inbox.put(request)
+        inbox.put(None)
+        for served in self.serve(inbox, settings):
+            if served.answers:
+                yield served.answers
+
+    def serve(self, inbox: Inbox, settings: SamplingSettings) -> Iterator[Served]:
+        """Sample what comes in, until None does; yield answers and free places as there are some."""
         pending: dict[str, SampleRequest] = {}
+        num_asked = num_told = 0
+        is_open = True
         while True:
             # vLLM makes pixels of an image as soon as it is handed over, so those of all problems would fill the
             # memory. What is handed over is as much again as is sampled, so that no place is ever left empty. A
             # request whose last response is long counts as that one response, not as all that it asked for.
-            while (
-                self._engine.get_num_unfinished_requests() < 2 * self._max_num_seqs
-                and (request := next(waiting, None)) is not None
-            ):
+            while is_open and self._engine.get_num_unfinished_requests() < 2 * self._max_num_seqs:
+                try:
+                    request = inbox.get(block=not pending)
+                except Empty:
+                    break
+                if request is None:
+                    is_open = False
+                    continue
                 self._counter += 1
                 pending[str(self._counter)] = request
                 self._add(str(self._counter), request, settings)
+                num_asked += request.num_samples
             if not pending:
                 return
             finished = [output for output in self._engine.step() if output.finished]
-            if finished:
-                yield [self._completions(pending.pop(output.request_id), output) for output in finished]
+            num_freed = num_asked - self._engine.get_num_unfinished_requests() - num_told
+            if finished or (is_open and num_freed >= max(1, self._max_num_seqs // TOLD_SHARE)):
+                num_told += num_freed
+                yield Served(
+                    [self._completions(pending.pop(output.request_id), output) for output in finished],
+                    num_freed,
+                )
 
     def _add(self, request_id: str, request: SampleRequest, settings: SamplingSettings) -> None:
         from vllm import SamplingParams

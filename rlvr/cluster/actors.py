@@ -8,6 +8,7 @@ import socket
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 import ray
@@ -18,12 +19,13 @@ from rlvr.algorithms.algorithm import Algorithm
 from rlvr.batch import Annotations, RolloutBatch, TrainBatch
 from rlvr.learner.deepspeed_learner import DeepSpeedLearner, LearnerOptions
 from rlvr.protocols import Probe, SampleRequest, SamplingSettings
-from rlvr.records import Completion
-from rlvr.rollout.vllm_engine import EngineOptions, VLLMEngine
+from rlvr.rollout.vllm_engine import EngineOptions, Inbox, Served, VLLMEngine
 from rlvr.tracking.vitals import Vitals, own_vitals
 
 HEALTH = "health"
 """Concurrency group, a thread of its own, in which a worker answers while it computes."""
+INBOX = "inbox"
+"""Another, in which an engine takes requests while it samples."""
 VITALS_SECONDS = 8.0
 """Between two measurements, for which all processes of the machine are gone through."""
 PR_SET_PDEATHSIG = 1
@@ -63,16 +65,23 @@ class EngineActor(WatchedActor):
 
     def __init__(self, options: EngineOptions) -> None:
         super().__init__()
+        self._inbox: Inbox = SimpleQueue()
         self._engine = VLLMEngine(options)
 
     def ready(self) -> None:
         """Return once the engine has started."""
 
-    def generate(
-        self, requests: Sequence[SampleRequest], settings: SamplingSettings
-    ) -> Iterator[list[tuple[int, list[Completion]]]]:
-        """Sample; lists of ``(key, completions)`` as requests finish."""
-        yield from self._engine.generate(requests, settings)
+    def generate(self, settings: SamplingSettings) -> Iterator[Served]:
+        """Sample what is handed over, up to the last."""
+        yield from self._engine.serve(self._inbox, settings)
+
+    @ray.method(concurrency_group=INBOX)
+    def hand_over(self, requests: Sequence[SampleRequest], are_last: bool) -> None:
+        """Requests for the call of :meth:`generate` that is at work or comes next."""
+        for request in requests:
+            self._inbox.put(request)
+        if are_last:
+            self._inbox.put(None)
 
     def probe(self, probes: Sequence[Probe]) -> list[list[float]]:
         """Log-probabilities of the probes' response tokens."""

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import partial
+import math
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +12,8 @@ import torch
 
 from rlvr.algorithms.algorithm import Algorithm
 from rlvr.batch import Annotations, RolloutBatch, TrainBatch
-from rlvr.cluster.calls import checked
-from rlvr.cluster.watch import INTERVAL, RESUME, Watch, Worker, reason
+from rlvr.cluster.dealing import AHEAD, deal
+from rlvr.cluster.watch import RESUME, Watch, Worker
 from rlvr.errors import WeightUpdateError, WorkerLostError
 from rlvr.protocols import Probe, SampleRequest, SamplingSettings, SyncReport
 from rlvr.records import Completion
@@ -23,28 +21,21 @@ from rlvr.rollout.proof import prove
 from rlvr.tracking.progress import say
 
 
-@dataclass
-class Share:
-    """What one worker was asked for and has not answered yet."""
-
-    worker: Worker
-    open: dict[int, SampleRequest]
-    """By key; an answered request is taken out, so what remains when the worker is lost is to be done again."""
-    since: float
-    """When it last answered one."""
-
-
 class RolloutPool:
     """The rollout workers as one :class:`~rlvr.protocols.RolloutEngine`; those that are lost are replaced."""
 
-    def __init__(self, start: Callable[[int, int], Any], count: int, watch: Watch) -> None:
+    def __init__(self, start: Callable[[int, int], Any], count: int, watch: Watch, max_num_seqs: int) -> None:
         """Start all workers; :meth:`wait_until_loaded` waits for them.
 
         Args:
             start: starts the actor of a worker, given its index and how often it was replaced.
             count: workers.
             watch: looks after them.
+            max_num_seqs: samples that a worker has in hand together.
         """
+        # A single worker gets everything in any case: at once, it meets in the same batches every time.
+        self.places = math.inf if count == 1 else math.ceil(AHEAD * max_num_seqs)
+        """Samples that a worker is handed at a time."""
         self._start = start
         self._watch = watch
         self._attempts = [0] * count
@@ -122,10 +113,10 @@ class RolloutPool:
     def generate(
         self, requests: Sequence[SampleRequest], settings: SamplingSettings
     ) -> Iterator[tuple[int, list[Completion]]]:
-        """Deal the requests out to the workers; yield results in the order in which they finish.
+        """Deal the requests out as the workers have places; yield results in the order in which they finish.
 
-        What a lost worker had not answered is dealt out again, once all others have finished and the
-        worker is replaced.
+        When a worker is lost, the others finish what they have in hand. Then it is replaced, and what it had not
+        answered is dealt out again with the rest.
 
         Raises:
             WeightUpdateError: an update has failed, so that nobody knows which weights an engine holds.
@@ -141,50 +132,7 @@ class RolloutPool:
         while left:
             if self.has_lost:
                 self.restore()
-            left = yield from self._deal(left, settings)
-            self._watch.num_reissued += len(left)
-
-    def _deal(
-        self, requests: Sequence[SampleRequest], settings: SamplingSettings
-    ) -> Generator[tuple[int, list[Completion]], None, list[SampleRequest]]:
-        """One round; returns what lost workers have not answered."""
-        streams = {}
-        for index, worker in enumerate(self.workers):
-            part = requests[index :: len(self.workers)]
-            if part:
-                stream = worker.actor.generate.options(num_returns="streaming").remote(part, settings)
-                streams[stream] = Share(worker, {request.key: request for request in part}, time.monotonic())
-        left: list[SampleRequest] = []
-        while streams:
-            ready, _ = ray.wait(list(streams), num_returns=1, timeout=INTERVAL, fetch_local=False)
-            self._watch.look()
-            if not ready:
-                self._give_up_overdue(streams.values())
-            for stream in ready:
-                share = streams[stream]
-                try:
-                    found = checked(partial(_next, stream), share.worker.name)
-                except StopIteration:
-                    if share.open:
-                        share.worker.lose("left requests unanswered")
-                except WorkerLostError as error:
-                    share.worker.lose(reason(error))
-                else:
-                    share.since = time.monotonic()
-                    for key, completions in found:
-                        del share.open[key]
-                        yield key, completions
-                    continue
-                left += share.open.values()
-                del streams[stream]
-        return left
-
-    def _give_up_overdue(self, shares: Iterable[Share]) -> None:
-        """Lose workers that say how they are, but do not get anywhere."""
-        limit = self._watch.limits.call_timeout
-        for share in shares:
-            if time.monotonic() - share.since > limit:
-                share.worker.lose(f"had not finished a request for {limit:.0f} s and was killed")
+            left = yield from deal(left, settings, self.workers, self.places, self._watch)
 
     def probe(self, probes: Sequence[Probe]) -> list[list[list[float]]]:
         """Log-probabilities of the probes on every worker."""
@@ -223,10 +171,6 @@ class RolloutPool:
         except WorkerLostError:
             if not self.has_lost:  # an engine that is lost is replaced before it is next needed
                 raise
-
-
-def _next(stream: Any) -> Any:
-    return ray.get(next(stream))
 
 
 class LearnerPool:

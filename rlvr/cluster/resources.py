@@ -92,7 +92,10 @@ def resolve_dtype(dtype: str, device: str) -> str:
 def plan_resources(
     rollout: RolloutConfig, learner: LearnerConfig | None, colocate: bool = False
 ) -> Resources:
-    """Resources of resolved configs; a GPU worker takes one CPU beside its GPUs, and a pair shares a GPU."""
+    """Resources of resolved configs.
+
+    A GPU worker takes one CPU beside its GPUs, or as many as it computes with threads; a pair shares a GPU.
+    """
     rollout_bundle: dict[str, float] = {"CPU": rollout.threads_per_worker}
     if rollout.device == "cuda":
         rollout_bundle = {"CPU": 1, "GPU": SHARED_GPU if colocate else rollout.tensor_parallel_size}
@@ -100,9 +103,9 @@ def plan_resources(
     num_learners = 0
     if learner is not None:
         num_learners = learner.num_learners
-        learner_bundle = {"CPU": learner.threads_per_learner}
+        learner_bundle = {"CPU": learner.threads_per_learner if learner.computes_on_cpu else 1}
         if learner.device == "cuda":
-            learner_bundle = {"CPU": 1, "GPU": SHARED_GPU if colocate else 1}
+            learner_bundle["GPU"] = SHARED_GPU if colocate else 1
     return Resources(rollout_bundle, rollout.num_workers, learner_bundle, num_learners)
 
 

@@ -15,7 +15,7 @@ from ray.util.placement_group import PlacementGroup, placement_group, remove_pla
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from rlvr.algorithms.registry import PLUGINS
-from rlvr.cluster.actors import HEALTH
+from rlvr.cluster.actors import HEALTH, INBOX
 from rlvr.cluster.calls import first_line
 from rlvr.cluster.resources import Resources, check_resources
 from rlvr.config import ClusterConfig
@@ -133,11 +133,18 @@ def placed_pools(needed: Resources, colocate: bool) -> Iterator[tuple[PlacementG
 
 
 def actor_options(
-    group: PlacementGroup, index: int, bundle: dict[str, float], device: str, threads: int
+    group: PlacementGroup, index: int, bundle: dict[str, float], threads: int | None
 ) -> dict[str, Any]:
-    """Options of one actor: its place, its resources and its environment."""
+    """Options of one actor: its place, its resources and its environment.
+
+    Args:
+        group: where it is placed.
+        index: of its bundle there.
+        bundle: what it takes.
+        threads: that it computes with on the CPU; None leaves it to Ray, which allows one.
+    """
     environment = {"TOKENIZERS_PARALLELISM": "false", "TRANSFORMERS_VERBOSITY": "error"}
-    if device == "cpu":
+    if threads is not None:
         environment |= {"OMP_NUM_THREADS": str(threads), **ASLEEP}
     return {
         "num_cpus": bundle["CPU"],
@@ -149,4 +156,4 @@ def actor_options(
 
 def start_actor(actor: Any, options: dict[str, Any], *arguments: Any) -> Any:
     """Start an actor; a ray class is untyped where it is used."""
-    return ray.remote(concurrency_groups={HEALTH: 1})(actor).options(**options).remote(*arguments)
+    return ray.remote(concurrency_groups={HEALTH: 1, INBOX: 1})(actor).options(**options).remote(*arguments)

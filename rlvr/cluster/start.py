@@ -38,7 +38,7 @@ def rollout_pool(
         placed(needed.rollout_bundle, rollout.num_workers, "rollout") as group,
     ):
         start = engine_starter(model, rollout, group, needed.rollout_bundle, seed, max_images=max_images)
-        pool = RolloutPool(start, rollout.num_workers, Watch(cluster))
+        pool = RolloutPool(start, rollout.num_workers, Watch(cluster), rollout.max_num_seqs)
         pool.wait_until_loaded()
         yield pool
 
@@ -67,7 +67,7 @@ def training_pools(
         start = engine_starter(
             model, rollout, rollout_group, needed.rollout_bundle, seed, sleep=cluster.sleep
         )
-        engine_pool = RolloutPool(start, rollout.num_workers, watch)
+        engine_pool = RolloutPool(start, rollout.num_workers, watch, rollout.max_num_seqs)
         start_learners(
             model, learner, watch, learner_group, needed.learner_bundle, algorithm, temperature, seed
         )
@@ -120,7 +120,8 @@ def engine_starter(
             sleep=sleep,
             engine_args=rollout.engine_args,
         )
-        placed = actor_options(group, index, bundle, rollout.device, rollout.threads_per_worker)
+        threads = rollout.threads_per_worker if rollout.device == "cpu" else None
+        placed = actor_options(group, index, bundle, threads)
         return start_actor(EngineActor, placed, options)
 
     return start
@@ -138,7 +139,8 @@ def start_learners(
 ) -> None:
     """Start a process per rank, give them to the watch, and load the models in all of them."""
     for rank in range(learner.num_learners):
-        placed = actor_options(group, rank, bundle, learner.device, learner.threads_per_learner)
+        threads = learner.threads_per_learner if learner.computes_on_cpu else None
+        placed = actor_options(group, rank, bundle, threads)
         watch.learners.append(Worker(f"learner {rank}", start_actor(LearnerActor, placed)))
     first = watch.learners[0]
     timeout = watch.limits.start_timeout

@@ -77,7 +77,7 @@ class LearnerConfig:
     num_learners: int = 1
     """Data-parallel ranks; the objective does not depend on their number."""
     threads_per_learner: int = 2
-    """CPU threads of one rank (CPU only)."""
+    """CPU threads of one rank: on CPU, and on cuda with an offloaded optimizer, which steps there."""
     device: str = "auto"
     """``cpu``, ``cuda``, or ``auto``: cuda where there is one."""
     dtype: str = "auto"
@@ -103,10 +103,18 @@ class LearnerConfig:
     stage 0 to 2); 0 trains the weights themselves. Engines and saved models get the merged weights."""
     lora_alpha: float = 32.0
     """Scale of the adapters: their part counts ``lora_alpha / lora_rank`` times."""
+    accumulate_in_float32: bool = False
+    """Add the gradients of micro-batches up in float32 where the model is bfloat16 (ZeRO stage 2 or 3): two more bytes a
+    parameter, and what is small beside the sum so far is not lost."""
     offload_optimizer: bool = False
     """Keep optimizer state in the host's memory (ZeRO stage 1 or more): slower steps, smaller GPUs."""
     offload_parameters: bool = False
     """Keep the weights in the host's memory as well (ZeRO stage 3 only)."""
+
+    @property
+    def computes_on_cpu(self) -> bool:
+        """Whether the CPU's threads have more to do than to feed a GPU; of a resolved config."""
+        return self.device == "cpu" or self.offload_optimizer
 
     def __post_init__(self) -> None:
         """Check words and sizes."""
@@ -126,6 +134,12 @@ class LearnerConfig:
             "learner.zero_stage=2, or lora_rank=0",
         )
         require_positive(self, "learner", "lora_alpha")
+        require(
+            not self.accumulate_in_float32 or self.zero_stage >= 2,
+            "gradients can be added up in float32 from ZeRO stage 2 on",
+            "learner.accumulate_in_float32",
+            "learner.zero_stage=2, or accumulate_in_float32=false",
+        )
         require(
             not self.offload_optimizer or self.zero_stage >= 1,
             "optimizer state can be offloaded from ZeRO stage 1 on",

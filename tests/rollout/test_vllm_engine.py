@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from queue import SimpleQueue
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,7 +13,7 @@ from PIL import Image
 
 from rlvr.data.images import images_of
 from rlvr.protocols import SampleRequest, SamplingSettings
-from rlvr.rollout.vllm_engine import VLLMEngine, pixels
+from rlvr.rollout.vllm_engine import Inbox, VLLMEngine, pixels
 
 WHITE, BLACK = (255, 255, 255), (0, 0, 0)
 
@@ -88,3 +89,35 @@ def test_one_long_response_of_many_leaves_no_place_empty() -> None:
     assert sorted(found) == list(range(40))
     assert busy > 20
     assert set(tails.sampled[:busy]) == {16}
+
+
+def test_an_engine_tells_of_every_place_that_becomes_free() -> None:
+    """Those who hand requests over piece by piece are told of as many places as they have filled, and in time."""
+    engine = object.__new__(VLLMEngine)
+    engine._engine = tails = Tails(places=16)
+    engine._tokenizer = SimpleNamespace(batch_decode=lambda texts, skip_special_tokens: [])
+    engine._max_num_seqs, engine._counter = 16, 0
+    inbox: Inbox = SimpleQueue()
+    waiting = [SampleRequest(key, [1], 8) for key in range(40)]
+    free, found = 20, []
+
+    def hand_over() -> None:
+        nonlocal free
+        while waiting and free > 0:
+            free -= waiting[0].num_samples
+            inbox.put(waiting.pop(0))
+        if not waiting:
+            inbox.put(None)
+
+    hand_over()
+    fullest = 0
+    for served in engine.serve(inbox, SamplingSettings(1.0, 8)):
+        free += served.num_freed
+        found += [key for key, _ in served.answers]
+        fullest = max(fullest, tails.get_num_unfinished_requests())
+        if waiting:
+            hand_over()
+    assert sorted(found) == list(range(40))
+    assert fullest < 20 + 8  # what is in hand is what was asked for, up to a request
+    assert sum(tails.sampled) == 40 * (20 + 7)
+    assert tails.sampled[: len(tails.sampled) // 2] == [16] * (len(tails.sampled) // 2)
