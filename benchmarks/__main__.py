@@ -7,6 +7,7 @@ import sys
 from benchmarks import (
     analysis_speed,
     base_profile,
+    dealing,
     evaluate_throughput,
     interval_coverage,
     kill_evaluation,
@@ -14,6 +15,7 @@ from benchmarks import (
     padding,
     prefix_sharing,
     seeded_requests,
+    sharded_loading,
     soak,
     token_scores,
     train_throughput,
@@ -32,9 +34,11 @@ BENCHMARKS = {
     "kill_evaluation": kill_evaluation,
     "prefix_sharing": prefix_sharing,
     "seeded_requests": seeded_requests,
+    "dealing": dealing,
     "soak": soak,
     "token_scores": token_scores,
     "memory_plan": memory_plan,
+    "sharded_loading": sharded_loading,
     "padding": padding,
 }
 

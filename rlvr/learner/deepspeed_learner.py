@@ -6,6 +6,7 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -21,7 +22,13 @@ from rlvr.learner.forward import Policy
 from rlvr.learner.loading import load_model, under_checkpoint_names
 from rlvr.learner.lora import add_adapters, merged_parameters
 from rlvr.learner.micro_batches import plan_micro_batches
-from rlvr.learner.trained_model import FrozenModel, TrainedModel, full_tensors, join_process_group
+from rlvr.learner.trained_model import (
+    FrozenModel,
+    TrainedModel,
+    deepspeed_config,
+    full_tensors,
+    join_process_group,
+)
 from rlvr.learner.value_model import ValueModel
 
 CRITIC_RATE = 10.0
@@ -67,8 +74,10 @@ class DeepSpeedLearner:
         self._options, self._algorithm = options, algorithm
         self._device = torch.device(options.device)
         dtype = getattr(torch, options.dtype)
+        config = deepspeed_config(settings, options.dtype) if settings.zero_stage == 3 else None
+        load = partial(load_model, options.model, dtype, device=options.device, sharding=config)
 
-        self._hf_model = load_model(options.model, dtype)
+        self._hf_model = load()
         self._tokenizer = AutoTokenizer.from_pretrained(options.model)
         if settings.gradient_checkpointing:
             self._hf_model.gradient_checkpointing_enable()
@@ -77,7 +86,7 @@ class DeepSpeedLearner:
         self._policy = TrainedModel(Policy(self._hf_model), settings, options.dtype, settings.learning_rate)
         self._critic: TrainedModel | None = None
         if algorithm.critic is not None:
-            backbone = load_model(options.model, dtype, head=False)
+            backbone = load(head=False)
             if settings.gradient_checkpointing:
                 backbone.gradient_checkpointing_enable()
             rate = algorithm.critic.learning_rate
@@ -89,8 +98,7 @@ class DeepSpeedLearner:
             )
         self._reference: FrozenModel | None = None
         if algorithm.needs_reference:
-            reference = Policy(load_model(options.model, dtype))
-            self._reference = FrozenModel(reference, settings, options.dtype, self._device)
+            self._reference = FrozenModel(Policy(load()), settings, options.dtype, self._device)
 
     # What the models say about a batch.
 
@@ -269,8 +277,10 @@ class DeepSpeedLearner:
 
     def save(self, folder: Path) -> None:
         """Write a Hugging Face folder; called on every rank, rank 0 writes."""
-        state = {name: tensor.cpu() for name, tensor in self._full_parameters()}
-        if self._options.rank == 0:
+        is_writer = self._options.rank == 0
+        # Every rank takes part in gathering; the whole is kept where it is written.
+        state = {name: tensor.cpu() for name, tensor in self._full_parameters() if is_writer}
+        if is_writer:
             self._hf_model.save_pretrained(folder, state_dict=state)
             self._tokenizer.save_pretrained(folder)
 

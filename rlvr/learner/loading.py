@@ -1,8 +1,9 @@
-"""A model folder made the modules of a learner."""
+"""A model folder made the modules of a learner, without a whole copy where ranks hold shards."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -11,7 +12,14 @@ from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, PreTrained
 from transformers.core_model_loading import revert_weight_conversion
 
 
-def load_model(model: str, dtype: torch.dtype, *, head: bool = True) -> PreTrainedModel:
+def load_model(
+    model: str,
+    dtype: torch.dtype,
+    *,
+    device: str = "cpu",
+    head: bool = True,
+    sharding: dict[str, Any] | None = None,
+) -> PreTrainedModel:
     """Load a causal language model, or its backbone alone.
 
     Dropout is off, whatever the model's config says: the policy that is trained is the one that is sampled, and
@@ -21,7 +29,10 @@ def load_model(model: str, dtype: torch.dtype, *, head: bool = True) -> PreTrain
     Args:
         model: folder or hub name.
         dtype: of the weights.
+        device: where whole weights are put, without a copy in the host's memory.
         head: whether the output head is wanted.
+        sharding: DeepSpeed's configuration at ZeRO stage 3. Every rank calls this, and gets a module that is cut into
+            shards as it is made; the files are read by rank 0 alone, a layer at a time.
     """
     config = AutoConfig.from_pretrained(model)
     for name, value in config.to_dict().items():
@@ -29,11 +40,29 @@ def load_model(model: str, dtype: torch.dtype, *, head: bool = True) -> PreTrain
             setattr(config, name, 0.0)
     attention = "eager" if getattr(config, "attn_logit_softcapping", None) else None
     kind: Any = AutoModelForCausalLM if head else AutoModel
-    # Never pickle, which would run code from the model's folder.
-    loaded: PreTrainedModel = kind.from_pretrained(
-        model, config=config, dtype=dtype, attn_implementation=attention, use_safetensors=True
-    )
+    placed = {"device_map": device} if sharding is None and device != "cpu" else {}
+    with _cut_up(sharding):
+        # Never pickle, which would run code from the model's folder.
+        loaded: PreTrainedModel = kind.from_pretrained(
+            model, config=config, dtype=dtype, attn_implementation=attention, use_safetensors=True, **placed
+        )
     return loaded
+
+
+@contextmanager
+def _cut_up(sharding: dict[str, Any] | None) -> Iterator[None]:
+    """Let transformers cut models into ZeRO-3 shards as it makes them, for as long as the block lasts."""
+    if sharding is None:
+        yield
+        return
+    from transformers.integrations.deepspeed import HfDeepSpeedConfig, unset_hf_deepspeed_config
+
+    held = HfDeepSpeedConfig(sharding)  # transformers keeps a weak reference
+    try:
+        yield
+    finally:
+        unset_hf_deepspeed_config()
+        del held
 
 
 def under_checkpoint_names(model: Any, tensors: Iterable[tuple[str, Tensor]]) -> Iterator[tuple[str, Tensor]]:

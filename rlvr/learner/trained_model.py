@@ -69,6 +69,7 @@ class TrainedModel:
             lr=learning_rate,
             betas=(settings.adam_beta1, settings.adam_beta2),
             weight_decay=settings.weight_decay,
+            fused=True,  # a kernel over all parameters, which makes no temporary copies of them
         )
         self._settings = settings
         self._learning_rate = learning_rate
@@ -206,7 +207,9 @@ def deepspeed_config(settings: LearnerConfig, dtype: str) -> dict[str, Any]:
         zero["offload_optimizer"] = {"device": "cpu", "pin_memory": settings.device != "cpu"}
     if settings.offload_parameters:
         zero["offload_param"] = {"device": "cpu", "pin_memory": settings.device != "cpu"}
+    accumulated = {"grad_accum_dtype": "fp32"} if settings.accumulate_in_float32 else {}
     return {
+        "data_types": accumulated,
         "train_micro_batch_size_per_gpu": 1,
         "gradient_accumulation_steps": 1,
         "managed_gradient_accumulation": False,

@@ -5,6 +5,9 @@ What is counted, with P parameters of b bytes on N ranks (ZeRO: arXiv 1910.02054
 - weights P·b, gradients P·b, optimizer 12 P in bfloat16 or float32 (DeepSpeed keeps a float32
   master copy and AdamW's two moments; 8 P in float32 at stage 0, which keeps no copy); stage 1
   divides the optimizer by N, stage 2 also the gradients, stage 3 also the weights;
+- the optimizer step of one model, when nothing else is at work: its gradients laid end to end, and a float32
+  copy of that, P·b + 4 P in bfloat16 (22 bytes a parameter in all on one rank), 4 P in float32, divided like the
+  optimizer;
 - DeepSpeed's buckets: 5e8 elements to reduce (stages 1 to 3), 1e9 gathered parameters (stage 3);
 - activations of one micro-batch: everything that a layer keeps for its backward pass, or with
   gradient checkpointing each layer's input and one layer in full;
@@ -50,10 +53,11 @@ def learner_device_memory(
     stage = settings.zero_stage
     weights = 0.0 if settings.offload_parameters else count * size / (ranks if stage == 3 else 1)
     models = 1 + (algorithm.critic is not None)
-    trained = trained_parameters(shape, settings, algorithm)
+    trained_each = trained_parameters(shape, settings, algorithm)
+    trained = sum(trained_each)
     parts: Parts = {
         "weights": models * weights,
-        "gradients": trained * size / (ranks if stage >= 2 else 1),
+        "gradients": gradient_bytes(trained, settings),
         "optimizer": 0.0 if settings.offload_optimizer else optimizer_bytes(trained, settings),
     }
     if algorithm.needs_reference:
@@ -67,18 +71,21 @@ def learner_device_memory(
     chunk = min(CHUNK_BYTES, 4 * tokens * shape.vocabulary)
     head_gradient = 0 if settings.lora_rank else 4 * shape.vocabulary * shape.hidden
     parts["log-probabilities"] = LOGIT_CHUNKS * chunk + head_gradient
+    if not settings.offload_optimizer:
+        at_work = sum(parts.get(name, 0.0) for name in ("activations", "log-probabilities", "ZeRO buckets"))
+        parts["optimizer step"] = max(0.0, step_bytes(max(trained_each), settings) - at_work)
     parts["runtime"] = CUDA_CONTEXT if settings.device == "cuda" else CPU_PROCESS
     return {name: held for name, held in parts.items() if held}
 
 
-def trained_parameters(shape: ModelShape, settings: LearnerConfig, algorithm: Algorithm) -> float:
+def trained_parameters(shape: ModelShape, settings: LearnerConfig, algorithm: Algorithm) -> list[float]:
     """Parameters that have gradients: of the policy, or of its adapters, and of a critic, which has none."""
     attention, rank = shape.heads * shape.head_dim, settings.lora_rank
     # A and B of the projections to queries and from attention, to keys and values, and of the MLP's three.
     widths = 2 * (shape.hidden + attention) + 2 * shape.hidden + shape.kv_width
     adapters = shape.layers * rank * (widths + 3 * (shape.hidden + shape.intermediate))
-    critic = shape.num_parameters if algorithm.critic is not None else 0
-    return critic + (adapters if rank else shape.num_parameters)
+    policy = adapters if rank else shape.num_parameters
+    return [policy] if algorithm.critic is None else [policy, shape.num_parameters]
 
 
 def optimizer_bytes(trained: float, settings: LearnerConfig) -> float:
@@ -86,6 +93,24 @@ def optimizer_bytes(trained: float, settings: LearnerConfig) -> float:
     stage = settings.zero_stage
     per_parameter = 8 if stage == 0 and settings.dtype == "float32" else 12
     return per_parameter * trained / (settings.num_learners if stage >= 1 else 1)
+
+
+def gradient_bytes(trained: float, settings: LearnerConfig) -> float:
+    """Gradients of these parameters on one rank, between backward pass and optimizer step."""
+    return trained * _accumulated(settings) / (settings.num_learners if settings.zero_stage >= 2 else 1)
+
+
+def step_bytes(trained: float, settings: LearnerConfig) -> float:
+    """What the optimizer step over these parameters makes on one rank, wherever it computes."""
+    if settings.zero_stage == 0:
+        return 4 * trained
+    flat = _accumulated(settings)
+    return trained * (flat if flat == 4 else flat + 4) / settings.num_learners
+
+
+def _accumulated(settings: LearnerConfig) -> int:
+    """Bytes of a number in which gradients are added up."""
+    return 4 if settings.accumulate_in_float32 else BYTES[settings.dtype]
 
 
 def activation_bytes(shape: ModelShape, settings: LearnerConfig, tokens: int) -> float:
@@ -103,16 +128,27 @@ def activation_bytes(shape: ModelShape, settings: LearnerConfig, tokens: int) ->
     return tokens * shape.layers * per_token
 
 
-def learner_host_memory(shape: ModelShape, settings: LearnerConfig, algorithm: Algorithm) -> Parts:
-    """Bytes that one rank holds in its host's memory, beside its device."""
+def learner_host_memory(
+    shape: ModelShape, settings: LearnerConfig, algorithm: Algorithm, *, writes: bool
+) -> Parts:
+    """Bytes that one rank holds in its host's memory, beside its device.
+
+    Files are read where they lie, straight into the device or, at stage 3, into shards.
+
+    Args:
+        shape: of the policy; a critic has the same.
+        settings: device and dtype resolved.
+        algorithm: says whether there is a critic.
+        writes: whether it is the rank that writes models, which gathers them in its host's memory.
+    """
     size, models = BYTES[settings.dtype], 1 + (algorithm.critic is not None)
-    parts: Parts = {
-        # Every rank reads the whole model before DeepSpeed shards it.
-        "weights while starting": shape.num_parameters * size,
-        "process": CPU_PROCESS,
-    }
+    parts: Parts = {"process": CPU_PROCESS}
+    if writes:
+        parts["weights while saving"] = shape.num_parameters * size
     if settings.offload_optimizer:
-        parts["optimizer"] = optimizer_bytes(trained_parameters(shape, settings, algorithm), settings)
+        trained = trained_parameters(shape, settings, algorithm)
+        parts["optimizer"] = optimizer_bytes(sum(trained), settings)
+        parts["optimizer step"] = step_bytes(max(trained), settings)  # one model after the other
     if settings.offload_parameters:
         parts["weights"] = models * shape.num_parameters * size / settings.num_learners
     return parts

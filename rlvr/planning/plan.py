@@ -23,7 +23,14 @@ from rlvr.planning.memory import (
 )
 from rlvr.planning.model_shape import ModelShape
 
-TRANSIENT = ("activations", "log-probabilities", "gradients", "ZeRO buckets", "gathered weights")
+TRANSIENT = (
+    "activations",
+    "log-probabilities",
+    "gradients",
+    "ZeRO buckets",
+    "gathered weights",
+    "optimizer step",
+)
 """What a learner holds only while it works."""
 
 
@@ -65,6 +72,7 @@ class Plan:
     """Bytes on one device of an engine."""
     learner_device: Parts
     learner_host: Parts
+    """Bytes in host memory of the rank that writes models; of the others without ``weights while saving``."""
     kv_tokens: int
     """Tokens that the KV cache of one engine holds."""
     row_tokens: int
@@ -140,7 +148,7 @@ def make_plan(
     )
     if learners is not None and algorithm is not None:
         plan.learner_device = learner_device_memory(shape, learners, algorithm, row_tokens)
-        plan.learner_host = learner_host_memory(shape, learners, algorithm)
+        plan.learner_host = learner_host_memory(shape, learners, algorithm, writes=True)
     plan.problems = [*_placement_problems(plan), *_engine_problems(plan), *_learner_problems(plan, cluster)]
     plan.problems += _host_problems(plan, cluster)
     return plan
@@ -280,6 +288,8 @@ def host_bytes(plan: Plan, node: int, cluster: ClusterConfig) -> float:
             continue
         if worker.pool == "learner" and plan.learner is not None:
             on_host = dict(plan.learner_host)
+            if worker.index:
+                del on_host["weights while saving"]
             if plan.learner.device == "cpu":  # the host is the device: the process counts once
                 on_host = {**plan.learner_device}
             total += sum(on_host.values())

@@ -66,6 +66,6 @@ def test_merged_weights_are_the_adapted_model(model, tmp_path: Path) -> None:
 
 def test_the_plan_counts_the_adapters(model, tmp_path: Path) -> None:
     model.save_pretrained(tmp_path)
-    planned = trained_parameters(model_shape(str(tmp_path)), SETTINGS, GRPOConfig().build())
+    [planned] = trained_parameters(model_shape(str(tmp_path)), SETTINGS, GRPOConfig().build())
     add_adapters(model, SETTINGS)
     assert planned == sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
