@@ -76,3 +76,10 @@ def run(arguments: list[str]) -> None:
             f"{evaluation.spec.benchmark}, {evaluation.name}: {valid} of {len(verdicts.rows)} right answers "
             "have valid reasoning"
         )
+        hardest = set(audit.hardest(evaluation))
+        chains = [(row.problem, row.chain) for row in verdicts.rows if row.problem in hardest]
+        print(
+            f"  on the {len(hardest)} problems solved in under {audit.HARD:.0%} of the samples: "
+            f"{sum(chain for _, chain in chains)} of {len(chains)}, "
+            f"on {len({problem for problem, chain in chains if chain})} of these problems"
+        )

@@ -45,7 +45,9 @@ def test_export_read_import_report(rlvr, cwd: Path, quick: None) -> None:
     rows = [json.loads(line) for line in Path("to_read.jsonl").read_text().splitlines()]
     assert rows[0]["prompt"][0]["content"].startswith("What is")
     filled(rows, Path("read.jsonl"), chain="valid", answer="right")
-    assert "toy, grpo: 3 of 3 right answers" in rlvr("audit", "runs", "import=read.jsonl").out
+    read = rlvr("audit", "runs", "import=read.jsonl").out
+    assert "toy, grpo: 3 of 3 right answers" in read
+    assert "on the 3 problems solved in under 5% of the samples: 3 of 3, on 3 of these problems" in read
     write_report(cwd / "out", collect([cwd / "runs"]), num_resamples=50)
     page = (cwd / "out/report.html").read_text()
     assert "People read right answers to the hardest problems" in page
