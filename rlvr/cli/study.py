@@ -34,8 +34,8 @@ EXAMPLES = """\
 rlvr study: does RL teach the model anything that its base could not already do?
 
 Examples:
-  rlvr study recipe=tiny                                 about ten minutes on two cores
-  rlvr study recipe=tiny run.dir=runs/six 'algorithms=[ppo,grpo,reinforce_pp,rloo,remax,dapo]'
+  rlvr study recipe=tiny                                 about eleven minutes on two cores
+  rlvr study recipe=tiny_algorithms                      six algorithms, in and out of domain
   rlvr study recipe=tiny run.dir=runs/quick train.num_steps=20 evaluation.num_samples=64
   rlvr study recipe=tiny_kl                              the same for several KL coefficients
   rlvr study recipe=tiny_rollouts                        8 or 32 responses per prompt
