@@ -19,6 +19,7 @@ from benchmarks import (
     soak,
     token_scores,
     train_throughput,
+    verify_mutations,
     verify_throughput,
     weight_update,
 )
@@ -29,6 +30,7 @@ BENCHMARKS = {
     "weight_update": weight_update,
     "verify_throughput": verify_throughput,
     "base_profile": base_profile,
+    "verify_mutations": verify_mutations,
     "analysis_speed": analysis_speed,
     "interval_coverage": interval_coverage,
     "kill_evaluation": kill_evaluation,

@@ -151,6 +151,8 @@ class Comparison:
 
     def ends_in(self, gold: Form, answer: Relation) -> bool:
         """``m+n=204`` answers 204, ``1<x<2`` answers (1,2); ``8=7`` is false and answers nothing."""
+        if answer.operators == ("in",):
+            return self.same(gold, answer.sides[1])
         if set(answer.operators) != {"="}:
             return False
         *others, last = answer.sides
@@ -159,7 +161,11 @@ class Comparison:
 
     def names_only(self, gold: Relation, answer: Form) -> bool:
         """``x=5`` is answered by 5; a real equation is not answered by one side."""
-        return gold.operators == ("=",) and is_name(gold.sides[0]) and self.same(gold.sides[1], answer)
+        return (
+            gold.operators in (("=",), ("in",))
+            and is_name(gold.sides[0])
+            and self.same(gold.sides[1], answer)
+        )
 
     def same_congruence(self, gold: Congruence, answer: Congruence) -> bool:
         """The same residue of the same modulus; whole residues may differ by multiples of it."""
@@ -255,6 +261,8 @@ def is_name(form: Form) -> bool:
 def interval(relation: Relation) -> Group | None:
     """``1<x≤2`` as the interval (1,2]; ``x>1`` as (1,∞); x≠1 as two. None for what is no interval of a variable."""
     sides, operators = relation.sides, relation.operators
+    if operators == ("in",):
+        return as_set(sides[1])
     if "=" in operators or not all(isinstance(side, Scalar) for side in sides):
         return None
     if operators == ("!=",):

@@ -208,10 +208,10 @@ def same_function(gold: Tree, answer: Tree, reading: Reading) -> bool:
     """Whether two trees have the same value at every point that is tried.
 
     Points at which the gold is real count; only if there are too few, those at which it is complex.
-    A point at which the answer has a pole says nothing, so (x² − 1)/(x − 1) is x + 1.
+    A point at which the answer has a pole says nothing, so (x² − 1)/(x − 1) is x + 1; most may not be poles.
     """
     wanted = NUM_EXACT_POINTS if is_rational(gold) and is_rational(answer) else NUM_POINTS
-    compared, undecided, complex_points = 0, False, []
+    compared, poles, undecided, complex_points = 0, 0, False, []
     for point in points((gold, answer), reading):
         ours, theirs = substituted(gold, point), substituted(answer, point)
         if not is_real(ours, reading):
@@ -222,13 +222,13 @@ def same_function(gold: Tree, answer: Tree, reading: Reading) -> bool:
                 return False
             compared += 1
         except UndefinedError:
-            continue
+            poles += 1
         except TooLargeError:
             undecided = True
         if compared == wanted:
-            return True
+            break
     if compared >= MIN_POINTS:
-        return True
+        return poles <= compared
     for ours, theirs in complex_points:
         try:
             if not same_constant(ours, theirs, reading, MAX_POINT_BITS):

@@ -8,6 +8,7 @@ expression (:mod:`rlvr.rewards.math.tree`). Standard library only.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -41,7 +42,7 @@ NAME = re.compile(
 TIME = re.compile(
     r"(\d{1,2})(?::(\d\d)(?::(\d\d))?)? ?(?:\\text\{ ?)?(a\.? ?m\.?|p\.? ?m\.?|A\.? ?M\.?|P\.? ?M\.?|o'clock)?\s*\}?"
 )
-MATRIX = re.compile(r"\\begin\{([pbvB]?matrix|smallmatrix|array)\}(?:\{[clr| ]*\})?(.*)\\end\{\1\}")
+MATRIX = re.compile(r"\\begin\{([pbB]?matrix|smallmatrix|array)\}(?:\{[clr| ]*\})?(.*)\\end\{\1\}")
 CASES = re.compile(
     r"\\begin\{(cases|aligned|align\*?|gathered|split)\}(.*)\\end\{\1\}|\\\{ ?\\begin\{array\}(?:\{[clr| ]*\})?(.*)\\end\{array\}"
 )
@@ -51,7 +52,8 @@ CONDITION = re.compile(
 CONGRUENCE = re.compile(
     r"(.*?)\\equiv(?![A-Za-z])(.*?)\(? ?(?:\\pmod|\\mod|\\bmod|\\text\{ ?mod ?\}|mod) ?\{?(.*?)\}? ?\)?"
 )
-INTERVAL = re.compile(r"[A-Za-z] ?(\([^()\[\]]*\]|\[[^()\[\]]*\))")
+MEMBER = re.compile(r"(\\?[A-Za-z]+(?:_\{?\w+\}?)?) ?\\in(?![A-Za-z]) ?(.+)")
+INTERVAL = re.compile(r"([A-Za-z]) ?(\([^()\[\]]*\]|\[[^()\[\]]*\))")
 MATHEMATICAL = FUNCTION_NAMES | GREEK | INFINITY | {"sqrt", "cbrt"}
 KNOWN_WORDS = frozenset(["yes", "no", "true", "false", "even", "odd"])
 
@@ -84,7 +86,7 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Relation:
-    """Sides joined by =, <, >, ≤, ≥ or ≠: ``operators[i]`` stands between sides i and i + 1."""
+    """Sides joined by =, <, >, ≤, ≥, ≠ or ∈: ``operators[i]`` stands between sides i and i + 1."""
 
     sides: tuple[Form, ...]
     operators: tuple[str, ...]
@@ -204,11 +206,9 @@ def clock(text: str) -> Time | None:
 
 def several(text: str, depth: int) -> Form | None:
     """Members of a set, several answers, or rows of cases."""
-    if re.match(r"\\?[A-Za-z](?:_\{?\w+\}?)? ?\\in(?![A-Za-z])", text) and len(split(text, JOINED)) == 1:
-        return parse(re.sub(r"^\\?[A-Za-z](?:_\{?\w+\}?)? ?\\in(?![A-Za-z])", "", text).strip(), depth + 1)
-    mixed = INTERVAL.fullmatch(text)
-    if mixed:  # t(0,4]: the brackets say what it is
-        return parse(mixed.group(1), depth + 1)
+    member = MEMBER.fullmatch(text) or INTERVAL.fullmatch(text)
+    if member and len(split(text, JOINED)) == 1:
+        return Relation((parse(member.group(1), depth + 1), parse(member.group(2), depth + 1)), ("in",))
     rows = CASES.fullmatch(text)
     if rows:
         return in_cases(rows.group(2) or rows.group(3), depth)
@@ -281,15 +281,12 @@ def united(text: str, depth: int) -> Form | None:
 
 def bracketed(text: str, depth: int) -> Form | None:
     """A tuple, an interval, a set or a matrix; None for anything else, such as ``(x+1)(x-1)`` or ``(3)``."""
-    matrix = MATRIX.fullmatch(text)
-    if matrix:
+    table = MATRIX.fullmatch(text)
+    if table:
         rows = [
-            split(row, re.compile("&")) for row in re.split(r"\\\\", matrix.group(2)) if row.strip(" \\hline")
+            split(row, re.compile("&")) for row in re.split(r"\\\\", table.group(2)) if row.strip(" \\hline")
         ]
-        if not rows or len({len(row) for row in rows}) != 1 or matrix.group(1) == "vmatrix":
-            raise UnreadableError("not a matrix of equal rows")
-        items = tuple(parse(cell.strip(), depth + 1) for row in rows for cell in row)
-        return Group("matrix", items, columns=len(rows[0]))
+        return matrix([tuple(parse(cell.strip(), depth + 1) for cell in row) for row in rows])
     if text.startswith(r"\{") and text.endswith(r"\}"):
         return Group("set", members(text[2:-2], depth))
     if text[0] in "([" and text[-1] in ")]" and matching(text, 0) == len(text) - 1:
@@ -298,15 +295,18 @@ def bracketed(text: str, depth: int) -> Form | None:
             return parse(inside, depth + 1) if isinstance(bracketed(inside, depth), Group) else None
         if len(split(inside, COMMA)) > 1:
             items = members(inside, depth)
-            rows = [item.items for item in items if isinstance(item, Group) and item.kind == "[]"]
-            if (
-                text[0] + text[-1] == "[]"
-                and len(rows) == len(items)
-                and len({len(row) for row in rows}) == 1
-            ):
-                return Group("matrix", tuple(cell for row in rows for cell in row), columns=len(rows[0]))
+            listed = [item.items for item in items if isinstance(item, Group) and item.kind == "[]"]
+            if text[0] == "[" and text[-1] == "]" and len(listed) == len(items):
+                return matrix(listed)
             return Group(text[0] + text[-1], items)
     return None
+
+
+def matrix(rows: Sequence[tuple[Form, ...]]) -> Group:
+    """Rows of the same length."""
+    if not rows or len({len(row) for row in rows}) != 1:
+        raise UnreadableError("not a matrix of equal rows")
+    return Group("matrix", tuple(cell for row in rows for cell in row), columns=len(rows[0]))
 
 
 def members(text: str, depth: int) -> tuple[Form, ...]:

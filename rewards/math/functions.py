@@ -62,10 +62,9 @@ def real(number: Value) -> Value:
 
 def nonzero(number: Value) -> Value:
     """A value that may stand below a fraction bar."""
-    if isinstance(number, fmpq):
-        if number == 0:
-            raise UndefinedError("a division by zero")
-    elif number.contains(0):
+    if number == 0 if isinstance(number, fmpq) else number.is_zero():
+        raise UndefinedError("a division by zero")
+    if not isinstance(number, fmpq) and number.contains(0):
         raise ImpreciseError
     return number
 
@@ -180,7 +179,7 @@ def factorial(args: list[Value], reading: Reading) -> Value:
         return ball(args[0] + 1).gamma()
     if whole < 0:
         raise UndefinedError("the factorial of a negative integer")
-    if math.lgamma(whole + 1) / math.log(2) > MAX_BITS:
+    if whole > MAX_BITS or math.lgamma(whole + 1) / math.log(2) > MAX_BITS:
         return arb(whole + 1).gamma()
     return fmpq(fmpz.fac_ui(whole))
 
@@ -200,7 +199,7 @@ def binomial(args: list[Value], reading: Reading) -> Value:
         if not 0 <= below <= whole:
             return fmpq(0)
         below = min(below, whole - below)
-        if below * math.log2(whole + 1) <= MAX_BITS:
+        if whole < 2**62 and below * math.log2(whole + 1) <= MAX_BITS:
             return fmpq(fmpz.bin_uiui(whole, below))
     if below is not None and 0 <= below <= 64:
         top = functools.reduce(lambda a, b: a * b, [args[0] - i for i in range(below)], fmpq(1))

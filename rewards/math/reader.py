@@ -258,7 +258,7 @@ class Reader(Cursor):
         """A name with its subscript and primes, and its arguments if it is a function's."""
         while self.here.text in ("_", "'"):
             name += "'" if self.take("'") else self.subscript()
-        if self.here.text == "(" and (name[0] in APPLIED or self.is_list()):
+        if self.here.text == "(" and (name[0] in APPLIED or self.is_list() or self.is_applied(name)):
             args = self.arguments()
             return Call("binom", args) if name == "C" and len(args) == 2 else Call(f"{name}()", args)
         return name

@@ -181,3 +181,10 @@ class Cursor:
             if text not in ("{", "}", r"\text"):
                 pieces.append(text)
         raise UnreadableError("'}' is missing")
+
+    def is_applied(self, name: str) -> bool:
+        """Whether a parenthesis holds one number, or one letter behind a Greek one: ``I(0)``, ``x(t)``, ``φ(n)``."""
+        inside = self.ahead()
+        if self.ahead(2).text != ")" or name in (r"\pi", "e", "i"):
+            return False
+        return inside.kind == "number" or inside.text == "t" or (name[0] == "\\" and inside.kind == "letters")

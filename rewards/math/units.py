@@ -63,7 +63,7 @@ def unit_name(text: str) -> str:
             powers[last] += sign * pending
             pending = 1
     return "*".join(
-        f"{name}^{power}" if power != 1 else name for name, power in sorted(powers.items()) if name and power
+        f"{name}^{power}" if power != 1 else name for name, power in sorted(powers.items()) if name
     )
 
 
