@@ -20,7 +20,7 @@ from rlvr.rewards.jail_process import SandboxError
 from rlvr.rewards.plain import NotPlainError, decode, same
 from rlvr.rewards.sandbox import Run, Sandbox
 
-VERSION = 1
+VERSION = 2
 """Raised whenever a verdict could change."""
 MAX_SOURCE_CHARS = 200_000
 TESTS_EXAMPLE = (

@@ -18,6 +18,7 @@ import select
 import signal
 import sys
 import time
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ MAX_THREADS = 64
 STACK_MIB = 64
 """Deep recursion is common in right solutions."""
 POLL_SECONDS = 0.05
+SWEEP_SECONDS = 0.002
 
 
 def main() -> None:
@@ -63,10 +65,12 @@ def main() -> None:
         os.kill(pid, signal.SIGKILL)
         _report(report, {"refused": refused.decode() or "the child ended before it was ready"})
         return
-    killed = watch(pid, request, started)
+    killed = watch(pid, request, started, report)
     status, usage = _reap(pid)
     if level == "rlimits":
-        sweep(uid)
+        if uid is not None:
+            kill_all_of(uid)
+        sweep(set())
     _report(
         report,
         {
@@ -79,7 +83,8 @@ def main() -> None:
 
 
 def _report(descriptor: int, words: dict[str, Any]) -> None:
-    os.write(descriptor, json.dumps(words).encode() + b"\n")
+    with contextlib.suppress(BrokenPipeError):  # the judge has lost interest
+        os.write(descriptor, json.dumps(words).encode() + b"\n")
 
 
 def _file_with(data: bytes) -> int:
@@ -96,17 +101,23 @@ def _reap(pid: int) -> tuple[int, resource.struct_rusage]:
     return status, usage
 
 
-def watch(pid: int, request: dict[str, Any], started: float) -> str | None:
-    """Wait for the child; kill it at the wall limit or when it fills its folder. What it was killed for."""
+def watch(pid: int, request: dict[str, Any], started: float, report: int) -> str | None:
+    """Wait for the child; kill it at a limit, or when the judge no longer listens. What it was killed for."""
     deadline = started + request["wall_seconds"]
     counted = request["level"] in ("landlock", "rlimits")  # elsewhere its folder is a file system of its own
     descriptor = os.pidfd_open(pid)
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    poll.register(report, 0)  # an error there: nobody reads the report
     try:
         while True:
-            left = deadline - time.monotonic()
-            if select.select([descriptor], [], [], max(0.0, min(left, POLL_SECONDS) if counted else left))[0]:
+            left = max(0.0, deadline - time.monotonic())
+            events = dict(poll.poll(1000 * (min(left, POLL_SECONDS) if counted else left)))
+            if descriptor in events:
                 return None
-            if time.monotonic() >= deadline:
+            if events:
+                reason = "judge"
+            elif time.monotonic() >= deadline:
                 reason = "wall"
             elif disk_usage(Path(request["folder"])) > request["disk_mib"] * 2**20:
                 reason = "disk"
@@ -128,31 +139,40 @@ def disk_usage(folder: Path) -> int:
     return total
 
 
-def sweep(uid: int | None) -> None:
-    """Kill what the program left behind, where no namespace does it.
+def kill_all_of(uid: int) -> None:
+    """Kill every process of a jail's own user id, which the kernel does in one step."""
+    pid = os.fork()
+    if pid == 0:
+        with contextlib.suppress(OSError):
+            os.setresuid(uid, uid, uid)
+            os.kill(-1, signal.SIGKILL)
+        os._exit(0)
+    os.waitpid(pid, 0)
 
-    As root by the jail's own user id, which the kernel does in one step. Without root this process has been
-    made the parent of all orphans: its descendants are stopped until no new one appears (a stopped process
-    cannot fork, so a fork bomb comes to rest), and then killed.
+
+def sweep(spared: set[int]) -> None:
+    """Kill and bury all processes below this one, but for the children ``spared`` and what is below those.
+
+    This process is their subreaper: whatever loses its parent becomes its child. A look at /proc is not
+    taken at one instant and may miss a process whose parent ends meanwhile, so the end is not that no
+    descendant is seen, but that the kernel knows no child. Descendants are stopped until no new one appears
+    (a stopped process cannot fork, so a fork bomb comes to rest), and then killed. Children in ``spared``
+    that end meanwhile are taken from it.
     """
-    if uid is not None:
-        pid = os.fork()
-        if pid == 0:
-            with contextlib.suppress(OSError):
-                os.setresuid(uid, uid, uid)
-                os.kill(-1, signal.SIGKILL)
-            os._exit(0)
-        os.waitpid(pid, 0)
-    stopped: set[int] = set()
-    while fresh := descendants() - stopped:
-        _signal(fresh, signal.SIGSTOP)
-        stopped |= fresh
-    _signal(stopped, signal.SIGKILL)
     while True:
         try:
-            os.waitpid(-1, 0)
+            while pid := os.waitpid(-1, os.WNOHANG)[0]:
+                spared.discard(pid)
         except ChildProcessError:
             return
+        stopped: set[int] = set()
+        while fresh := descendants(spared) - stopped:
+            _signal(fresh, signal.SIGSTOP)
+            stopped |= fresh
+        if spared and not stopped:
+            return  # one that this look has missed has lost its parent since, and that death calls again
+        _signal(stopped, signal.SIGKILL)
+        time.sleep(SWEEP_SECONDS)
 
 
 def _signal(pids: set[int], number: signal.Signals) -> None:
@@ -161,8 +181,8 @@ def _signal(pids: set[int], number: signal.Signals) -> None:
             os.kill(pid, number)
 
 
-def descendants() -> set[int]:
-    """Processes below this one, at any depth."""
+def descendants(spared: Collection[int]) -> set[int]:
+    """Processes below this one, at any depth; without those of ``spared`` and below them."""
     parent: dict[int, int] = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
@@ -172,6 +192,7 @@ def descendants() -> set[int]:
     generation = {os.getpid()}
     while generation:
         generation = {pid for pid, above in parent.items() if above in generation} - found
+        generation.difference_update(spared)
         found |= generation
     return found
 
@@ -228,7 +249,7 @@ def lock_in(request: dict[str, Any], uid: int | None) -> None:
     level, folder = request["level"], request["folder"]
     os.setsid()
     if level == "namespaces":
-        kernel.new_root(request["readable"], folder, request["disk_mib"])
+        kernel.new_root(request["shown"], request["hidden"], folder, request["disk_mib"])
     elif level == "bubblewrap":
         os.chdir("/tmp")
     else:
@@ -246,7 +267,7 @@ def lock_in(request: dict[str, Any], uid: int | None) -> None:
         kernel.limit("NPROC", num_tasks(os.getuid()) + MAX_THREADS)
     keep = 0
     if uid is not None:
-        reads_as_root = level != "namespaces" and not _readable_by_all(request["readable"])
+        reads_as_root = level != "namespaces" and not request["public"]
         if reads_as_root and level == "rlimits":
             raise OSError("the interpreter or a package lies where an unprivileged user may not read")
         kernel.become(uid, read_everything=reads_as_root)
@@ -257,16 +278,6 @@ def lock_in(request: dict[str, Any], uid: int | None) -> None:
         kernel.landlock(request["readable"], request["listable"], [folder])
     if level != "rlimits":
         kernel.seccomp()
-
-
-def _readable_by_all(paths: list[str]) -> bool:
-    """Whether a user without rights can come to every path: an interpreter may lie in root's home."""
-    return all(
-        place.stat().st_mode & 0o005
-        for path in paths
-        for place in (Path(path), *Path(path).parents)
-        if place.is_dir()
-    )
 
 
 def num_tasks(uid: int) -> int:

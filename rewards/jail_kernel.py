@@ -11,8 +11,10 @@ import ctypes
 import os
 import platform
 import resource
+import stat
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 
 MACHINE = platform.machine()
@@ -81,7 +83,7 @@ OWN_PROCESS = {
     "prlimit64": (302, 261),
     "sched_setaffinity": (203, 122),
 }
-CLONE, CLONE3, FCNTL = (56, 220), (435, 435), (72, 25)
+CLONE, CLONE3, FCNTL, PRCTL = (56, 220), (435, 435), (72, 25), (157, 167)
 SIGNALLING_FCNTL = (8, 10, 15)
 """F_SETOWN, F_SETSIG, F_SETOWN_EX: they make the kernel send signals to others."""
 
@@ -137,10 +139,11 @@ def new_pid_namespace() -> None:
         Path("/proc/self/gid_map").write_text(f"{gid} {gid} 1")
 
 
-def new_root(readable: Sequence[str], folder: str, disk_mib: int) -> None:
-    """Leave the host's files behind: a tmpfs root with read-only ``readable`` and a private /tmp.
+def new_root(shown: Mapping[str, str], hidden: Sequence[str], folder: str, disk_mib: int) -> None:
+    """Leave the host's files behind: a tmpfs root with ``shown``, read-only, and a private /tmp.
 
-    Also a network namespace without a device that is up, and own IPC and host names. There is no /proc.
+    ``shown`` maps the place inside to the place outside; the folders ``hidden``, inside, are empty. Also a
+    network namespace without a device that is up, and own IPC and host names. There is no /proc.
     """
     unshare(CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS)
     mount("none", "/", "", MS_REC | MS_PRIVATE)
@@ -149,8 +152,16 @@ def new_root(readable: Sequence[str], folder: str, disk_mib: int) -> None:
     private.mkdir()
     options = f"size={disk_mib}m,nr_inodes=4k,mode=1777"
     mount("tmpfs", str(private), "tmpfs", MS_NOSUID | MS_NODEV, options)
-    for path in readable:
-        _bind(path, folder + path)
+    for inside, outside in shown.items():
+        _bind(outside, folder + inside)
+    for inside in hidden:
+        mount(
+            "tmpfs",
+            folder + inside,
+            "tmpfs",
+            MS_RDONLY | MS_NOSUID | MS_NODEV,
+            "size=4k,nr_inodes=1,mode=755",
+        )
     for device in ("null", "zero", "urandom", "random"):
         _bind(f"/dev/{device}", f"{folder}/dev/{device}", read_only=False)
     mount("none", folder, "", MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV)
@@ -197,50 +208,76 @@ def landlock(readable: Sequence[str], listable: Sequence[str], writable: Sequenc
     rules += [(path, READ_DIR) for path in listable]
     rules += [(path, handled) for path in writable]
     rules += [("/dev/null", READ_FILE | WRITE_FILE), ("/dev/urandom", READ_FILE), ("/dev/zero", READ_FILE)]
+    rule = ctypes.create_string_buffer(12)
     for path, rights in rules:
         descriptor = os.open(path, O_PATH | os.O_CLOEXEC)
-        if not Path(path).is_dir():
+        if not stat.S_ISDIR(os.fstat(descriptor).st_mode):
             rights &= READ_FILE | WRITE_FILE
-        rule = ctypes.create_string_buffer(struct.pack("<Qi", rights & handled, descriptor), 12)
+        struct.pack_into("<Qi", rule, 0, rights & handled, descriptor)
         syscall("landlock_add_rule", ruleset, 1, rule, 0)
         os.close(descriptor)
     syscall("landlock_restrict_self", ruleset, 0)
     os.close(ruleset)
 
 
+LOAD, JUMP_EQUAL, JUMP_SET, JUMP_AT_LEAST, LEAVE = 0x20, 0x15, 0x45, 0x35, 0x06
+ALLOW, REFUSE, ABSENT, KILL = 0x7FFF0000, 0x00050000 | EPERM, 0x00050000 | ENOSYS, 0x80000000
+"""Instructions and answers of a seccomp filter; ``REFUSE`` and ``ABSENT`` are error numbers for the caller."""
+
+
+@lru_cache(maxsize=1)
+def refusals() -> bytes:
+    """The filter's part that is the same for every program; made once, before jails are forked."""
+    program = [(LOAD, 0, 0, 4), (JUMP_EQUAL, 1, 0, AUDIT_ARCH), (LEAVE, 0, 0, KILL), (LOAD, 0, 0, 0)]
+    if MACHINE == "x86_64":  # calls of the x32 ABI have other numbers
+        program += [(JUMP_AT_LEAST, 0, 1, 0x40000000), (LEAVE, 0, 0, REFUSE)]
+    for number in sorted(numbers[COLUMN] for numbers in REFUSED.values() if numbers[COLUMN] >= 0):
+        program += [(JUMP_EQUAL, 0, 1, number), (LEAVE, 0, 0, REFUSE)]
+    program += [(JUMP_EQUAL, 0, 1, CLONE3[COLUMN]), (LEAVE, 0, 0, ABSENT)]  # libc then uses clone
+    program += [
+        (JUMP_EQUAL, 0, 4, CLONE[COLUMN]),
+        (LOAD, 0, 0, _lower_half(0)),
+        (JUMP_SET, 1, 0, CLONE_THREAD),
+        (LEAVE, 0, 0, REFUSE),
+        (LEAVE, 0, 0, ALLOW),
+    ]
+    # the argument that names a command, and the commands that are refused
+    outliving = (PR_SET_PDEATHSIG,)  # its jail's death is the program's, and stays so
+    for numbers, argument, commands in ((FCNTL, 1, SIGNALLING_FCNTL), (PRCTL, 0, outliving)):
+        program += [
+            (JUMP_EQUAL, 0, 2 + 2 * len(commands), numbers[COLUMN]),
+            (LOAD, 0, 0, _lower_half(argument)),
+        ]
+        for command in commands:
+            program += [(JUMP_EQUAL, 0, 1, command), (LEAVE, 0, 0, REFUSE)]
+        program += [(LEAVE, 0, 0, ALLOW)]
+    return _packed(program)
+
+
+def _lower_half(argument: int) -> int:
+    return 16 + 8 * argument
+
+
+def _packed(program: Sequence[tuple[int, int, int, int]]) -> bytes:
+    return b"".join(struct.pack("<HBBI", *instruction) for instruction in program)
+
+
 def seccomp() -> None:
     """Refuse the calls of :data:`REFUSED`, new processes (not threads), and signals to others."""
     if COLUMN < 0:
         raise OSError(ENOSYS, f"no system call table for {MACHINE}")
-    load, jump_equal, jump_set, jump_ge, leave = 0x20, 0x15, 0x45, 0x35, 0x06
-    allow, refuse, absent, kill = 0x7FFF0000, 0x00050000 | EPERM, 0x00050000 | ENOSYS, 0x80000000
-    low = lambda argument: 16 + 8 * argument  # noqa: E731 - offset of an argument's lower half
-    program = [(load, 0, 0, 4), (jump_equal, 1, 0, AUDIT_ARCH), (leave, 0, 0, kill), (load, 0, 0, 0)]
-    if MACHINE == "x86_64":  # calls of the x32 ABI have other numbers
-        program += [(jump_ge, 0, 1, 0x40000000), (leave, 0, 0, refuse)]
-    for number in sorted(numbers[COLUMN] for numbers in REFUSED.values() if numbers[COLUMN] >= 0):
-        program += [(jump_equal, 0, 1, number), (leave, 0, 0, refuse)]
-    program += [(jump_equal, 0, 1, CLONE3[COLUMN]), (leave, 0, 0, absent)]  # libc then uses clone
-    program += [
-        (jump_equal, 0, 4, CLONE[COLUMN]),
-        (load, 0, 0, low(0)),
-        (jump_set, 1, 0, CLONE_THREAD),
-        (leave, 0, 0, refuse),
-        (leave, 0, 0, allow),
-    ]
+    program = []
     for name, numbers in OWN_PROCESS.items():
         itself = [os.getpid()] + [0] * (name in ("prlimit64", "sched_setaffinity"))
-        program += [(jump_equal, 0, 2 + 2 * len(itself), numbers[COLUMN]), (load, 0, 0, low(0))]
+        program += [(JUMP_EQUAL, 0, 2 + 2 * len(itself), numbers[COLUMN]), (LOAD, 0, 0, _lower_half(0))]
         for pid in itself:
-            program += [(jump_equal, 0, 1, pid), (leave, 0, 0, allow)]
-        program += [(leave, 0, 0, refuse)]
-    program += [(jump_equal, 0, 2 + 2 * len(SIGNALLING_FCNTL), FCNTL[COLUMN]), (load, 0, 0, low(1))]
-    for command in SIGNALLING_FCNTL:
-        program += [(jump_equal, 0, 1, command), (leave, 0, 0, refuse)]
-    program += [(leave, 0, 0, allow), (leave, 0, 0, allow)]
-    code = b"".join(struct.pack("<HBBI", *instruction) for instruction in program)
+            program += [(JUMP_EQUAL, 0, 1, pid), (LEAVE, 0, 0, ALLOW)]
+        program += [(LEAVE, 0, 0, REFUSE)]
+    code = refusals() + _packed([*program, (LEAVE, 0, 0, ALLOW)])
     buffer = ctypes.create_string_buffer(code, len(code))
-    header = ctypes.create_string_buffer(struct.pack("<HxxxxxxQ", len(program), ctypes.addressof(buffer)), 16)
+    header = ctypes.create_string_buffer(
+        struct.pack("<HxxxxxxQ", len(code) // 8, ctypes.addressof(buffer)), 16
+    )
     prctl(PR_SET_SECCOMP, 2, ctypes.addressof(header))
 
 

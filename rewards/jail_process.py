@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 from rlvr.errors import RlvrError
 from rlvr.rewards import jail, jail_server
-from rlvr.rewards.sandbox_paths import bubblewrap, import_root, interpreter
+from rlvr.rewards.sandbox_paths import Surroundings, bubblewrap, import_root, interpreter
 
 ENVIRONMENT = {
     "PATH": "/usr/bin:/bin",
@@ -31,6 +31,8 @@ ENVIRONMENT = {
 """All that a program sees of the environment."""
 START_SECONDS = 60.0
 """Wall time for the jail itself, beyond the program's, on a machine under any load."""
+CLOSE_SECONDS = 10.0
+"""Wall time in which a jail ends by itself once nobody listens."""
 CHUNK = 1 << 16
 
 
@@ -110,15 +112,21 @@ class JailProcess:
         return unsent
 
     def close(self) -> None:
-        """End the jail, if it still runs; the kernel then kills the program, whose parent it is."""
-        with contextlib.suppress(ProcessLookupError):
-            signal.pidfd_send_signal(self.handle, signal.SIGKILL)
-        select.select([self.handle], [], [])
-        if self.child is not None:
-            self.child.wait()
-        for descriptor in (self.request, self.output, self.report, self.handle):
+        """End the jail and all that its program started, if it still runs.
+
+        A jail that finds nobody reading its report kills its program. One that does not end by itself is
+        killed, and its server, or the namespace, ends what it held.
+        """
+        for descriptor in (self.request, self.output, self.report):
             if descriptor >= 0:
                 os.close(descriptor)
+        if not select.select([self.handle], [], [], CLOSE_SECONDS)[0]:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self.handle, signal.SIGKILL)
+            select.select([self.handle], [], [])
+        if self.child is not None:
+            self.child.wait()
+        os.close(self.handle)
 
 
 class JailServer:
@@ -188,12 +196,15 @@ class JailServer:
         if self._control is not None:
             self._control.close()
         if self._process is not None:
-            self._process.kill()
-            self._process.wait()
+            try:
+                self._process.wait(CLOSE_SECONDS)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
         self._control = self._process = None
 
 
-def start_bubblewrapped(readable: list[str], disk_mib: int, folder: str) -> JailProcess:
+def start_bubblewrapped(around: Surroundings, disk_mib: int, folder: str) -> JailProcess:
     """A jail inside bubblewrap.
 
     Raises:
@@ -201,7 +212,7 @@ def start_bubblewrapped(readable: list[str], disk_mib: int, folder: str) -> Jail
     """
     try:
         child = subprocess.Popen(
-            [*bubblewrap(readable, disk_mib, ENVIRONMENT), *command(jail.__name__, jail.main.__name__)],
+            [*bubblewrap(around, disk_mib, ENVIRONMENT), *command(jail.__name__, jail.main.__name__)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

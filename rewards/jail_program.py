@@ -15,7 +15,7 @@ import sys
 import threading
 import types
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 from rlvr.rewards.plain import decode, encode
 
@@ -29,6 +29,10 @@ def run(source: str, call: dict[str, Any] | None, packages_path: list[str], outp
     """
     forget_the_judge(packages_path)
     sys.argv = [FILE]
+    sys.orig_argv[:] = [FILE]
+    vars(builtins).update(
+        exit=leave, quit=leave
+    )  # an interpreter gets them from its site module, which is not here
     sys.stdin = io.TextIOWrapper(io.FileIO(0, closefd=False), encoding="utf-8", errors="replace")
     sys.stdout = io.TextIOWrapper(
         io.BufferedWriter(io.FileIO(1, "w", closefd=False)), encoding="utf-8", errors="replace"
@@ -48,6 +52,11 @@ def run(source: str, call: dict[str, Any] | None, packages_path: list[str], outp
         code = 1
     finally:
         finish(code & 255)
+
+
+def leave(code: object = None) -> NoReturn:
+    """What ``exit`` and ``quit`` do in a script."""
+    raise SystemExit(code)
 
 
 def load(source: str, name: str) -> dict[str, Any]:
@@ -95,3 +104,4 @@ def forget_the_judge(packages_path: list[str]) -> None:
     for name in [name for name in sys.modules if name == "rlvr" or name.startswith("rlvr.")]:
         del sys.modules[name]
     sys.modules.pop("__main__", None)
+    sys.path_importer_cache.clear()

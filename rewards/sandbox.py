@@ -31,7 +31,7 @@ from rlvr.rewards.jail_process import (
     SandboxError,
     start_bubblewrapped,
 )
-from rlvr.rewards.sandbox_paths import readable_paths
+from rlvr.rewards.sandbox_paths import PACKAGES, surroundings
 
 TRIED = ("namespaces", "bubblewrap", "landlock", "rlimits")
 """Strongest first; of the first two, which guarantee the same, the one that runs four times as many tests."""
@@ -66,7 +66,7 @@ class Sandbox:
             ConfigError: nothing as strong as ``config.require`` works; the message says why for each.
         """
         self.config = config or SandboxConfig()
-        self._readable, self._listable, self._packages = readable_paths(tuple(self.config.packages))
+        self._around = surroundings(tuple(self.config.packages))
         self._server = JailServer()
         self.refusals: dict[str, str] = {}
         try:
@@ -127,16 +127,20 @@ class Sandbox:
             SandboxError: the jail could not be set up, or did not report.
         """
         level = level or self.level
-        with tempfile.TemporaryDirectory(prefix="rlvr-jail-", ignore_cleanup_errors=True) as folder:
+        with tempfile.TemporaryDirectory(prefix="jail-", ignore_cleanup_errors=True) as outer:
+            folder, packages_path = self._lay_out(Path(outer), level)
             request = {
                 "source": source,
                 "stdin": stdin,
                 "call": call,
                 "level": level,
                 "folder": folder,
-                "readable": self._readable,
-                "listable": self._listable,
-                "packages_path": self._packages,
+                "shown": self._around.shown,
+                "hidden": self._around.hidden,
+                "readable": self._around.readable,
+                "listable": [*self._around.listable, packages_path],
+                "public": self._around.public,
+                "packages_path": [packages_path],
                 "cpu_seconds": self.config.cpu_seconds,
                 "wall_seconds": self.config.wall_seconds,
                 "memory_mib": self.config.memory_mib,
@@ -149,9 +153,23 @@ class Sandbox:
                 process.close()
                 make_removable(folder)
 
+    def _lay_out(self, outer: Path, level: str) -> tuple[str, str]:
+        """The program's private folder, and where it finds its packages: links that do not say whence."""
+        outer.chmod(0o711)
+        work = outer / "work"
+        work.mkdir(mode=0o700)
+        if level in ("bubblewrap", "namespaces"):
+            return str(work), PACKAGES
+        packages = outer / "packages"
+        packages.mkdir()
+        for name, place in self._around.packages.items():
+            (packages / name).symlink_to(place)
+        packages.chmod(0o755)
+        return str(work), str(packages)
+
     def _start(self, level: str, folder: str) -> JailProcess:
         if level == "bubblewrap":
-            return start_bubblewrapped(self._readable, self.config.disk_mib, folder)
+            return start_bubblewrapped(self._around, self.config.disk_mib, folder)
         return self._server.start()
 
     def _supervise(self, process: JailProcess, request: bytes) -> Run:

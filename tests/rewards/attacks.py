@@ -134,6 +134,27 @@ PASSING_ATTACKS = {
     "no standard output": "import sys\nsys.stdout = None\nsys.__stdout__.close()",
 }  # fmt: skip
 
+DAEMONS = {
+    "sessions of their own": (
+        "import os, time\ntry:\n    if os.fork() == 0:\n        os.setsid()\n        if os.fork() == 0: time.sleep(98765)\n"
+        "        os._exit(0)\nexcept OSError: pass"
+    ),
+    "a process group of its own": (
+        "import os, time\ntry:\n    if os.fork() == 0:\n        os.setpgid(0, 0)\n        time.sleep(98765)\nexcept OSError: pass"
+    ),
+    "a chain that forks while it is killed": (
+        "import os, time\ntry:\n    if os.fork() == 0:\n        while True:\n            time.sleep(0.001)\n"
+        "            if os.fork(): os._exit(0)\nexcept OSError: pass"
+    ),
+    "one that lets go of its parent": (
+        "import ctypes, os, time\nctypes.CDLL(None).prctl(1, 0, 0, 0, 0)\nctypes.CDLL(None).prctl(36, 1, 0, 0, 0)\n"
+        "try:\n    if os.fork() == 0: time.sleep(98765)\nexcept OSError: pass"
+    ),
+}  # fmt: skip
+"""Programs that leave their session, their process group or their parent behind."""
+ENDINGS = ["", "\nos.kill(os.getppid(), 9)", "\nprint('4' * 10**7)", "\ntime.sleep(99)"]
+"""Ways to end: by itself, with its jail, over the limit of the output, at the wall."""
+
 NOT_STOPPED_BY_RLIMITS = {
     "kill everything",  # without root it reaches all processes of the user
     "kill the parent",
@@ -186,7 +207,9 @@ GOOD_SCRIPTS = {
     ),
     "reading a descriptor": "import os\nprint(int(os.read(0, 100)) ** 2)",
     "leaving by sys.exit": "import sys\nprint(int(input()) ** 2)\nsys.exit()",
-    "leaving by exit(0)": "print(int(input()) ** 2)\nraise SystemExit(0)",
+    "leaving by SystemExit": "print(int(input()) ** 2)\nraise SystemExit(0)",
+    "leaving by exit": "print(int(input()) ** 2)\nexit()",
+    "leaving by quit": "print(int(input()) ** 2)\nquit(0)",
     "a main function": "def main():\n    print(int(input()) ** 2)\nif __name__ == '__main__':\n    main()",
     "a thread that ends later": (
         "import threading, time\ndef work():\n    time.sleep(0.05); print(n ** 2)\nn = int(input())\n"

@@ -21,7 +21,7 @@ from rlvr.rewards.jail_process import SandboxError
 from rlvr.rewards.pool import VerifierPool
 from rlvr.rewards.sandbox_paths import import_root
 
-pytestmark = pytest.mark.xdist_group("sandbox")  # one at a time: they count the processes that are left
+pytestmark = pytest.mark.xdist_group("sandbox")  # one at a time: they load the machine
 
 TESTS = json.dumps([{"stdin": f"{number}\n", "stdout": f"{number * number}\n"} for number in range(3)])
 SQUARE = Problem("square", (), "d", TESTS, ability="code")

@@ -9,11 +9,12 @@ import os
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import psutil
 import pytest
 
 from rlvr.errors import ConfigError
@@ -22,9 +23,11 @@ from rlvr.rewards import jail_kernel
 from rlvr.rewards.code import CodeVerifier
 from rlvr.rewards.config import LEVELS, SandboxConfig
 from rlvr.rewards.sandbox import Sandbox
-from rlvr.rewards.sandbox_paths import import_root
+from rlvr.rewards.sandbox_paths import import_root, installed
 from tests.rewards.attacks import (
     CALL,
+    DAEMONS,
+    ENDINGS,
     GOOD_CALLS,
     GOOD_SCRIPTS,
     NOT_STOPPED_BY_RLIMITS,
@@ -32,7 +35,7 @@ from tests.rewards.attacks import (
     STDIO,
 )
 
-pytestmark = pytest.mark.xdist_group("sandbox")  # one at a time: they count the processes that are left
+pytestmark = pytest.mark.xdist_group("sandbox")  # one at a time: they load the machine
 
 LIMITS: dict[str, Any] = {
     "require": "rlimits",
@@ -67,36 +70,36 @@ def judge(judging: CodeVerifier, source: str, tests: str | None = None) -> Statu
     return judging.verify(problem, source, "stop").status
 
 
-def leftovers() -> list[str]:
-    """Processes that came out of a jail and still run; not the servers that they are forked from.
-
-    A jail shows its server's command line. Its parent is a server, or init once that one is gone.
-    """
-    mine = f"insert(0, {str(import_root())!r})"
-    lines: dict[int, str] = {}
-    parents: dict[int, int] = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            with contextlib.suppress(OSError):
-                state, parent = (entry / "stat").read_text().rpartition(")")[2].split()[:2]
-                if state != "Z":
-                    words = (entry / "cmdline").read_bytes().decode(errors="replace")
-                    lines[int(entry.name)] = words.replace("\0", " ")
-                    parents[int(entry.name)] = int(parent)
-    return [
-        f"{pid} {line}"
-        for pid, line in lines.items()
-        if (mine in line or "98765" in line)
-        and not ("serve()" in line and parents[pid] != 1 and "serve()" not in lines.get(parents[pid], ""))
-    ]
+def adopt_orphans() -> None:
+    """From now on a process below this one that loses its parent becomes a child of this one."""
+    jail_kernel.prctl(jail_kernel.PR_SET_CHILD_SUBREAPER, 1)
 
 
-def wait_until_gone(seconds: float = 20.0) -> list[str]:
-    """The kernel may take a moment to take a namespace down."""
-    deadline = time.monotonic() + seconds
-    while (left := leftovers()) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    return left
+def descendants() -> set[int]:
+    """Running processes below this one, wherever they have gone; of nobody else's."""
+    found = set()
+    for process in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if process.status() != psutil.STATUS_ZOMBIE:
+                found.add(process.pid)
+    return found
+
+
+def server_of(judging: CodeVerifier) -> set[int]:
+    """The process that jails are forked from, which stays."""
+    process = judging.sandbox._server._process
+    return {process.pid} if process else set()
+
+
+@contextlib.contextmanager
+def nothing_left(judging: CodeVerifier) -> Iterator[None]:
+    """No process that was started within is there at the end, which is the verdict."""
+    adopt_orphans()
+    before = descendants()
+    yield
+    left = descendants() - before - server_of(judging)
+    words = {pid: psutil.Process(pid).cmdline() for pid in left if psutil.pid_exists(pid)}
+    assert words == {}
 
 
 @pytest.fixture
@@ -161,8 +164,8 @@ def test_an_attack_never_passes_and_leaves_nothing(level: str, name: str, host: 
         pytest.skip("limits alone do not stop this, and say so")
     source = prepared(PASSING_ATTACKS[name], host)
     attacked = verifier(level, attacked=True)
-    assert judge(attacked, source) in (Status.INCORRECT, Status.TIMEOUT, Status.UNPARSED)
-    assert wait_until_gone() == []
+    with nothing_left(attacked):
+        assert judge(attacked, source) in (Status.INCORRECT, Status.TIMEOUT, Status.UNPARSED)
     untouched(host)
     assert judge(attacked, GOOD_CALLS["plain"]) is Status.CORRECT
 
@@ -179,17 +182,59 @@ def test_a_right_program_passes(level: str, kind: str, name: str) -> None:
 @pytest.mark.parametrize("level", LEVELS)
 def test_a_program_sees_neither_the_judge_nor_its_surroundings(level: str) -> None:
     run = verifier(level).sandbox.run(
-        "import os, sys\nprint(sorted(os.environ), [m for m in sys.modules if 'rlvr' in m], sys.path, os.listdir('.'))\n"
-        "for place in ('/proc/1/cmdline', '/etc/passwd', "
-        + repr(str(import_root() / "pyproject.toml"))
-        + "):\n"
+        "import os, sys, gc, numpy\n"
+        "print(sorted(os.environ), sorted(sys.modules), sys.path, sys.argv, sys.orig_argv, os.listdir('.'),"
+        " sys.prefix, sys.executable, numpy.__file__, list(sys.path_importer_cache))\n"
+        f"for place in ('/proc/1/cmdline', '/etc/passwd', {str(import_root() / 'pyproject.toml')!r}):\n"
         "    try: print('read', open(place).readline())\n    except OSError: pass"
     )
     assert run.ok, run
     words = run.output.decode()
     assert "RLVR_TEST_SECRET" not in words
+    seen = words.splitlines()[0] if level == "rlimits" else words
+    assert level == "rlimits" or "read " not in words
+    assert "'rlvr" not in seen  # a module; the folder may have any name
+    for place in (import_root(), Path(np.__file__).resolve().parent.parent, Path(sys.prefix)):
+        assert str(place) not in seen
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_a_program_imports_and_reads_the_packages_that_it_may_and_no_others(level: str) -> None:
+    others = Path(pytest.__file__).parent, Path(psutil.__file__).parent
+    run = verifier(level).sandbox.run(
+        "import numpy, sys\n"
+        "for name in ('pytest', 'psutil', 'pip', 'torch', 'rlvr', 'setuptools'):\n"
+        "    try: __import__(name); print('imported', name)\n    except ImportError: pass\n"
+        f"for place in {[str(place / '__init__.py') for place in others]!r}:\n"
+        "    try: open(place).read(); print('read', place)\n    except OSError: pass\n"
+        "import inspect\n"
+        "def outer(): return inspect.stack()\n"
+        "print(numpy.arange(4).sum(), len(outer()) > 1)"
+    )
+    assert run.ok, run
+    words = run.output.decode()
+    assert "imported" not in words
     assert level == "rlimits" or "read" not in words
-    assert "rlvr" not in words.splitlines()[0]
+    assert words.splitlines()[-1] == "6 True"
+
+
+def test_a_package_brings_what_it_requires_and_nothing_else() -> None:
+    names = set(installed(("pandas",)))
+    assert {"pandas", "numpy", "dateutil"} <= names
+    assert names.isdisjoint({"torch", "pytest", "ray", "sympy"})
+
+
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("ending", ENDINGS)
+@pytest.mark.parametrize("name", DAEMONS)
+def test_no_program_survives_its_verdict(level: str, name: str, ending: str) -> None:
+    if level == "rlimits" and "getppid" in ending and os.geteuid() != 0:
+        expected = {*Status}  # without root it may kill its jail: then there is no verdict but our error
+    else:
+        expected = {Status.INCORRECT, Status.TIMEOUT}
+    attacked = verifier(level, attacked=True)
+    with nothing_left(attacked):
+        assert judge(attacked, DAEMONS[name] + ending, STDIO) in expected
 
 
 @pytest.mark.parametrize("level", LEVELS)
@@ -273,6 +318,8 @@ def main(level: str) -> None:
     except BaseException as refusal:  # noqa: BLE001 - pytest's Skipped is one
         print(json.dumps({"refused": str(refusal)}))
         return
+    adopt_orphans()
+    before = descendants() - server_of(attacked)
     attacks = {}
     with tempfile.TemporaryDirectory() as folder, host_things(Path(folder)) as host:
         Path(folder).chmod(0o777)
@@ -280,8 +327,16 @@ def main(level: str) -> None:
             if level != "rlimits" or name not in NOT_STOPPED_BY_RLIMITS:
                 attacks[name] = judge(attacked, prepared(source, host)).value
         untouched(host)
+    for name, source in DAEMONS.items():
+        for ending in ENDINGS:
+            with nothing_left(attacked):
+                attacks[name + ending] = judge(attacked, source + ending, STDIO).value
+    if level == "rlimits":  # without root a program may kill its jail, which is then our error
+        attacks = {name: status for name, status in attacks.items() if "getppid" not in name}
+    attacked.close()
+    left = sorted(descendants() - before)
     good = {name: judge(verifier(level), source).value for name, source in GOOD_CALLS.items()}
-    print(json.dumps({"attacks": attacks, "good": good, "left": wait_until_gone()}))
+    print(json.dumps({"attacks": attacks, "good": good, "left": left}))
 
 
 if __name__ == "__main__":
