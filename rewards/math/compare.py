@@ -25,8 +25,10 @@ from rlvr.rewards.math.form import (
     Time,
     Words,
 )
-from rlvr.rewards.math.scalar import Scalar
+from rlvr.rewards.math.reader import read
+from rlvr.rewards.math.scalar import LETTER_UNITS, Scalar
 from rlvr.rewards.math.spelling import normalise
+from rlvr.rewards.math.tokens import UnreadableError
 from rlvr.rewards.math.tree import Call, Tree, names
 
 FLIPPED = {"<": ">", ">": "<", "<=": ">=", ">=": "<="}
@@ -207,6 +209,12 @@ class Comparison:
             gold.base, answer.base, policy.bases
         ):
             return False
+        if (
+            gold.unit != answer.unit
+            and {gold.unit, answer.unit} <= {"", *LETTER_UNITS}
+            and same_product(gold, answer)
+        ):
+            return True
         decimal = DECIMAL.search(gold.text) or DECIMAL.search(answer.text)
         return equal(gold.tree, answer.tree, policy.decimal_tolerance if decimal else 0.0)
 
@@ -217,6 +225,14 @@ class Comparison:
         if scalar.unit == "degree" and self.policy.degrees == "radians":
             return replace(scalar, tree=Call("*", (scalar.tree, Call("/", (r"\pi", Fraction(180))))), unit="")
         return scalar
+
+
+def same_product(gold: Scalar, answer: Scalar) -> bool:
+    """Whether two scalars are equal where the letter behind a number is a factor and no unit: ``2 m`` is ``2m``."""
+    try:
+        return equal(read(gold.text).tree, read(answer.text).tree)
+    except UnreadableError:
+        return False
 
 
 def same_words(gold: Words, answer: Words) -> bool:

@@ -58,7 +58,7 @@ class MathVerifier:
         """The status of ``answer`` where ``gold`` is right, and whether they were compared as text."""
         right = self.compare_quickly(gold, answer)
         if right is not None:
-            return (Status.CORRECT if right else Status.INCORRECT), False
+            return (Status.CORRECT if right else Status.INCORRECT), right and self.as_text(gold) is not None
         try:
             reply = self._ask("same", gold, answer)
         except WorkerTimeoutError:
@@ -87,8 +87,11 @@ class MathVerifier:
             return None
         key = (self.identity, gold)
         if key not in _GOLDS:
-            reply = self._ask("read", gold)
-            _GOLDS[key] = None if reply.get("ok") else str(next(iter(reply.values()), "no reply"))
+            try:
+                reason = self._ask("read", gold).get("as_text")
+            except WorkerTimeoutError:
+                reason = None
+            _GOLDS[key] = None if reason is None else str(reason)
         return _GOLDS[key]
 
     def check(self, problems: Sequence[Problem]) -> None:

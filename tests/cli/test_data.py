@@ -54,6 +54,16 @@ def test_a_file_without_faults(rlvr: Rlvr, cwd: Path, model_folder: Path) -> Non
     assert result.out.endswith("no faults\n")
 
 
+def test_ground_truths_that_are_compared_as_text_are_counted(rlvr: Rlvr, cwd: Path) -> None:
+    row = to_row(problems(4)[3])
+    row["reward_model"]["ground_truth"] = r"\{ x \colon 2 \mid x \}"
+    own(cwd / "own.jsonl", json.dumps(row))
+    result = rlvr("data", "validate", "own.jsonl")
+    assert result.code == 0, result.err
+    assert "as text    1 answers" in result.out
+    assert "own.jsonl:4: " in result.out
+
+
 def test_all_faults_are_named_by_their_lines(rlvr: Rlvr, cwd: Path) -> None:
     rows = [to_row(problem) for problem in problems(6)]
     rows[3]["reward_model"]["ground_truth"] = "$$"

@@ -66,6 +66,19 @@ def test_every_row_is_answered_in_its_place(
     assert found[0]["answer"] == "0.5"
 
 
+def test_a_ground_truth_without_a_meaning_is_marked(rlvr: Rlvr, cwd: Path) -> None:
+    gold = r"\{ x \colon 2 \mid x \}"
+    row = {"id": 1, "kind": "math", "ground_truth": gold}
+    text = lines({**row, "response": rf"\boxed{{{gold}}}"}, {**row, "response": r"\boxed{7}"})
+    (cwd / "rows.jsonl").write_text(text + lines(ROWS[0][0]))
+    result = rlvr("verify", "rows.jsonl")
+    assert result.code == 0, result.err
+    found = [json.loads(line) for line in result.out.splitlines()]
+    assert [(row["status"], row.get("as_text")) for row in found] == [
+        ("correct", True), ("incorrect", True), ("correct", None),
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("line", "words"),
     [
