@@ -31,13 +31,13 @@ BINS = (0.0, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 MIN_READINGS = 50
 """Occurrences of a skill below which its learned rate is not drawn."""
 CRITERIA = {
-    "guess_at_largest_k": (0.0, 0.03),
+    "guess_at_256": (0.0, 0.03),
     "pass_at_1": (0.10, 0.45),
     "pass_at_256": (0.60, 0.92),
     "never_solved": (0.08, 1.0),
     "above_half": (0.08, 1.0),
 }
-"""Lowest and highest allowed value of each number, of the base alone."""
+"""Lowest and highest allowed value of each number, of the base alone; 256 is the largest k of `recipe=tiny`."""
 
 
 def main(arguments: list[str]) -> None:
@@ -104,7 +104,7 @@ def profile(evaluation: Evaluation) -> dict[str, Any]:
         "bins": ["0", *(f"({low:g}, {high:g}]" for low, high in itertools.pairwise(BINS))],
         "histogram": [int((accuracy == 0).sum()), *histogram],
         "criteria": {
-            "guess_at_largest_k": float(guess_pass_at_k(evaluation.spec.chance_level, ks)[-1]),
+            "guess_at_256": float(guess_pass_at_k(evaluation.spec.chance_level, [256])[0]),
             "pass_at_1": estimate[1],
             "pass_at_256": estimate[256] if 256 in estimate else float("nan"),
             "never_solved": float((accuracy == 0).mean()),
