@@ -14,6 +14,7 @@ EXTRACTIONS = ("auto", "any", "boxed", "answer_tag", "hashes", "answer_line")
 ATTRIBUTES = ("optional", "required", "ignored")
 PERCENTS = ("unit", "value")
 DEGREES = ("unit", "radians")
+JUDGES = ("exact", "math_verify")
 LEVELS = ("bubblewrap", "namespaces", "landlock", "rlimits")
 """Isolation of model-written programs, strongest first."""
 PROCESS_MIXES = ("outcome", "process", "strict")
@@ -42,6 +43,10 @@ class MathConfig:
     ``auto`` the place that the prompt template asks for."""
     max_answer_chars: int = 1000
     """A longer answer is not read at all: ``unparsed``."""
+    judge: str = "exact"
+    """Who says that two answers are equal: ``exact`` (docs/rewards.md), or ``math_verify``, the library of that name
+    with its own settings, for numbers that stand beside those of lighteval, TRL or a paper that used it. The
+    five settings that follow are then its business."""
     decimal_tolerance: float = 0.0
     """Relative difference up to which two numbers are equal when one is written as a decimal; 0 is
     exact (0.5 is 1/2, 0.333 is not 1/3)."""
@@ -64,6 +69,8 @@ class MathConfig:
     def __post_init__(self) -> None:
         """Check words and ranges."""
         _one_of(self.extraction, EXTRACTIONS, "rewards.math.extraction")
+        _one_of(self.judge, JUDGES, "rewards.math.judge")
+        self._refuse_others_settings()
         _one_of(self.units, ATTRIBUTES, "rewards.math.units")
         _one_of(self.bases, ATTRIBUTES, "rewards.math.bases")
         _one_of(self.percent, PERCENTS, "rewards.math.percent")
@@ -75,6 +82,19 @@ class MathConfig:
                 where="rewards.math.decimal_tolerance",
                 fix="0 (exact), or a relative tolerance such as 1e-3",
             )
+
+    def _refuse_others_settings(self) -> None:
+        """Math-Verify would not see what the exact judge is told."""
+        if self.judge == "exact":
+            return
+        for name in ("decimal_tolerance", "units", "percent", "degrees", "bases"):
+            default = type(self).__dataclass_fields__[name].default
+            if getattr(self, name) != default:
+                raise ConfigError(
+                    f"Math-Verify has its own rules and would not heed {name}={getattr(self, name)}",
+                    where=f"rewards.math.{name}",
+                    fix=f"{name}={default}, or rewards.math.judge=exact",
+                )
 
 
 @dataclass

@@ -56,7 +56,7 @@ class MathVerifier:
 
     def compare(self, gold: str, answer: str) -> tuple[Status, bool]:
         """The status of ``answer`` where ``gold`` is right, and whether they were compared as text."""
-        right = self.compare_quickly(gold, answer)
+        right = self.compare_quickly(gold, answer) if self.config.judge == "exact" else None
         if right is not None:
             return (Status.CORRECT if right else Status.INCORRECT), right and self.as_text(gold) is not None
         try:
@@ -83,7 +83,7 @@ class MathVerifier:
 
     def as_text(self, gold: str) -> str | None:
         """Why a ground truth is compared as text and not by its meaning; None if it is not."""
-        if plain_number(self._normalised(gold)) is not None:
+        if self.config.judge == "exact" and plain_number(self._normalised(gold)) is not None:
             return None
         key = (self.identity, gold)
         if key not in _GOLDS:

@@ -144,6 +144,7 @@ def cpu_time(pid: int) -> float:
 
 def serve(config: MathConfig, requests: IO[str], answers: IO[str]) -> None:
     """Answer requests until the parent closes the pipe."""
+    from rlvr.rewards.math.by_math_verify import MathVerifyJudge
     from rlvr.rewards.math.compare import Comparison, same_text
     from rlvr.rewards.math.form import Form, parse
     from rlvr.rewards.math.functions import TooLargeError
@@ -163,9 +164,13 @@ def serve(config: MathConfig, requests: IO[str], answers: IO[str]) -> None:
             pass
         return form
 
+    judge = None if config.judge == "exact" else MathVerifyJudge()
+
     @lru_cache(maxsize=16384)  # the responses of a group often end in the same wrong answer
     def respond(operation: str, *texts: str) -> dict[str, Any]:
         try:
+            if judge is not None:
+                return judge.respond(operation, *texts)
             gold = read_gold(texts[0])
             if operation == "read":
                 return {"as_text": gold} if isinstance(gold, str) else {"ok": True}
