@@ -161,7 +161,7 @@ def phrase(text: str) -> Words | None:
         return Words(option.group(1))
     if inner.lower() in KNOWN_WORDS:
         return Words(inner)
-    longer = [word for word in re.findall("[A-Za-z]+", inner) if len(word) > 2]
+    longer = [word for word in re.findall("[A-Za-z]+", inner) if len(word) > 2 and word not in ("and", "or")]
     if not longer and not marked:
         return None
     if not marked and all(word in MATHEMATICAL or _called(word) for word in longer):

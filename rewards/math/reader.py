@@ -40,6 +40,7 @@ DECORATIONS = frozenset([
 INVERSE = frozenset((*TRIGONOMETRIC, "sinh", "cosh", "tanh", "coth", "sech", "csch"))
 APPLIED = frozenset("fgFG")
 """Letters that before a parenthesis name a function: ``f(x)``. Elsewhere a neighbour is a factor."""
+OVER = {r"\over": "/", r"\choose": "binom"}
 MULTIPLY, DIVIDE = frozenset((r"\cdot", r"\times", "*", r"\ast")), frozenset(("/", r"\div"))
 CLOSING = {"(": ")", "[": "]", "{": "}", r"\lfloor": r"\rfloor", r"\lceil": r"\rceil", r"\{": r"\}"}
 
@@ -60,7 +61,7 @@ def read(text: str) -> Expression:
         UnreadableError: it is no expression.
     """
     reader = Reader(tokens(text))
-    tree = reader.sum()
+    tree = reader.whole()
     if reader.here is not END:
         raise UnreadableError(f"{reader.here.text!r} is not expected here")
     return Expression(tree, reader.degrees)
@@ -92,6 +93,15 @@ class Reader(Cursor):
         self.depth -= 1
         return terms[0] if len(terms) == 1 else Call("+", tuple(terms))
 
+    def whole(self) -> Tree:
+        r"""A sum, or two around ``\over`` or ``\choose``."""
+        found = self.sum()
+        if self.here.text in OVER:
+            name = OVER[self.here.text]
+            self.position += 1
+            found = Call(name, (found, self.sum()))
+        return found
+
     def product(self) -> Tree:
         """Factors joined by signs or standing side by side."""
         factors = [self.signed()]
@@ -120,40 +130,13 @@ class Reader(Cursor):
             else:
                 return product_of(factors)
 
-    def mixed_part(self) -> Fraction | None:
-        r"""The fraction of a mixed number, ``\frac{1}{2}`` or ``1/2`` behind a whole one; None if there is none."""
-        whole = self.tokens[self.position - 1].text
-        start = self.position
-        if not whole.isdigit():
-            return None
-        if self.here.kind == "number" and self.here.spaced and self.ahead().text == "/":
-            top, bottom = self.here.text, self.ahead(2).text
-            self.position += 3
-        elif self.take(r"\frac") and self.here.text == "{" and self.ahead(3).text == "{":
-            top, bottom = self.ahead().text, self.ahead(4).text
-            closed = self.ahead(2).text == "}" and self.ahead(5).text == "}"
-            self.position += 6
-            if not closed:
-                top = ""
-        else:
-            top = bottom = ""
-        if (
-            top.isdigit()
-            and bottom.isdigit()
-            and 0 < int(top[:9]) < int(bottom[:9])
-            and self.here.text not in ("^", "!")
-        ):
-            return Fraction(int(top), int(bottom))
-        self.position = start
-        return None
-
     def starts_factor(self) -> bool:
         """Whether a factor may begin here, without a sign before it."""
         here = self.here
         if here.kind in ("number", "repeating", "letters"):
             return True
         if here.kind == "command":
-            return here.text not in (r"\rfloor", r"\rceil", r"\}", r"\pm", r"\mp", r"\choose", r"\$", r"\cup")
+            return here.text not in (r"\rfloor", r"\rceil", r"\}", r"\pm", r"\mp", *OVER, r"\$", r"\cup")
         return here.text in ("(", "[", "{") or (here.text == "|" and not self.bars)
 
     def signed(self) -> Tree:
@@ -220,9 +203,7 @@ class Reader(Cursor):
     def group(self, opening: str) -> Tree:
         """What stands in brackets, whose opening one has been read."""
         bars, self.bars = self.bars, 0
-        found = self.sum()
-        if opening == "{" and self.take(r"\choose"):
-            found = Call("binom", (found, self.sum()))
+        found = self.whole()
         self.expect(CLOSING[opening])
         self.bars = bars
         return found

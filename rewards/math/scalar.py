@@ -49,9 +49,10 @@ def scalar(text: str) -> Scalar:
         sign = "-" if base.group(1).startswith("-") else ""
         tree = read(sign + digits).tree if digits.isdigit() else sign + digits
         return Scalar(tree, base=BASES.get(written, written), text=text)
-    if text.startswith((r"\$", r"-\$", r"+\$")):
-        rest = scalar(text.replace(r"\$", "", 1).strip())
-        return Scalar(rest.tree, rest.unit or "$", rest.base, text)
+    money = re.match(r"([-+]?)(?:\\(\$)|([€£¥]))", text)
+    if money:
+        rest = scalar(money.group(1) + text[money.end() :].strip())
+        return Scalar(rest.tree, rest.unit or money.group(2) or money.group(3), rest.base, text)
     if text.endswith("%"):
         return Scalar(read(text[:-1].strip()).tree, unit="%", text=text)
     match = UNIT.fullmatch(text) or BARE_UNIT.fullmatch(text) or KNOWN_UNIT.fullmatch(text)

@@ -144,7 +144,7 @@ OPENERS, CLOSERS = "([{", ")]}"
 
 def normalise(text: str) -> str:
     """One spelling of an answer; the meaning does not change."""
-    text = text.strip()
+    text = re.sub(r"(?<!\\)\\$", "", text.strip())
     if PLAIN.fullmatch(text):
         return text
     text = " ".join(standard_characters(text).split())

@@ -188,3 +188,30 @@ class Cursor:
         if self.ahead(2).text != ")" or name in (r"\pi", "e", "i"):
             return False
         return inside.kind == "number" or inside.text == "t" or (name[0] == "\\" and inside.kind == "letters")
+
+    def mixed_part(self) -> Fraction | None:
+        r"""The fraction of a mixed number, ``\frac{1}{2}`` or ``1/2`` behind a whole one; None if there is none."""
+        whole = self.tokens[self.position - 1].text
+        start = self.position
+        if not whole.isdigit():
+            return None
+        if self.here.kind == "number" and self.here.spaced and self.ahead().text == "/":
+            top, bottom = self.here.text, self.ahead(2).text
+            self.position += 3
+        elif self.take(r"\frac") and self.here.text == "{" and self.ahead(3).text == "{":
+            top, bottom = self.ahead().text, self.ahead(4).text
+            closed = self.ahead(2).text == "}" and self.ahead(5).text == "}"
+            self.position += 6
+            if not closed:
+                top = ""
+        else:
+            top = bottom = ""
+        if (
+            top.isdigit()
+            and bottom.isdigit()
+            and 0 < int(top[:9]) < int(bottom[:9])
+            and self.here.text not in ("^", "!")
+        ):
+            return Fraction(int(top), int(bottom))
+        self.position = start
+        return None
