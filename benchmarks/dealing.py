@@ -3,9 +3,8 @@
 Random weights over many words, which hardly ever end a response by themselves: a response is as long as the context
 leaves room for, which is drawn anew from a log-normal distribution for each prompt and round. All prompts are beginnings of one text,
 so that they cost next to nothing. Both ways run in one session in turn, and must give the same responses; beforehand is what
-comes of letting a worker be handed any number of requests. Counted are also the steps of the engine that takes more of
-them: a step takes a GPU about as long however many of its places are filled, and other work on the machine changes nothing
-of it.
+comes of letting a worker be handed any number of requests. Measured is also how long one engine has nothing left to do
+while the other still samples.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from benchmarks.common import machine, machine_line, median, parser, table, writ
 
 LONGEST = 1024
 WORDS = 4096
-CLOCKS = ("seconds", "steps")
+CLOCKS = ("seconds", "idle")
 WAYS = ("beforehand", "as places become free")
 
 
@@ -48,12 +47,15 @@ def main(arguments: list[str]) -> None:
         (way, *(f"{median([each[clock] for each in result['rounds'][way]]):.1f}" for clock in CLOCKS))
         for way in WAYS
     ]
-    print(table(("dealt", "seconds", "steps of the busier engine"), rows))
-    pairs = list(zip(*(result["rounds"][way] for way in WAYS), strict=True))
-    seconds, steps = ([before[clock] / after[clock] for before, after in pairs] for clock in CLOCKS)
+    print(table(("dealt", "seconds", "of these one engine idle"), rows))
+    before, after = (result["rounds"][way] for way in WAYS)
+    ratios = [slow["seconds"] / fast["seconds"] for slow, fast in zip(before, after, strict=True)]
+    shares = [
+        sum(each["idle"] for each in way) / sum(each["seconds"] for each in way) for way in (before, after)
+    ]
     print(
-        f"as places become free: {mean(seconds):.2f} times as fast, {mean(steps):.2f} by steps "
-        f"({min(steps):.2f} to {max(steps):.2f}; mean of {len(pairs)} draws)"
+        f"one engine idle for {shares[0]:.1%} of the time before, {shares[1]:.1%} after; "
+        f"{mean(ratios):.2f} times as fast (mean of {len(ratios)} draws, {min(ratios):.2f} to {max(ratios):.2f})"
     )
     write_result(args.json, {"machine": found, "settings": settings, **result})
 
@@ -75,6 +77,7 @@ def side(settings: dict[str, Any]) -> dict[str, Any]:
     rounds: dict[str, list[dict[str, float]]] = {way: [] for way in WAYS}
     with rollout_pool(model, rollout, ClusterConfig(), 0) as pool:
         dealt = pool.places
+        last_steps(pool)
         for number in range(settings["rounds"] + 1):
             rooms = [
                 round(drawn.lognormvariate(math.log(settings["median"]), settings["spread"]))
@@ -87,7 +90,7 @@ def side(settings: dict[str, Any]) -> dict[str, Any]:
             first: dict[int, list[list[int]]] = {}
             for way in WAYS:
                 pool.places = math.inf if way == WAYS[0] else dealt
-                started, before = time.monotonic(), steps_of(pool)
+                started = time.monotonic()
                 found = {
                     key: [list(each.response_tokens) for each in completions]
                     for key, completions in pool.generate(requests, asked)
@@ -96,31 +99,32 @@ def side(settings: dict[str, Any]) -> dict[str, Any]:
                 first = first or found
                 assert found == first
                 if number:
-                    taken = max(after - start for start, after in zip(before, steps_of(pool), strict=True))
-                    rounds[way].append({"seconds": seconds, "steps": taken})
+                    ends = last_steps(pool)
+                    rounds[way].append({"seconds": seconds, "idle": max(ends) - min(ends)})
             lengths = [len(response) for responses in first.values() for response in responses]
     return {"rounds": rounds, "responses": len(lengths), "tokens": sum(lengths), "longest": max(lengths)}
 
 
-def steps_of(pool: Any) -> list[int]:
-    """Steps of every engine since it was first asked."""
+def last_steps(pool: Any) -> list[float]:
+    """When every engine last took a step, by the clock that all processes of a machine share."""
     import ray
 
-    return ray.get([worker.actor.__ray_call__.remote(count_steps) for worker in pool.workers])
+    return ray.get([worker.actor.__ray_call__.remote(last_step) for worker in pool.workers])
 
 
-def count_steps(actor: Any) -> int:
-    """Runs in an engine's process: the steps so far, counted from the first call on."""
+def last_step(actor: Any) -> float:
+    """Runs in an engine's process; noted from the first call on."""
     engine = actor._engine._engine
-    if not hasattr(engine, "num_steps"):
-        plain, engine.num_steps = engine.step, 0
+    if not hasattr(engine, "last_step"):
+        plain, engine.last_step = engine.step, 0.0
 
         def step() -> Any:
-            engine.num_steps += 1
-            return plain()
+            found = plain()
+            engine.last_step = time.monotonic()
+            return found
 
         engine.step = step
-    return int(engine.num_steps)
+    return float(engine.last_step)
 
 
 def wordy_model(model: str, folder: Path) -> str:

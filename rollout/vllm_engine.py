@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from typing import Any
 
+from rlvr.errors import WeightUpdateError
 from rlvr.protocols import Probe, SampleRequest, SamplingSettings
 from rlvr.records import Completion
 from rlvr.seeds import derive_seed
@@ -224,7 +225,8 @@ class VLLMEngine:
     # The four calls of vLLM's weight-transfer protocol, driven by the learner.
 
     def init_weight_transfer_engine(self, init_info: dict[str, Any]) -> None:
-        """Hand the learner's announcement to the transfer backend."""
+        """Hand the learner's announcement to the transfer backend, which gives up what it has of an earlier one."""
+        self._llm.collective_rpc("shutdown_weight_transfer_engine")
         self._llm.init_weight_transfer_engine({"init_info": init_info})
 
     def start_weight_update(self) -> None:
@@ -236,9 +238,18 @@ class VLLMEngine:
         self._llm.update_weights({"update_info": update_info})
 
     def finish_weight_update(self) -> None:
-        """End an update; cached prefixes were computed with the old weights and are dropped."""
+        """End an update; cached prefixes were computed with the old weights and are dropped.
+
+        Raises:
+            WeightUpdateError: they are still in use, and would be sampled from.
+        """
         self._llm.finish_weight_update()
-        self._llm.reset_prefix_cache()
+        if not self._llm.reset_prefix_cache():
+            raise WeightUpdateError(
+                "prefixes that were computed with the old weights are still in use: a request has not ended",
+                where="weight update, receiving engine",
+                fix="the same command goes on from the last checkpoint; report it with `rlvr doctor --json`",
+            )
 
     def commit_version(self, version: int) -> None:
         """Label what is sampled from now on; called only once the update is proved."""

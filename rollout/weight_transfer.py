@@ -251,6 +251,17 @@ def connect(
     return WeightTransferTrainerFactory.trainer_init(info, client=client, source=source)
 
 
+def disconnect(engine: TrainerWeightTransferEngine[Any]) -> None:
+    """Give up what a sending side holds; an engine that it sent to may be gone.
+
+    vLLM's nccl sender has no shutdown of its own, and keeps its communicator's buffers on the GPU.
+    """
+    engine.shutdown()
+    group = getattr(engine, "model_update_group", None)
+    if group is not None:
+        group.destroy()  # aborts, and so does not wait for the others
+
+
 def register() -> None:
     """Make the ``host`` backend known to vLLM's factories in this process; idempotent."""
     if HOST_BACKEND not in WeightTransferEngineFactory._registry:

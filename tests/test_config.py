@@ -78,6 +78,7 @@ BAD: list[tuple[Callable[..., object], str, str, Any]] = [
     (LearnerConfig, "learner.", "dtype", "fp32"),
     (LearnerConfig, "learner.", "zero_stage", 4),
     (LearnerConfig, "learner.", "zero_stage", -1),
+    (partial(LearnerConfig, zero_stage=1), "learner.", "accumulate_in_float32", True),
     (LearnerConfig, "learner.", "learning_rate", -1e-6),
     (LearnerConfig, "learner.", "warmup_steps", -1),
     (EvaluationConfig, "evaluation.", "num_samples", 0),

@@ -159,13 +159,16 @@ class LearnerActor(WatchedActor):
         """Load the models; every rank is called, since they form one process group here."""
         self._learner = DeepSpeedLearner(options, algorithm)
         self._rank = options.rank
+        self._transfer: Any = None
 
     def connect(
         self, backend: str, engines: Sequence[Any], engine_ranks: int, address: str, port: int
     ) -> None:
-        """Build the sending side of the weight transfer; called on every rank."""
-        from rlvr.rollout.weight_transfer import connect
+        """Build the sending side of the weight transfer, in the place of an earlier one; called on every rank."""
+        from rlvr.rollout.weight_transfer import connect, disconnect
 
+        if self._transfer is not None:
+            disconnect(self._transfer)
         self._client = SyncClient(engines, engine_ranks)
         self._transfer = connect(
             backend,

@@ -103,7 +103,7 @@ def plan_resources(
     num_learners = 0
     if learner is not None:
         num_learners = learner.num_learners
-        learner_bundle = {"CPU": learner.threads_per_learner if learner.computes_on_cpu else 1}
+        learner_bundle = {"CPU": learner.cpu_threads or 1}
         if learner.device == "cuda":
             learner_bundle["GPU"] = SHARED_GPU if colocate else 1
     return Resources(rollout_bundle, rollout.num_workers, learner_bundle, num_learners)

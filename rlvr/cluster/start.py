@@ -139,8 +139,7 @@ def start_learners(
 ) -> None:
     """Start a process per rank, give them to the watch, and load the models in all of them."""
     for rank in range(learner.num_learners):
-        threads = learner.threads_per_learner if learner.computes_on_cpu else None
-        placed = actor_options(group, rank, bundle, threads)
+        placed = actor_options(group, rank, bundle, learner.cpu_threads)
         watch.learners.append(Worker(f"learner {rank}", start_actor(LearnerActor, placed)))
     first = watch.learners[0]
     timeout = watch.limits.start_timeout

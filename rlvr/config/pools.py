@@ -112,9 +112,9 @@ class LearnerConfig:
     """Keep the weights in the host's memory as well (ZeRO stage 3 only)."""
 
     @property
-    def computes_on_cpu(self) -> bool:
-        """Whether the CPU's threads have more to do than to feed a GPU; of a resolved config."""
-        return self.device == "cpu" or self.offload_optimizer
+    def cpu_threads(self) -> int | None:
+        """Threads with which a rank computes on the CPU; None where a GPU does everything. Of a resolved config."""
+        return self.threads_per_learner if self.device == "cpu" or self.offload_optimizer else None
 
     def __post_init__(self) -> None:
         """Check words and sizes."""

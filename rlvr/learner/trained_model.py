@@ -187,13 +187,15 @@ def _gathered(group: list[tuple[str, Tensor]], sharded: bool) -> Iterator[tuple[
     )
     with gather:
         for name, parameter in group:
-            if not torch.isfinite(parameter.data).all():
+            tensor = parameter.data.detach().clone() if sharded else parameter.data.detach()
+            # To know this is to wait for the tensor, which others read on CUDA streams of their own.
+            if not torch.isfinite(tensor).all():
                 raise WeightUpdateError(
                     "a parameter holds NaN or infinity, and is neither sent to the engines nor saved",
                     where=name,
                     fix="the last checkpoint is sound; a smaller learner.learning_rate, or learner.dtype=float32",
                 )
-            yield name, parameter.data.detach().clone() if sharded else parameter.data.detach()
+            yield name, tensor
 
 
 def deepspeed_config(settings: LearnerConfig, dtype: str) -> dict[str, Any]:

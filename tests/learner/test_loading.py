@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import socket
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -64,3 +65,22 @@ def load(rank: int, port: int, model: str, queue: Any) -> None:
     total = sum(tensor.double().sum().item() for _, tensor in full_tensors(loaded.named_parameters(), True))
     queue.put((held, peak, total))
     torch.distributed.barrier()
+
+
+def test_what_is_handed_out_is_what_was_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Senders read the copy of a gathered tensor on streams of their own, where nothing else waits for it."""
+    import deepspeed
+
+    monkeypatch.setattr(deepspeed.zero, "GatheredParameters", lambda _: nullcontext())
+    looked_at: list[int] = []
+    plain = torch.isfinite
+
+    def isfinite(tensor: torch.Tensor) -> torch.Tensor:
+        looked_at.append(tensor.data_ptr())
+        return plain(tensor)
+
+    monkeypatch.setattr(torch, "isfinite", isfinite)
+    weight = torch.ones(3)
+    [(_, handed_out)] = full_tensors(iter([("weight", weight)]), sharded=True)
+    assert looked_at == [handed_out.data_ptr()]
+    assert handed_out.data_ptr() != weight.data_ptr()

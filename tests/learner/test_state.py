@@ -9,6 +9,7 @@ import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -59,7 +60,14 @@ def process_group() -> Iterator[None]:
 
 
 def learner(
-    model: Path, zero_stage: int, dtype: str = "float32", *, rank: int = 0, num_ranks: int = 1, port: int = 0
+    model: Path,
+    zero_stage: int,
+    dtype: str = "float32",
+    *,
+    rank: int = 0,
+    num_ranks: int = 1,
+    port: int = 0,
+    **settings: Any,
 ) -> DeepSpeedLearner:
     options = LearnerOptions(
         model=str(model),
@@ -78,6 +86,7 @@ def learner(
             learning_rate=1e-3,
             warmup_steps=3,
             threads_per_learner=1,
+            **settings,
         ),
     )
     return DeepSpeedLearner(options, ALGORITHM)
@@ -188,6 +197,25 @@ def drop_as_rank(rank: int, port: int, model: Path) -> None:
 
 def test_a_gradient_that_is_not_finite_on_one_rank_changes_nothing_on_either(start_model: Path) -> None:
     torch.multiprocessing.spawn(drop_as_rank, (free_port(), start_model), nprocs=2)
+
+
+@pytest.mark.parametrize("zero_stage", [2, 3])
+def test_gradients_added_up_in_float32_lose_nothing(start_model: Path, zero_stage: int) -> None:
+    """Many micro-batches of the same row, each with its share of the weight, have the gradient of that row."""
+    count = 320
+    one = minibatch(1).rows([0])
+    many = one.rows([0] * count)
+    assert many.value_weights is not None
+    many = replace(many, loss_weights=many.loss_weights / count, value_weights=many.value_weights / count)
+    settings: dict[str, Any] = {"micro_batch_tokens": 12, "max_grad_norm": 1e9}
+
+    def norm(batch: TrainBatch, **changes: bool) -> float:
+        made = learner(start_model, zero_stage, "bfloat16", **settings, **changes)
+        return made.update([batch], value_only=False)["policy/grad_norm"]
+
+    expected = norm(one)
+    assert norm(many, accumulate_in_float32=True) == pytest.approx(expected, rel=0.02)
+    assert norm(many) < 0.9 * expected  # bfloat16 adds nothing to a sum that is 256 times as large
 
 
 @pytest.mark.parametrize("zero_stage", [0, 3])

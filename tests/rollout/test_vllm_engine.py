@@ -12,8 +12,10 @@ import pytest
 from PIL import Image
 
 from rlvr.data.images import images_of
+from rlvr.errors import WeightUpdateError
 from rlvr.protocols import SampleRequest, SamplingSettings
 from rlvr.rollout.vllm_engine import Inbox, VLLMEngine, pixels
+from rlvr.rollout.weight_transfer import HostTrainerEngine, disconnect
 
 WHITE, BLACK = (255, 255, 255), (0, 0, 0)
 
@@ -121,3 +123,41 @@ def test_an_engine_tells_of_every_place_that_becomes_free() -> None:
     assert fullest < 20 + 8  # what is in hand is what was asked for, up to a request
     assert sum(tails.sampled) == 40 * (20 + 7)
     assert tails.sampled[: len(tails.sampled) // 2] == [16] * (len(tails.sampled) // 2)
+
+
+class Calls:
+    """Stands in for vLLM's LLM in the calls of the weight transfer: keeps their names, and answers as it is told."""
+
+    def __init__(self, **answers: Any) -> None:
+        self.names: list[str] = []
+        self.answers = answers
+
+    def __getattr__(self, name: str) -> Any:
+        def call(*arguments: Any) -> Any:
+            self.names.append(arguments[0] if name == "collective_rpc" else name)
+            return self.answers.get(name)
+
+        return call
+
+
+def test_prefixes_that_cannot_be_dropped_end_the_update() -> None:
+    engine = object.__new__(VLLMEngine)
+    engine._llm = calls = Calls(reset_prefix_cache=True)
+    engine.finish_weight_update()
+    assert calls.names == ["finish_weight_update", "reset_prefix_cache"]
+    engine._llm = Calls(reset_prefix_cache=False)
+    with pytest.raises(WeightUpdateError, match="old weights are still in use"):
+        engine.finish_weight_update()
+
+
+def test_a_new_connection_gives_up_the_old_one() -> None:
+    """Both sides: a communicator that is only forgotten keeps its buffers on the GPU."""
+    engine = object.__new__(VLLMEngine)
+    engine._llm = calls = Calls()
+    engine.init_weight_transfer_engine({})
+    assert calls.names == ["shutdown_weight_transfer_engine", "init_weight_transfer_engine"]
+    group, plain = Calls(), Calls()
+    sender: Any = SimpleNamespace(shutdown=lambda: plain.names.append("shutdown"), model_update_group=group)
+    disconnect(sender)
+    disconnect(HostTrainerEngine(client=plain, source=None, is_sender=False))
+    assert (plain.names, group.names) == (["shutdown"], ["destroy"])
