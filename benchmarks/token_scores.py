@@ -18,7 +18,7 @@ import time
 from typing import Any
 
 from benchmarks.child import measure
-from benchmarks.common import machine, machine_line, table, write_result
+from benchmarks.common import machine, machine_line, own_parser, table, write_result
 
 TEMPERATURE = 0.9
 MIB = 2**20
@@ -65,19 +65,11 @@ def main(arguments: list[str]) -> None:
 
 
 def _arguments(arguments: list[str]) -> Any:
-    import argparse
-
-    made = argparse.ArgumentParser(
-        prog="python -m benchmarks token_scores",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    made = own_parser("token_scores", __doc__)
     made.add_argument("--tokens", type=int, default=32_768, help="tokens of the chunked side")
     made.add_argument("--compare-tokens", type=int, default=1024, help="tokens at which both run")
     made.add_argument("--vocabulary", type=int, default=152_064, help="words (default: Qwen2.5-7B)")
     made.add_argument("--hidden", type=int, default=64, help="width of the states; time grows with it")
-    made.add_argument("--model", help=argparse.SUPPRESS)  # shared by all benchmarks
-    made.add_argument("--json", metavar="FILE", help="also write everything measured to FILE ('-': stdout)")
     return made.parse_args(arguments)
 
 
