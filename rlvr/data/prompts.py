@@ -17,6 +17,8 @@ from rlvr.records import Problem
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "tekken.json")
 SERVERS_OWN = "chat template of the server"
+HASHED_BYTES = 1 << 24
+"""Of a file of weights are in memory at a time while it is hashed."""
 WEIGHT_PATTERNS = ("*.safetensors", "config.json", "tokenizer*", "chat_template*", "*processor_config.json")
 
 
@@ -292,5 +294,7 @@ def model_hash(model: str) -> str:
     digest = hashlib.sha256(b"" if Path(model).exists() else model.encode())
     for path in sorted({path for pattern in WEIGHT_PATTERNS for path in Path(model).glob(pattern)}):
         digest.update(path.name.encode())
-        digest.update(path.read_bytes())
+        with path.open("rb") as file:
+            while part := file.read(HASHED_BYTES):
+                digest.update(part)
     return digest.hexdigest()
