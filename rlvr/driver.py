@@ -115,8 +115,9 @@ def train(
                 sync = learner.publish(step, probes_from(collected.groups))
                 laps.lap("sync")
 
-                metrics |= {"sync/version": float(sync.version), "sync/probe_max_abs": sync.probe_max_abs}
-                tracker.log(step, metrics | laps.metrics() | speed_metrics(collected, laps.total))
+                tracker.log(
+                    step, metrics | sync.metrics() | laps.metrics() | speed_metrics(collected, laps.total)
+                )
                 progress = Progress(step, stream.num_drawn, clock.seconds, dict(guards.watched))
                 at_rest = True
                 if is_due(step, config):

@@ -66,9 +66,22 @@ class SyncReport:
     """Proof of a weight update: what the engines hold is what the learner holds."""
 
     version: int
+    proved_share: float
+    """Of the policy's parameters: as the engines hold them, they are bit by bit the learner's."""
+    probe_mean_abs: float
+    """Mean |engine − learner| log-probability over the probe tokens, nats, on the engine where it is largest."""
     probe_max_abs: float
-    """Largest |engine − learner| log-probability over the probe tokens and engines, nats."""
+    """The largest over the probe tokens and engines."""
     num_bytes: int
+
+    def metrics(self) -> dict[str, float]:
+        """``sync/…``."""
+        return {
+            "sync/version": float(self.version),
+            "sync/proved_share": self.proved_share,
+            "sync/probe_mean_abs": self.probe_mean_abs,
+            "sync/probe_max_abs": self.probe_max_abs,
+        }
 
 
 class RolloutEngine(Protocol):

@@ -20,6 +20,8 @@ OWNED = {
     "enforce_eager": "rollout.enforce_eager",
     "enable_sleep_mode": "cluster.sleep",
     "weight_transfer_config": "rollout.weight_transfer",
+    "distributed_executor_backend": "rollout.tensor_parallel_size",
+    "worker_extension_cls": "nothing to set: rlvr's own reads the weights for their proof",
 }
 """Options that rlvr sets, and the key that does it."""
 FIXED = (

@@ -11,6 +11,7 @@ from typing import Any
 from rlvr.errors import WeightUpdateError
 from rlvr.protocols import Probe, SampleRequest, SamplingSettings
 from rlvr.records import Completion
+from rlvr.rollout.checksums import Checksum, whole
 from rlvr.seeds import derive_seed
 
 Answer = tuple[int, list[Completion]]
@@ -48,7 +49,8 @@ class EngineOptions:
     """KV cache (device ``cpu``)."""
     gpu_memory_utilization: float
     enforce_eager: bool
-    weight_transfer: str
+    weight_transfer: str | None
+    """Backend by which weights come; None: they stay as they are."""
     seed: int
     max_images: int = 0
     """Images of one prompt."""
@@ -67,6 +69,9 @@ def prepare_environment(options: EngineOptions) -> None:
     os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
     os.environ["VLLM_NO_USAGE_STATS"] = "1"
+    # For top-p, FlashInfer's sampler would be compiled with nvcc at first use, which most images lack; vLLM's own
+    # needs no compiler, and is also the one that gives the log-probabilities of what is sampled from.
+    os.environ.setdefault("VLLM_USE_FLASHINFER_SAMPLER", "0")
     if options.device == "cpu":
         # vLLM's own binding would leave one of two cores idle; the number of threads rules instead.
         os.environ["VLLM_CPU_OMP_THREADS_BIND"] = "nobind"
@@ -83,12 +88,16 @@ class VLLMEngine:
         from vllm import LLM
         from vllm.config import WeightTransferConfig
 
-        from rlvr.rollout.weight_transfer import register
+        from rlvr.rollout.held_weights import WorkerExtension  # which registers our transfer backend
 
-        register()
         if options.device == "cpu":
             torch.set_num_threads(options.threads)
         extra: dict[str, Any] = dict(options.engine_args)
+        if options.weight_transfer is not None:
+            extra["weight_transfer_config"] = WeightTransferConfig(backend=options.weight_transfer)
+        if options.tensor_parallel_size > 1:
+            # Inside a placement group vLLM would take Ray's executor, and one bundle per GPU.
+            extra["distributed_executor_backend"] = "mp"
         if options.device == "cuda":
             extra["gpu_memory_utilization"] = options.gpu_memory_utilization
             extra["enable_sleep_mode"] = options.sleep
@@ -110,7 +119,7 @@ class VLLMEngine:
             limit_mm_per_prompt={"image": options.max_images, "video": 0, "audio": 0},
             # Log-probabilities of the distribution that is sampled from, temperature included.
             logprobs_mode="processed_logprobs",
-            weight_transfer_config=WeightTransferConfig(backend=options.weight_transfer),
+            worker_extension_cls=f"{WorkerExtension.__module__}.{WorkerExtension.__qualname__}",
             disable_log_stats=True,
             # Our defaults are explicit: a model folder must not change how we sample.
             generation_config="vllm",
@@ -208,19 +217,42 @@ class VLLMEngine:
         ]
 
     def probe(self, probes: Sequence[Probe]) -> list[list[float]]:
-        """Log-probability, at temperature 1, of each probe's response tokens given the ones before."""
+        """Log-probability, at temperature 1, of each probe's response tokens given the ones before.
+
+        A probe has two tokens at least, and may be as long as prompt and response together.
+        """
         from vllm import SamplingParams
 
-        params = SamplingParams(max_tokens=1, temperature=1.0, prompt_logprobs=0, detokenize=False)
-        prompts = [{"prompt_token_ids": list(probe.tokens)} for probe in probes]
-        outputs = self._llm.generate(prompts, params, use_tqdm=False)
-        return [
-            [
-                output.prompt_logprobs[i][probe.tokens[i]].logprob
-                for i in range(probe.prompt_length, len(probe.tokens))
-            ]
-            for probe, output in zip(probes, outputs, strict=True)
+        # vLLM samples a token after every prompt, and has no place for it after the longest sequences. So the last
+        # token of a probe is not a part of the prompt, but the one whose log-probability is asked for after it.
+        params = [
+            SamplingParams(
+                max_tokens=1,
+                temperature=1.0,
+                prompt_logprobs=0,
+                logprob_token_ids=[probe.tokens[-1]],
+                detokenize=False,
+            )
+            for probe in probes
         ]
+        prompts = [{"prompt_token_ids": list(probe.tokens[:-1])} for probe in probes]
+        outputs = self._llm.generate(prompts, params, use_tqdm=False)
+        found = []
+        for probe, output in zip(probes, outputs, strict=True):
+            each = [*output.prompt_logprobs, *output.outputs[0].logprobs]
+            found.append(
+                [each[i][probe.tokens[i]].logprob for i in range(probe.prompt_length, len(probe.tokens))]
+            )
+        return found
+
+    def checksums(self, names: Sequence[str]) -> dict[str, list[Checksum | None]]:
+        """Checksums of the learner's tensors as they are held here, all ranks together.
+
+        For each of ``names`` those of all copies that the engine computes with; none if it is not found, and None
+        for a copy of which ranks hold different numbers.
+        """
+        ranks = self._llm.collective_rpc("held_weights", args=(list(names),))
+        return {name: whole(rank.get(name, ()) for rank in ranks) for name in names}
 
     # The four calls of vLLM's weight-transfer protocol, driven by the learner.
 
@@ -262,9 +294,9 @@ class VLLMEngine:
         """Move the weights to the host's memory and give up the KV cache."""
         self._llm.sleep(level=1)
 
-    def wake_up(self) -> None:
-        """Take the memory back."""
-        self._llm.wake_up()
+    def wake_up(self, part: str) -> None:
+        """Take the memory of a part back: ``weights``, or ``kv_cache``."""
+        self._llm.wake_up([part])
 
 
 def pixels(image: bytes) -> Any:

@@ -210,6 +210,12 @@ class LearnerWeights(WeightSource):
         return self._weights()
 
 
+def buffer_bytes(metadata: Sequence[tuple[str, torch.dtype, tuple[int, ...]]], chunk_bytes: int) -> int:
+    """Size of a buffer that holds a chunk of tensors: any single one, and no more than all of them."""
+    sizes = [math.prod(shape) * dtype.itemsize for _, dtype, shape in metadata]
+    return max(max(sizes), min(chunk_bytes, sum(sizes)))
+
+
 def connect(
     backend: str,
     *,
@@ -241,7 +247,9 @@ def connect(
     elif backend == "ipc":
         from vllm.distributed.weight_transfer.ipc_engine import IPCTrainerInitInfo
 
-        info = IPCTrainerInitInfo(rank=rank, packed=True)
+        info = IPCTrainerInitInfo(
+            rank=rank, packed=True, packed_buffer_size_bytes=buffer_bytes(metadata, CHUNK_BYTES)
+        )
     else:
         from vllm.distributed.weight_transfer.nccl_engine import NCCLTrainerInitInfo
 

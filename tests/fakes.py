@@ -206,7 +206,7 @@ class FakeLearner:
         if version == self.lose_update:
             raise WeightUpdateError(f"update {version} was lost")
         self.engine.version = version
-        return SyncReport(version, 1e-6, 100)
+        return SyncReport(version, 1.0, 1e-7, 1e-6, 100)
 
     def save(self, folder: Path) -> None:
         self.calls.append(f"save {folder.name}")

@@ -112,7 +112,7 @@ def test_one_row_of_metrics_per_step_under_the_documented_names(tmp_path: Path) 
         *("reward/shaped_mean", "advantage/mean", "advantage/abs_mean"),
         *("response/length_mean", "response/length_max", "response/truncated_share"),
         *(f"verify/{status}" for status in ("correct", "incorrect", "unparsed", "timeout", "error")),
-        *("sync/version", "sync/probe_max_abs"),
+        *("sync/version", "sync/proved_share", "sync/probe_mean_abs", "sync/probe_max_abs"),
         *("time/rollout", "time/learn", "time/sync", "time/step", "time/verify"),
         *("throughput/rollouts_per_second", "throughput/tokens_per_second"),
     }

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+import ray
 import torch
 
 from rlvr.algorithms.algorithm import Algorithm
@@ -42,12 +44,21 @@ def tiny_pools(
     zero_stage: int,
     learning_rate: float,
     micro_batch_tokens: int = 4096,
+    dtype: str = "auto",
+    tensor_parallel_size: int = 1,
     cluster: ClusterConfig | None = None,
 ) -> Iterator[tuple[RolloutPool, LearnerPool]]:
     """Both pools on the tiny model."""
-    rollout = RolloutConfig(num_workers=num_workers, max_prompt_tokens=80, max_response_tokens=128)
+    rollout = RolloutConfig(
+        num_workers=num_workers,
+        tensor_parallel_size=tensor_parallel_size,
+        dtype=dtype,
+        max_prompt_tokens=80,
+        max_response_tokens=128,
+    )
     learner = LearnerConfig(
         num_learners=num_learners,
+        dtype=dtype,
         threads_per_learner=1,
         zero_stage=zero_stage,
         learning_rate=learning_rate,
@@ -57,3 +68,20 @@ def tiny_pools(
         str(TINY), rollout, learner, cluster or ClusterConfig(), algorithm, 1.0, seed=0
     ) as pools:
         yield pools
+
+
+def leave_one_tensor_stale(learner: LearnerPool, name: str) -> None:
+    """Sabotage the transfer inside the learner processes: one tensor is sent as it is now, for ever."""
+
+    def sabotage(actor: Any) -> None:
+        source = actor._transfer.source
+        honest = source._weights
+        stale = {key: tensor.clone() for key, tensor in honest()}[name]
+
+        def weights() -> Iterator[tuple[str, torch.Tensor]]:
+            for key, tensor in honest():
+                yield key, stale if key == name else tensor
+
+        source._weights = weights
+
+    ray.get([worker.actor.__ray_call__.remote(sabotage) for worker in learner.workers])

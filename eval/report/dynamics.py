@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from rlvr.eval.report.charts import Chart, LineChart, Series, StackChart
-from rlvr.eval.report.labels import label, model_styles
+from rlvr.eval.report.labels import label, style_of
 from rlvr.eval.report.results import MetricRow
 
 PANELS = {
@@ -29,7 +29,7 @@ PANELS = {
     "response/truncated_share": ("Cut-off responses", "share of rollouts"),
     "verify/unparsed": ("Unparsed answers", "share of rollouts"),
     "verify/error": ("Verifier errors", "share of rollouts"),
-    "sync/probe_max_abs": ("Weight-update probe", "largest |Δ log p|"),
+    "sync/probe_mean_abs": ("Weight-update probe", "mean |Δ log p|"),
     "throughput/rollouts_per_second": ("Throughput", "rollouts per second"),
 }
 """Metric → title and unit, in the order of the page."""
@@ -77,7 +77,7 @@ def dynamics_charts(
 
 def run_styles(models: Sequence[str], runs: Iterable[str]) -> dict[str, int]:
     """The style of each model, the base first, and of runs whose model was not measured."""
-    return model_styles(list(dict.fromkeys([*models, *runs])))
+    return {name: style_of(index) for index, name in enumerate(dict.fromkeys([*models, *runs]))}
 
 
 def zero_throughout(metrics: Mapping[str, Sequence[MetricRow]]) -> list[str]:

@@ -191,11 +191,10 @@ def score_all(
         for job in jobs
         for text in job.texts
     )
-    check_context(path, longest, 1)
+    check_context(path, longest, 0)
     total = sum(len(job.texts) for job in jobs)
     say(f"perplexity under {scorer.name}: {total:,} responses; starting vLLM")
-    # The engine adds a token of its own to what it scores.
-    sized = replace(rollout, max_prompt_tokens=longest, max_response_tokens=1)
+    sized = replace(rollout, max_prompt_tokens=longest - 1, max_response_tokens=1)
     done = 0
     with (
         rollout_pool(path, sized, cluster, seed=0) as engine,

@@ -5,7 +5,8 @@ The driver sees a :class:`~rlvr.protocols.RolloutEngine` and a
 placed by one placement group per pool.
 """
 
-from rlvr.cluster.pools import LearnerPool, RolloutPool
+from rlvr.cluster.learner_pool import LearnerPool
+from rlvr.cluster.pools import RolloutPool
 from rlvr.cluster.resources import check_plan
 from rlvr.cluster.start import rollout_pool, training_pools
 

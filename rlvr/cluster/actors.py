@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import signal
 import socket
 import time
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
 import ray
 import torch
-from ray.exceptions import RayActorError
 
 from rlvr.algorithms.algorithm import Algorithm
 from rlvr.batch import Annotations, RolloutBatch, TrainBatch
+from rlvr.cluster.calls import checked
+from rlvr.errors import RlvrError, WorkerLostError
 from rlvr.learner.deepspeed_learner import DeepSpeedLearner, LearnerOptions
 from rlvr.protocols import Probe, SampleRequest, SamplingSettings
+from rlvr.rollout.checksums import Checksum, checksum
 from rlvr.rollout.vllm_engine import EngineOptions, Inbox, Served, VLLMEngine
 from rlvr.tracking.vitals import Vitals, own_vitals
 
@@ -87,6 +91,10 @@ class EngineActor(WatchedActor):
         """Log-probabilities of the probes' response tokens."""
         return self._engine.probe(probes)
 
+    def checksums(self, names: Sequence[str]) -> dict[str, list[Checksum | None]]:
+        """Checksums of the learner's tensors as the engine holds them."""
+        return self._engine.checksums(names)
+
     def call(self, method: str, *args: Any) -> None:
         """One call of vLLM's weight-transfer protocol."""
         getattr(self._engine, method)(*args)
@@ -112,6 +120,8 @@ class SyncClient:
         self._engines = dict(enumerate(engines))
         self._engine_ranks = engine_ranks
         self.num_bytes = 0
+        self.failure: RlvrError | None = None
+        """Of the first engine that could not do what it was asked for."""
 
     def init_weight_transfer_engine(self, init_info: dict[str, Any]) -> None:
         """Engines take consecutive ranks of the transfer group where the backend has one."""
@@ -139,11 +149,18 @@ class SyncClient:
         self._wait({i: engine.call.remote("finish_weight_update") for i, engine in self._engines.items()})
 
     def _wait(self, refs: dict[int, Any]) -> None:
-        for index, ref in refs.items():
+        """Wait for all engines; the first that fails is told at once, while others may wait for it."""
+        waiting = {ref: index for index, ref in refs.items()}
+        while waiting:
+            [ref], _ = ray.wait(list(waiting), num_returns=1)
+            index = waiting.pop(ref)
             try:
-                ray.get(ref)
-            except RayActorError:
+                checked(partial(ray.get, ref), f"rollout worker {index}")
+            except WorkerLostError:
                 del self._engines[index]
+            except RlvrError as error:
+                self.failure = error
+                raise
 
 
 class LearnerActor(WatchedActor):
@@ -181,10 +198,42 @@ class LearnerActor(WatchedActor):
             port=port,
         )
 
+    @ray.method(concurrency_group=HEALTH)
+    def check_receivers(self) -> None:
+        """Answered also while weights are sent, which may wait in vain for an engine that has failed.
+
+        Raises:
+            RlvrError: what an engine has failed with.
+        """
+        if self._client.failure is not None:
+            raise self._client.failure
+
+    def free_memory(self) -> None:
+        """Give GPU memory that is kept for later allocations back to those who share the GPU."""
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
     def send_weights(self) -> int:
         """Returns the bytes that the host backend sent (0 for the backends of vLLM)."""
         self._transfer.send_weights()
         return self._client.num_bytes
+
+    def weight_names(self) -> list[str]:
+        """Of the tensors that are sent."""
+        return [name for name, _, _ in self._learner.weight_metadata()]
+
+    def checksums(self, dtype: str) -> dict[str, Checksum]:
+        """Checksums of the policy's tensors as an engine of that dtype should hold them; from rank 0 only.
+
+        They are taken of the parameters anew and not of what was sent; gathering is collective.
+        """
+        weights = self._learner.weights()
+        if self._rank == 0:
+            return {name: checksum(tensor, getattr(torch, dtype)) for name, tensor in weights}
+        for _ in weights:
+            pass
+        return {}
 
     def update(self, minibatches: Sequence[TrainBatch], value_only: bool) -> dict[str, float]:
         """One optimizer step per minibatch; metrics over all ranks."""

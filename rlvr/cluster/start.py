@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +11,13 @@ from ray.util.placement_group import PlacementGroup
 
 from rlvr.algorithms.algorithm import Algorithm
 from rlvr.cluster.actors import EngineActor, LearnerActor
-from rlvr.cluster.pools import LearnerPool, RolloutPool
+from rlvr.cluster.learner_pool import LearnerPool
+from rlvr.cluster.pools import RolloutPool
 from rlvr.cluster.resources import plan_resources, resolve_learner, resolve_rollout, resolve_transfer
 from rlvr.cluster.session import actor_options, placed, placed_pools, ray_session, start_actor
 from rlvr.cluster.watch import Watch, Worker
 from rlvr.config import ClusterConfig, LearnerConfig, RolloutConfig
 from rlvr.learner.deepspeed_learner import LearnerOptions
-from rlvr.rollout.proof import TOLERANCE
 from rlvr.rollout.vllm_engine import EngineOptions
 from rlvr.seeds import derive_seed
 
@@ -31,13 +30,15 @@ def rollout_pool(
     model: str, rollout: RolloutConfig, cluster: ClusterConfig, seed: int, *, max_images: int = 0
 ) -> Iterator[RolloutPool]:
     """A rollout pool alone, for evaluation of prompts with up to ``max_images`` images each."""
-    rollout = replace(resolve_rollout(rollout), weight_transfer="host")  # nothing will be transferred
+    rollout = resolve_rollout(rollout)
     needed = plan_resources(rollout, None)
     with (
         ray_session(cluster, needed),
         placed(needed.rollout_bundle, rollout.num_workers, "rollout") as group,
     ):
-        start = engine_starter(model, rollout, group, needed.rollout_bundle, seed, max_images=max_images)
+        start = engine_starter(
+            model, rollout, group, needed.rollout_bundle, seed, backend=None, max_images=max_images
+        )
         pool = RolloutPool(start, rollout.num_workers, Watch(cluster), rollout.max_num_seqs)
         pool.wait_until_loaded()
         yield pool
@@ -53,21 +54,24 @@ def training_pools(
     temperature: float,
     seed: int,
 ) -> Iterator[tuple[RolloutPool, LearnerPool]]:
-    """Both pools, connected and started side by side; ended together."""
+    """Both pools, connected; ended together. They load side by side, or one after the other if they share GPUs."""
     rollout, learner = resolve_rollout(rollout), resolve_learner(learner)
     backend = resolve_transfer(rollout, learner, cluster)
-    rollout = replace(rollout, weight_transfer=backend)
     needed = plan_resources(rollout, learner, cluster.colocate)
     watch = Watch(cluster)
     with (
         ray_session(cluster, needed),
         placed_pools(needed, cluster.colocate) as (rollout_group, learner_group),
     ):
-        # Both pools load side by side; the wait for the engines comes last.
         start = engine_starter(
-            model, rollout, rollout_group, needed.rollout_bundle, seed, sleep=cluster.sleep
+            model, rollout, rollout_group, needed.rollout_bundle, seed, backend=backend, sleep=cluster.sleep
         )
         engine_pool = RolloutPool(start, rollout.num_workers, watch, rollout.max_num_seqs)
+        if cluster.colocate:
+            # An engine measures what is free on its GPU while it loads, and makes room before a learner needs it.
+            engine_pool.wait_until_loaded()
+            if cluster.sleep:
+                engine_pool.sleep()
         start_learners(
             model, learner, watch, learner_group, needed.learner_bundle, algorithm, temperature, seed
         )
@@ -77,9 +81,8 @@ def training_pools(
             watch,
             backend=backend,
             engine_ranks=rollout.tensor_parallel_size,
-            tolerance=TOLERANCE[rollout.dtype]
-            if rollout.probe_tolerance is None
-            else rollout.probe_tolerance,
+            dtypes=(rollout.dtype, learner.dtype),
+            tolerance=rollout.probe_tolerance,
             algorithm=algorithm,
             sleep=cluster.sleep,
         )
@@ -93,12 +96,13 @@ def engine_starter(
     bundle: dict[str, float],
     seed: int,
     *,
+    backend: str | None,
     max_images: int = 0,
     sleep: bool = False,
 ) -> Callable[[int, int], Any]:
     """A function from a worker's index and the number of its replacements so far to its new process.
 
-    The process loads while the caller goes on.
+    The process loads while the caller goes on. ``backend`` is that of the weight transfer, if there is any.
     """
 
     def start(index: int, attempt: int) -> Any:
@@ -113,7 +117,7 @@ def engine_starter(
             kv_cache_gib=rollout.kv_cache_gib,
             gpu_memory_utilization=rollout.gpu_memory_utilization,
             enforce_eager=rollout.enforce_eager,
-            weight_transfer=rollout.weight_transfer,
+            weight_transfer=backend,
             # Workers must not draw the same samples, nor a new one those that the lost one has drawn.
             seed=derive_seed(seed, index, attempt) % MAX_SEED,
             max_images=max_images,

@@ -45,8 +45,9 @@ class RolloutConfig:
     """Further start-up options of vLLM by its own names, such as ``+rollout.engine_args.max_num_batched_tokens=16384``; checked
     against the installed vLLM before anything starts. What rlvr sets itself is refused."""
     probe_tolerance: float | None = None
-    """Largest difference in nats, on any probe token, between engine and learner after a weight
-    update; null takes 5e-4 in float32 and 0.1 in bfloat16."""
+    """Largest mean difference in nats, over the probe tokens, between the log-probabilities of engine and learner
+    after a weight update; null takes ten times that of the first update, and at least 1e-3 in float32 and 0.1
+    in bfloat16. The weights themselves are compared bit by bit, and no setting changes that."""
 
     def __post_init__(self) -> None:
         """Check words and sizes."""

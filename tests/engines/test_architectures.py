@@ -17,9 +17,14 @@ from tests.architectures import VOCABULARY, write_tiny
 from tests.tiny import random_batch
 
 
-@pytest.mark.parametrize("name", ["phi", "gemma2", "granite", "gpt_neox"])
-def test_engine_and_learner_agree_on(name: str, tmp_path: Path) -> None:
-    """A biased head, capped logits and attention, scaled logits, other names in files; before and after an update."""
+@pytest.mark.parametrize(
+    ("name", "known"), [("phi", 1.0), ("gemma2", 1.0), ("granite", 1.0), ("gpt_neox", 0.6)]
+)
+def test_engine_and_learner_agree_on(name: str, known: float, tmp_path: Path) -> None:
+    """A biased head, capped logits and attention, scaled logits, other names in files; before and after an update.
+
+    The heads of GPT-NeoX's projections lie in another order in vLLM: the proof of the weights leaves those out.
+    """
     folder = write_tiny(name, tmp_path)
     build_tokenizer(words(23)).save_pretrained(folder)
     rollout = RolloutConfig(max_prompt_tokens=40, max_response_tokens=40)
@@ -29,6 +34,8 @@ def test_engine_and_learner_agree_on(name: str, tmp_path: Path) -> None:
     with training_pools(
         str(folder), rollout, learner, ClusterConfig(), GRPOConfig().build(), 1.0, seed=0
     ) as (_, learners):
-        learners.publish(0, probes)
+        first = learners.publish(0, probes)
         assert learners.update([random_batch()])["policy/grad_norm"] > 0
-        learners.publish(1, probes)
+        assert (
+            first.proved_share == learners.publish(1, probes).proved_share == pytest.approx(known, abs=0.05)
+        )

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import pytest
-import ray
 import torch
 from safetensors.torch import load_file
 
@@ -16,17 +14,18 @@ from rlvr.algorithms.ppo import PPOConfig
 from rlvr.algorithms.settings import KLConfig
 from rlvr.batch import Annotations, RolloutBatch, TrainBatch, collate
 from rlvr.checkpoint import Checkpoints
-from rlvr.cluster import LearnerPool, RolloutPool
+from rlvr.cluster import RolloutPool
 from rlvr.collect import collect
 from rlvr.config import GuardsConfig, TrainConfig
 from rlvr.data.prompts import PromptRenderer
 from rlvr.driver import probes_from, train
 from rlvr.errors import WeightUpdateError
 from rlvr.guards import Guards
-from rlvr.protocols import Probe, SampleRequest, SamplingSettings
+from rlvr.protocols import Probe, SampleRequest, SamplingSettings, SyncReport
 from rlvr.records import Problem, RolloutGroup
 from rlvr.rewards.final_answer import FinalAnswerVerifier
-from tests.tiny import tiny_pools
+from tests.fakes import FakeTracker
+from tests.tiny import leave_one_tensor_stale, tiny_pools
 
 ALGORITHM = PPOConfig(
     group_size=4, kl=KLConfig(coef=0.01, placement="loss", estimator="k3"), importance_cap=2.0
@@ -34,22 +33,6 @@ ALGORITHM = PPOConfig(
 """With every part that an algorithm can have: a critic, a reference model, a corrected loss."""
 SAMPLED = SamplingSettings(temperature=1.0, max_tokens=128, logprobs=True)
 GREEDY = SamplingSettings(temperature=0.0, max_tokens=128)
-
-
-class ListTracker:
-    """Keeps the rows."""
-
-    def __init__(self) -> None:
-        self.rows: list[dict[str, float]] = []
-
-    def log(self, step: int, metrics: Any) -> None:
-        self.rows.append(dict(metrics))
-
-    def log_samples(self, step: int, rows: Sequence[Any]) -> None:
-        pass
-
-    def close(self) -> None:
-        pass
 
 
 @dataclass
@@ -69,7 +52,7 @@ class OneLearner:
     """What the models say about the batch, before and after the update, which is made at rate 0."""
     metrics: dict[str, float]
     """Of the first of the two optimizer steps."""
-    probe_max_abs: float
+    report: SyncReport
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +61,7 @@ def one_learner(
 ) -> OneLearner:
     """One session of Ray at a time can run in a process, so this one ends before the tests begin."""
     folder = tmp_path_factory.mktemp("one_learner")
-    tracker = ListTracker()
+    tracker = FakeTracker()
     requests = [SampleRequest(i, renderer.render(problem), 1) for i, problem in enumerate(problems[:16])]
     with tiny_pools(ALGORITHM, num_workers=1, num_learners=1, zero_stage=0, learning_rate=0.0) as (
         engine,
@@ -113,7 +96,7 @@ def one_learner(
         report = learner.publish(9, [Probe(request.prompt_tokens, 1) for request in requests[:2]])
         versions.append(engine.version)
     return OneLearner(
-        rows=tracker.rows,
+        rows=[row for _, row in tracker.rows],
         versions=versions,
         greedy=greedy,
         seeded=seeded,
@@ -121,7 +104,7 @@ def one_learner(
         batch=batch,
         annotations=[before, after],
         metrics=metrics,
-        probe_max_abs=report.probe_max_abs,
+        report=report,
     )
 
 
@@ -185,7 +168,8 @@ def test_engine_and_learner_agree(one_learner: OneLearner) -> None:
     batch, logprobs = one_learner.batch, _tensors(one_learner.annotations[0])["old_logprobs"]
     assert ((logprobs - batch.rollout_logprobs) * batch.response_mask).abs().max() < 5e-4
     assert one_learner.metrics["mismatch/logprob_abs_mean"] < 1e-5
-    assert one_learner.probe_max_abs < 5e-4
+    assert one_learner.report.probe_mean_abs < 1e-5
+    assert one_learner.report.proved_share == 1
 
 
 def test_every_model_stands_still_at_learning_rate_zero(one_learner: OneLearner) -> None:
@@ -238,7 +222,7 @@ def test_two_workers_and_two_learners_give_the_one_learner_loss(
         assert [pytest.approx(each, abs=1e-5) for each in whole] == scored
         report = learner.publish(1, probes)
         assert report.version == engine.version == 1
-        assert report.probe_max_abs < 5e-4
+        assert report.proved_share == 1
         assert report.num_bytes > 2_000_000
 
         # A step that trains the critic alone leaves the policy as it is.
@@ -248,25 +232,8 @@ def test_two_workers_and_two_learners_give_the_one_learner_loss(
         assert torch.equal(alone["old_logprobs"], after["old_logprobs"])
         assert not torch.equal(alone["values"], after["values"])
 
-        _leave_one_tensor_stale(learner, "model.layers.1.mlp.down_proj.weight")
+        leave_one_tensor_stale(learner, "model.layers.1.mlp.down_proj.weight")
         learner.update(_minibatches(batch, annotations))
         with pytest.raises(WeightUpdateError, match=r"update 2 .* does not hold the learner's weights"):
             learner.publish(2, probes)
         assert engine.version == 1  # nothing is labelled with an update that was not proved
-
-
-def _leave_one_tensor_stale(learner: LearnerPool, name: str) -> None:
-    """Sabotage the transfer inside the learner processes: one tensor is sent as it is now, for ever."""
-
-    def sabotage(actor: Any) -> None:
-        source = actor._transfer.source
-        honest = source._weights
-        stale = {key: tensor.clone() for key, tensor in honest()}[name]
-
-        def weights() -> Iterator[tuple[str, torch.Tensor]]:
-            for key, tensor in honest():
-                yield key, stale if key == name else tensor
-
-        source._weights = weights
-
-    ray.get([worker.actor.__ray_call__.remote(sabotage) for worker in learner.workers])

@@ -67,7 +67,7 @@ def test_training_goes_on_without_a_worker_and_ends_without_a_learner(
     rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     assert rows[-1]["process/restarts"] == 2
     assert [row["step"] for row in rows] == list(range(1, len(rows) + 1))
-    assert all(row["sync/version"] == row["step"] and row["sync/probe_max_abs"] < 5e-4 for row in rows)
+    assert all(row["sync/version"] == row["step"] and row["sync/proved_share"] == 1 for row in rows)
 
     [learner] = workers(tmp_path, "LearnerActor")
     learner.kill()

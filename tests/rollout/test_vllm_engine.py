@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from pathlib import Path
 from queue import SimpleQueue
 from types import SimpleNamespace
@@ -14,7 +15,7 @@ from PIL import Image
 from rlvr.data.images import images_of
 from rlvr.errors import WeightUpdateError
 from rlvr.protocols import SampleRequest, SamplingSettings
-from rlvr.rollout.vllm_engine import Inbox, VLLMEngine, pixels
+from rlvr.rollout.vllm_engine import Inbox, VLLMEngine, pixels, prepare_environment
 from rlvr.rollout.weight_transfer import HostTrainerEngine, disconnect
 
 WHITE, BLACK = (255, 255, 255), (0, 0, 0)
@@ -161,3 +162,17 @@ def test_a_new_connection_gives_up_the_old_one() -> None:
     disconnect(sender)
     disconnect(HostTrainerEngine(client=plain, source=None, is_sender=False))
     assert (plain.names, group.names) == (["shutdown"], ["destroy"])
+
+
+def test_the_sampler_that_needs_no_compiler_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    """vLLM would compile FlashInfer's for top-p with nvcc, which an image often lacks."""
+    for name in ("VLLM_ENABLE_V1_MULTIPROCESSING", "VLLM_LOGGING_LEVEL", "VLLM_NO_USAGE_STATS"):
+        monkeypatch.setenv(name, "")  # set back after the test
+    options: Any = SimpleNamespace(device="cuda")
+    for wanted, found in ((None, "0"), ("1", "1")):
+        if wanted is None:
+            monkeypatch.delenv("VLLM_USE_FLASHINFER_SAMPLER", raising=False)
+        else:
+            monkeypatch.setenv("VLLM_USE_FLASHINFER_SAMPLER", wanted)
+        prepare_environment(options)
+        assert os.environ["VLLM_USE_FLASHINFER_SAMPLER"] == found
