@@ -9,6 +9,7 @@ from benchmarks import (
     base_profile,
     dealing,
     evaluate_throughput,
+    gpu_check,
     interval_coverage,
     kill_evaluation,
     memory_plan,
@@ -40,6 +41,7 @@ BENCHMARKS = {
     "soak": soak,
     "token_scores": token_scores,
     "memory_plan": memory_plan,
+    "gpu_check": gpu_check,
     "sharded_loading": sharded_loading,
     "padding": padding,
 }
