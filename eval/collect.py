@@ -23,6 +23,7 @@ from rlvr.eval.report.results import BenchmarkResults, StudyResults, checkpoint_
 from rlvr.eval.samples import SAMPLES_FILE, read_samples
 from rlvr.eval.store import Evaluation, load_evaluation, read_problems, refuse_unlike
 from rlvr.eval.temperature import sweep_of
+from rlvr.eval.training_runs import family_of
 from rlvr.records import Problem
 
 BASE = "base"
@@ -130,14 +131,20 @@ def run_of(store: Store) -> Run:
 def run_names(stores: Sequence[Store], taken: str) -> dict[Run, str]:
     """The runs' names in the report: their own, followed by their home's where it would not be the only one.
 
+    Runs of one family from several seeds, of one study, stay together: where another home has a run of that
+    family, all of them are followed by their home's.
+
     Args:
         stores: all models but the base.
         taken: the base's name.
     """
     runs = list(dict.fromkeys(run_of(store) for store in stores))
     homes = shortest_endings({home for home, _ in runs})
-    names = [taken, *(name for _, name in runs)]
-    return {(home, name): f"{name} ({homes[home]})" if names.count(name) > 1 else name for home, name in runs}
+    families = [taken, *(family for _, family in {(home, family_of(name)) for home, name in runs})]
+    return {
+        (home, name): f"{name} ({homes[home]})" if families.count(family_of(name)) > 1 else name
+        for home, name in runs
+    }
 
 
 def new_name(store: Store, names: Mapping[Run, str]) -> str:

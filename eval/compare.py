@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rlvr.errors import ConfigError
-from rlvr.eval.bootstrap import NUM_RESAMPLES, resample
+from rlvr.eval.bootstrap import NUM_RESAMPLES, Replicates, resample
 from rlvr.eval.coverage import Coverage, accuracy_histogram, coverage, rarely_solved
 from rlvr.eval.pass_at_k import FloatArray, default_ks, guess_pass_at_k
 from rlvr.eval.statistics import (
@@ -26,6 +27,7 @@ from rlvr.eval.statistics import (
     sampling_efficiency_gap,
 )
 from rlvr.eval.store import Evaluation, refuse_unlike
+from rlvr.eval.training_runs import families, with_mean
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,20 +43,38 @@ class ModelResult:
 
 
 @dataclass(frozen=True, slots=True)
-class AgainstBase:
-    """One model against the base, over the same problems."""
+class Trained:
+    """What was trained, one run or the mean of several, against the base over the same problems."""
 
     name: str
+    curve: Curve
     difference: Curve
     """Its pass@k less that of the base."""
     crossing: Crossing
     gap: Interval
     """Sampling-efficiency gap, percentage points."""
+
+
+@dataclass(frozen=True, slots=True)
+class AgainstBase(Trained):
+    """One run: its intervals do not cover the chance in training."""
+
     coverage: Coverage
     mcnemar_p: float
     """Exact, two-sided, on the problems solved at least once in n."""
     holm_p: float
     """The same, adjusted for all tests of the family (:func:`holm_across`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class MeanOfRuns(Trained):
+    """The mean of runs from several training seeds: its intervals cover the chance in training too."""
+
+    family: str
+    runs: tuple[str, ...]
+    """Their names (:meth:`Comparison.runs_of`)."""
+    between_runs: FloatArray
+    """(K,) standard deviation of the runs' differences to the base."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +91,8 @@ class Comparison:
     models: tuple[ModelResult, ...]
     """The base first."""
     against_base: tuple[AgainstBase, ...]
+    means: tuple[MeanOfRuns, ...]
+    """Of the models that were trained from several seeds."""
     base_gap: Interval
     """pass@K(base) − pass@1(base), points: the gap of a model that learned nothing."""
     gap_k: int
@@ -85,6 +107,18 @@ class Comparison:
     def base(self) -> ModelResult:
         """The model that the others are compared with."""
         return self.models[0]
+
+    @property
+    def trained(self) -> tuple[Trained, ...]:
+        """What there is to conclude about: the mean in place of its runs, and the models trained once."""
+        mean_of = {name: mean for mean in self.means for name in mean.runs}
+        found = (mean_of.get(run.name, run) for run in self.against_base)
+        return tuple({each.name: each for each in found}.values())
+
+    def runs_of(self, each: ModelResult | Trained) -> tuple[AgainstBase, ...]:
+        """The runs of a mean; none for what is one run itself."""
+        names = each.runs if isinstance(each, MeanOfRuns) else ()
+        return tuple(each for each in self.against_base if each.name in names)
 
 
 def compare(
@@ -115,9 +149,8 @@ def compare(
         raise ConfigError(
             f"the values of k must ascend from 1, got {list(grid)}", fix="for example 1, 2, 4, 8, …"
         )
-    replicates = resample(
-        samples_mp, correct_mp, grid, np.random.default_rng(seed), num_resamples=num_resamples
-    )
+    rng = np.random.default_rng(seed)
+    replicates = resample(samples_mp, correct_mp, grid, rng, num_resamples=num_resamples)
     models = tuple(
         ModelResult(
             evaluation.name,
@@ -131,10 +164,8 @@ def compare(
     p_values = [mcnemar_exact(len(each.base_only), len(each.rl_only)) for each in coverages]
     against_base = tuple(
         AgainstBase(
+            **against(replicates, m),
             name=models[m].name,
-            difference=paired_difference(replicates, 0, m),
-            crossing=crossing(replicates, 0, m),
-            gap=sampling_efficiency_gap(replicates, 0, m),
             coverage=coverages[m - 1],
             mcnemar_p=p_values[m - 1],
             holm_p=adjusted,
@@ -149,6 +180,7 @@ def compare(
         guess=guess_pass_at_k(base.spec.chance_level, grid),
         models=models,
         against_base=against_base,
+        means=means_of_runs(replicates, against_base, rng),
         base_gap=sampling_efficiency_gap(replicates, 0, 0),
         gap_k=gap_k(grid),
         num_tests=len(p_values),
@@ -156,6 +188,36 @@ def compare(
         num_resamples=num_resamples,
         seed=seed,
     )
+
+
+def against(replicates: Replicates, model: int) -> dict[str, Any]:
+    """The fields of :class:`Trained` that are read off the replicates."""
+    return {
+        "curve": curve(replicates, model),
+        "difference": paired_difference(replicates, 0, model),
+        "crossing": crossing(replicates, 0, model),
+        "gap": sampling_efficiency_gap(replicates, 0, model),
+    }
+
+
+def means_of_runs(
+    replicates: Replicates, against_base: Sequence[AgainstBase], rng: np.random.Generator
+) -> tuple[MeanOfRuns, ...]:
+    """The mean of every family of runs."""
+    found = []
+    for family, places in families([each.name for each in against_base]).items():
+        runs = tuple(against_base[place] for place in places)
+        extended = with_mean(replicates, [place + 1 for place in places], rng)
+        found.append(
+            MeanOfRuns(
+                **against(extended, len(extended.estimate) - 1),
+                name=f"{family} (mean of {len(runs)} runs)",
+                family=family,
+                runs=tuple(run.name for run in runs),
+                between_runs=np.std([run.difference.estimate for run in runs], axis=0, ddof=1),
+            )
+        )
+    return tuple(found)
 
 
 def holm_across(comparisons: Sequence[Comparison]) -> tuple[Comparison, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rlvr.eval.compare import Comparison, few_ks
+from rlvr.eval.compare import Comparison, ModelResult, Trained, few_ks
 from rlvr.eval.statistics import Interval
 
 WIDTH = 100
@@ -33,15 +33,17 @@ def over_k_lines(comparison: Comparison, ks: Sequence[int] | None = None) -> lis
         comparison: what to print.
         ks: columns; by default both ends and as many between them as fit.
     """
-    names = [model.name for model in comparison.models]
-    names += [f"{each.name} − {comparison.base.name}" for each in comparison.against_base]
+    shown: list[ModelResult | Trained] = [*comparison.models, *comparison.means]
+    trained: list[Trained] = [*comparison.against_base, *comparison.means]
+    names = [model.name for model in shown]
+    names += [f"{each.name} − {comparison.base.name}" for each in trained]
     fit = (WIDTH - max(map(len, names))) // (2 + len("+0.000 [+0.000, +0.000]"))
     columns = tuple(ks) if ks is not None else few_ks(comparison.ks, min(5, max(2, fit)))
     header = ["", *(f"pass@{k}" for k in columns)]
-    models = [[model.name, *(cell(model.curve.at(k)) for k in columns)] for model in comparison.models]
+    models = [[model.name, *(cell(model.curve.at(k)) for k in columns)] for model in shown]
     differences = [
         [name, *(cell(each.difference.at(k), signed=True) for k in columns)]
-        for name, each in zip(names[len(models) :], comparison.against_base, strict=True)
+        for name, each in zip(names[len(models) :], trained, strict=True)
     ]
     return [*aligned(header, models, differences), measured(comparison)]
 
@@ -51,8 +53,9 @@ def benchmark_lines(comparison: Comparison) -> list[str]:
     large = comparison.gap_k
     header = [comparison.benchmark, "pass@1  ", f"pass@{large}  ", "ΔSE"]
     rows = []
-    for i, model in enumerate(comparison.models):
-        against = comparison.against_base[i - 1] if i else None
+    trained: list[Trained] = [*comparison.against_base, *comparison.means]
+    shown: list[ModelResult | Trained] = [comparison.base, *trained]
+    for model, against in zip(shown, [None, *trained], strict=True):
         signs = [sign(against.difference.at(k)) if against else " " for k in (1, large)]
         passes = [f"{cell(model.curve.at(k))} {mark}" for k, mark in zip((1, large), signs, strict=True)]
         rows.append([model.name, *passes, cell(against.gap if against else comparison.base_gap, digits=1)])

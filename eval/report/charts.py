@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from rlvr.eval.compare import Comparison
+from rlvr.eval.compare import Comparison, ModelResult, Trained
 from rlvr.eval.coverage import HISTOGRAM_LABELS
 from rlvr.eval.report.labels import GUESS_STYLE, label, percent, style_of
 from rlvr.eval.statistics import Interval, is_high_variance
@@ -30,6 +30,8 @@ class Series:
     dotted: bool = False
     faint: Values = ()
     """The unsmoothed values behind a smoothed line."""
+    runs: tuple[Values, ...] = ()
+    """The runs that this is the mean of, drawn thin."""
     quiet: bool = False
     """Show the band only where the line is singled out: many bands would cover one another."""
 
@@ -113,7 +115,7 @@ def comparison_charts(comparison: Comparison, prefix: str = "") -> dict[str, Cha
     charts: list[Chart] = [pass_at_k_chart(comparison)]
     if comparison.against_base:
         charts += [difference_chart(comparison), gap_chart(comparison), coverage_chart(comparison)]
-    few = len(comparison.against_base) <= FEW_MODELS
+    few = len(comparison.against_base) <= FEW_MODELS and not comparison.means
     charts.append(histogram_chart(comparison) if few else accuracy_chart(comparison))
     return {chart.slug: replace(chart, slug=prefix + chart.slug) for chart in charts}
 
@@ -131,7 +133,7 @@ def y_limits(chart: LineChart) -> tuple[float, float]:
     """The y axis: as given, or the data with a small margin, not below zero without need."""
     if chart.y_range:
         return chart.y_range
-    values = [v for s in chart.series for column in (s.y, s.low, s.high, s.faint) for v in column]
+    values = [v for s in chart.series for column in (s.y, s.low, s.high, s.faint, *s.runs) for v in column]
     low, high = min(values), max(values)
     if chart.zero_line:
         low, high = min(low, 0.0), max(high, 0.0)
@@ -142,18 +144,20 @@ def y_limits(chart: LineChart) -> tuple[float, float]:
 def pass_at_k_chart(comparison: Comparison) -> LineChart:
     """pass@k of all models with intervals, and the guess baseline."""
     ks = tuple(float(k) for k in comparison.ks)
-    many = len(comparison.models) > CLEAR_BANDS
+    shown: list[ModelResult | Trained] = [comparison.base, *comparison.trained]
+    many = len(shown) > CLEAR_BANDS
     series = [
         Series(
-            label(model.name),
+            label(each.name),
             style_of(i),
             ks,
-            _t(model.curve.estimate),
-            _t(model.curve.band_low),
-            _t(model.curve.band_high),
+            _t(each.curve.estimate),
+            _t(each.curve.band_low),
+            _t(each.curve.band_high),
+            runs=tuple(_t(run.curve.estimate) for run in comparison.runs_of(each)),
             quiet=many and i > 0,
         )
-        for i, model in enumerate(comparison.models)
+        for i, each in enumerate(shown)
     ]
     if comparison.guess[-1] > 0:
         series.append(Series("Blind guessing", GUESS_STYLE, ks, _t(comparison.guess), dotted=True))
@@ -163,7 +167,7 @@ def pass_at_k_chart(comparison: Comparison) -> LineChart:
         "pass@k",
         f"Share of the {comparison.num_problems} problems solved by at least one of k samples (unbiased estimate "
         f"from n = {comparison.num_samples}). {bands}: {percent(comparison.level)} for all k at once, from "
-        "resampling problems and the samples within them.",
+        "resampling problems and the samples within them." + runs_note(comparison),
         "k, samples per problem",
         "pass@k",
         tuple(series),
@@ -171,6 +175,13 @@ def pass_at_k_chart(comparison: Comparison) -> LineChart:
         y_range=(0.0, 1.0),
         high_variance_from=_high_variance_from(comparison),
     )
+
+
+def runs_note(comparison: Comparison) -> str:
+    """What the thin lines are, where there are some."""
+    if not comparison.means:
+        return ""
+    return " Thin: single runs; the band of their mean covers the chance in training as well."
 
 
 def filtered_chart(comparison: Comparison, left_out: int) -> LineChart:
@@ -201,7 +212,7 @@ def reasoning_chart(comparison: Comparison) -> LineChart:
 def difference_chart(comparison: Comparison) -> LineChart:
     """Model minus base per k, with the simultaneous and the pointwise band."""
     ks = tuple(float(k) for k in comparison.ks)
-    few = len(comparison.against_base) <= FEW_MODELS
+    few = len(comparison.trained) <= FEW_MODELS
     series = tuple(
         Series(
             f"{label(each.name)} − {label(comparison.base.name)}",
@@ -212,8 +223,9 @@ def difference_chart(comparison: Comparison) -> LineChart:
             _t(each.difference.band_high),
             _t(each.difference.low),
             _t(each.difference.high),
+            runs=tuple(_t(run.difference.estimate) for run in comparison.runs_of(each)),
         )
-        for i, each in enumerate(comparison.against_base, start=1)
+        for i, each in enumerate(comparison.trained, start=1)
     )
     level = percent(comparison.level)
     return LineChart(
@@ -221,6 +233,7 @@ def difference_chart(comparison: Comparison) -> LineChart:
         "Paired difference to the base",
         "pass@k of the trained model minus that of the base on the same problems. Where the band lies wholly on one "
         f"side of zero, the data show a difference. Pale: {level} for all k at once; darker: {level} at each k alone."
+        + runs_note(comparison)
         + ("" if few else " All panels have the same axes."),
         "k, samples per problem",
         "difference in pass@k",
@@ -236,7 +249,9 @@ def gap_chart(comparison: Comparison) -> DotChart:
     """Sampling-efficiency gap per model."""
     rows = [(f"{label(comparison.base.name)} itself", 0, comparison.base_gap)]
     rows += [
-        (label(each.name), style_of(i), each.gap) for i, each in enumerate(comparison.against_base, start=1)
+        (label(shown.name), style_of(i), shown.gap)
+        for i, each in enumerate(comparison.trained, start=1)
+        for shown in (each, *comparison.runs_of(each))
     ]
     return DotChart(
         "sampling_efficiency_gap",

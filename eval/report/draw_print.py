@@ -115,6 +115,8 @@ def draw_lines(axes: Axes, chart: LineChart, note: str = "k > n/2: high variance
             axes.fill_between(
                 series.x, series.inner_low, series.inner_high, color=colour, alpha=0.2, linewidth=0
             )
+        for values in series.runs:
+            axes.plot(series.x, values, color=colour, alpha=0.7, linewidth=0.6)
         if series.faint:
             axes.plot(series.x, series.faint, color=colour, alpha=0.3, linewidth=0.7)
         marker = "" if series.dotted or len(series.x) > MANY_POINTS else MARKERS[series.style % len(MARKERS)]
@@ -247,6 +249,7 @@ def table(chart: Chart) -> Iterator[list[str | float]]:
     """The chart's data in rows, a header first."""
     match chart:
         case LineChart():
+            most_runs = max(len(series.runs) for series in chart.series)
             yield [
                 "series",
                 chart.x_label,
@@ -256,9 +259,11 @@ def table(chart: Chart) -> Iterator[list[str | float]]:
                 "inner_low",
                 "inner_high",
                 "unsmoothed",
+                *(f"run {i + 1}" for i in range(most_runs)),
             ]
             for series in chart.series:
-                columns = (series.low, series.high, series.inner_low, series.inner_high, series.faint)
+                columns = [series.low, series.high, series.inner_low, series.inner_high, series.faint]
+                columns += [*series.runs, *[()] * (most_runs - len(series.runs))]
                 for i, (x, y) in enumerate(zip(series.x, series.y, strict=True)):
                     yield [series.name, x, y, *(column[i] if column else "" for column in columns)]
         case DotChart():

@@ -147,6 +147,8 @@ def _bands(series: Series, x_at: svg.Scale, y_at: svg.Scale) -> str:
     for low, high in ((series.low, series.high), (series.inner_low, series.inner_high)):
         if low:
             parts += svg.band(xs, [y_at(v) for v in low], [y_at(v) for v in high], f"band s{series.style}")
+    for values in series.runs:
+        parts += svg.path(zip(xs, (y_at(v) for v in values), strict=True), f"run s{series.style}")
     if series.faint:
         parts += svg.path(zip(xs, (y_at(v) for v in series.faint), strict=True), f"faint s{series.style}")
     return parts

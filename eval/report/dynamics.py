@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from rlvr.eval.report.charts import Chart, LineChart, Series, StackChart
-from rlvr.eval.report.labels import label, style_of
+from rlvr.eval.report.labels import label, model_styles
 from rlvr.eval.report.results import MetricRow
 
 PANELS = {
@@ -77,7 +77,7 @@ def dynamics_charts(
 
 def run_styles(models: Sequence[str], runs: Iterable[str]) -> dict[str, int]:
     """The style of each model, the base first, and of runs whose model was not measured."""
-    return {name: style_of(index) for index, name in enumerate(dict.fromkeys([*models, *runs]))}
+    return model_styles(list(dict.fromkeys([*models, *runs])))
 
 
 def zero_throughout(metrics: Mapping[str, Sequence[MetricRow]]) -> list[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rlvr.eval.compare import AgainstBase, Comparison
+from rlvr.eval.compare import AgainstBase, Comparison, MeanOfRuns, Trained
 from rlvr.eval.report.labels import k_text, label, listed, number, p_value, percent
 from rlvr.eval.statistics import TOLERANCE, Crossing, Interval, is_high_variance
 from rlvr.eval.store import Evaluation
@@ -21,7 +21,7 @@ class Findings:
     """Sentences of the summary."""
 
     models: dict[str, list[str]]
-    """By model name, the base left out."""
+    """By name, the base left out: of single runs, and of means over runs."""
     caveats: list[str]
     """What holds for all of them, and what the data do not show."""
 
@@ -29,13 +29,13 @@ class Findings:
 def findings(comparison: Comparison, evaluations: Sequence[Evaluation]) -> Findings:
     """Put a comparison into words."""
     models = {}
-    for index, each in enumerate(comparison.against_base, start=1):
-        sentences = [change(comparison, index, k) for k in headline_ks(comparison)]
-        models[each.name] = [
-            *sentences,
-            crossing_sentence(comparison, each),
-            coverage_sentence(comparison, each),
-        ]
+    for each in (*comparison.means, *comparison.against_base):
+        sentences = [change(comparison, each, k) for k in headline_ks(comparison)]
+        models[each.name] = [*sentences, crossing_sentence(comparison, each)]
+    for mean in comparison.means:
+        models[mean.name].append(runs_sentence(comparison, mean))
+    for run in comparison.against_base:
+        models[run.name].append(coverage_sentence(comparison, run))
     return Findings(models, caveats(comparison, evaluations))
 
 
@@ -48,7 +48,7 @@ def headline_ks(comparison: Comparison) -> tuple[int, ...]:
 def tally(comparison: Comparison, k: int) -> str:
     """One sentence that sorts the trained models by what their paired intervals show at one k."""
     sorted_names: dict[str, list[str]] = {"above": [], "below": [], "not told apart from": []}
-    for each in comparison.against_base:
+    for each in comparison.trained:
         difference = each.difference.at(k)
         told = "above" if difference.estimate > 0 else "below"
         sorted_names[told if difference.excludes_zero else "not told apart from"].append(label(each.name))
@@ -56,11 +56,10 @@ def tally(comparison: Comparison, k: int) -> str:
     return f"pass@{k} is {'; '.join(parts)}."
 
 
-def headline(comparison: Comparison, index: int) -> str:
+def headline(comparison: Comparison, each: Trained) -> str:
     """A model in one line: its direction at the smallest and at the largest k."""
-    difference = comparison.against_base[index - 1].difference
-    ends = [f"{direction(difference.at(k))} at k = {k}" for k in dict.fromkeys((1, comparison.ks[-1]))]
-    return f"{label(comparison.models[index].name)}: {', '.join(ends)}"
+    ends = [f"{direction(each.difference.at(k))} at k = {k}" for k in dict.fromkeys((1, comparison.ks[-1]))]
+    return f"{label(each.name)}: {', '.join(ends)}"
 
 
 def direction(difference: Interval) -> str:
@@ -70,11 +69,11 @@ def direction(difference: Interval) -> str:
     return "better than the base" if difference.estimate > 0 else "worse than the base"
 
 
-def change(comparison: Comparison, index: int, k: int) -> str:
+def change(comparison: Comparison, each: Trained, k: int) -> str:
     """One sentence on the difference between a model and the base at one k."""
-    name = label(comparison.models[index].name)
-    base, model = (comparison.models[i].curve.at(k).estimate for i in (0, index))
-    difference = comparison.against_base[index - 1].difference.at(k)
+    name = label(each.name)
+    base, model = (found.curve.at(k).estimate for found in (comparison.base, each))
+    difference = each.difference.at(k)
     span = f"{number(difference.estimate, signed=True)}, {interval_words(difference, comparison.level)}"
     if not difference.excludes_zero:
         return (
@@ -96,7 +95,19 @@ def interval_words(value: Interval, level: float, digits: int = 3) -> str:
     return f"{percent(level)} interval {low} to {high}"
 
 
-def crossing_sentence(comparison: Comparison, each: AgainstBase) -> str:
+def runs_sentence(comparison: Comparison, mean: MeanOfRuns) -> str:
+    """What the single runs say at both ends of the grid, and how far they lie apart."""
+    ends = []
+    for k in dict.fromkeys((1, comparison.ks[-1])):
+        found = [run.difference.at(k).estimate for run in comparison.runs_of(mean)]
+        apart = mean.between_runs[comparison.ks.index(k)]
+        ends.append(
+            f"{listed([number(each, signed=True) for each in found])} at k = {k} (standard deviation {number(apart)})"
+        )
+    return f"The single runs differ from the base by {'; by '.join(ends)}."
+
+
+def crossing_sentence(comparison: Comparison, each: Trained) -> str:
     """Whether and where the two curves cross, and how sure that is."""
     name, largest, cross = label(each.name), comparison.ks[-1], each.crossing
     if cross.k is None:
@@ -126,7 +137,7 @@ def crossing_words(cross: Crossing) -> str:
     return f"k ≈ {k_text(cross.at)} [{k_text(cross.low, 'beyond')}, {k_text(cross.high)}]"
 
 
-def course(each: AgainstBase) -> str:
+def course(each: Trained) -> str:
     """How two curves run that do not cross downwards."""
     name, ahead, behind = (
         label(each.name),
@@ -159,16 +170,34 @@ def coverage_sentence(comparison: Comparison, each: AgainstBase) -> str:
     )
 
 
+def training_caveats(comparison: Comparison) -> list[str]:
+    """What the intervals cover of the chance in training."""
+    covered = "The intervals cover the choice of problems and the sampling of answers."
+    if not comparison.means:
+        return [
+            f"{covered} Each trained model is one training run: training noise is not included, and another seed may "
+            "give another curve."
+        ]
+    once = [label(each.name) for each in comparison.trained if not comparison.runs_of(each)]
+    fewest = min(len(mean.runs) for mean in comparison.means)
+    lines = [
+        f"{covered} Those of a mean over runs from different training seeds cover the chance in training too; those of one "
+        "run do not.",
+        f"With {fewest} runs, how far runs lie apart is itself little known, and the intervals of their mean are wide for "
+        "that reason: more seeds narrow them sooner than more problems do.",
+    ]
+    return lines + ([f"One run only: {listed(once)}. Another seed may give another curve."] if once else [])
+
+
 def caveats(comparison: Comparison, evaluations: Sequence[Evaluation]) -> list[str]:
     """What a reader must know before quoting a number."""
     n, largest = comparison.num_samples, comparison.ks[-1]
     lines = [
-        "The intervals cover the choice of problems and the sampling of answers. Each trained model is one "
-        "training run: training noise is not included, and another seed may give another curve.",
+        *training_caveats(comparison),
         "Intervals of single numbers hold for one k chosen beforehand; for reading along the curve use the "
         "simultaneous band.",
     ]
-    if len(comparison.against_base) > 1:
+    if len(comparison.trained) > 1:
         lines.append(
             "Every trained model is compared with the base, not with the other ones: that one interval lies above "
             "another does not make its model the better one."

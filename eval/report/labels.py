@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from rlvr.eval.statistics import Interval
+from rlvr.eval.training_runs import family_of, seed_of
 
 DISPLAY_NAMES = {
     "base": "Base",
@@ -44,8 +45,16 @@ def is_dashed(style: int) -> bool:
     return style > GUESS_STYLE
 
 
+def model_styles(names: Sequence[str]) -> dict[str, int]:
+    """The style of each model, the base first: the runs of a family share theirs, which is found by its name too."""
+    styles = {family: style_of(i) for i, family in enumerate(dict.fromkeys(map(family_of, names)))}
+    return styles | {name: styles[family_of(name)] for name in names}
+
+
 def label(name: str) -> str:
     """A model's or algorithm's name for display; what follows the first word stays as it is."""
+    if (found := seed_of(name)) is not None:
+        return f"{label(found[0])}, seed {found[1]}"
     word, space, rest = name.partition(" ")
     return DISPLAY_NAMES.get(word, word) + space + rest
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from rlvr.eval.compare import AgainstBase, Comparison
+from rlvr.eval.compare import Comparison, Trained
 from rlvr.eval.report import reference
 from rlvr.eval.report.analysis import BenchmarkAnalysis
 from rlvr.eval.report.charts import FEW_MODELS
@@ -36,17 +36,18 @@ def overview_table(analyses: Sequence[BenchmarkAnalysis]) -> Markup:
         headers += [reference.BENCHMARKS[column] for column in columns]
     rows = [
         [
-            join([element("span", css=f"swatch s{style_of(i)}"), label(model.name)]),
-            *(cell for comparison in comparisons for cell in model_cells(comparison, i)),
-            *(paper_cell(model.name, column) for column in columns),
+            join([element("span", css=f"swatch s{style}"), label(name)]),
+            *(cell for comparison in comparisons for cell in model_cells(comparison, name)),
+            *(paper_cell(name, column) for column in columns),
         ]
-        for i, model in enumerate(comparisons[0].models)
+        for name, style in overview_rows(comparisons[0])
     ]
     level = percent(comparisons[0].level)
     lines = [f"In brackets: {level} intervals."]
     if comparisons[0].against_base:
         lines.append("▲ ▼: above or below the base, the paired interval excludes zero.")
         lines.append("ΔSE = pass@K of the base − pass@1, in points; lower is better.")
+        lines.append(training_note(comparisons[0]))
     if columns:
         lines.append(
             f"The paper's numbers, pass@1 / pass@256 and ΔSE, are of another model and other problems, for orientation "
@@ -61,6 +62,23 @@ def overview_table(analyses: Sequence[BenchmarkAnalysis]) -> Markup:
     )
 
 
+def overview_rows(comparison: Comparison) -> list[tuple[str, int]]:
+    """Names and styles, the base first, and every mean before its runs."""
+    trained = [
+        (shown.name, style_of(i))
+        for i, each in enumerate(comparison.trained, start=1)
+        for shown in (each, *comparison.runs_of(each))
+    ]
+    return [(comparison.base.name, 0), *trained]
+
+
+def training_note(comparison: Comparison) -> str:
+    """Whether the intervals cover training chance."""
+    if comparison.means:
+        return "The intervals of a mean cover the chance in training; those of one run do not."
+    return "Each trained model is one run: the chance in training is not covered."
+
+
 def domain(analysis: BenchmarkAnalysis, analyses: Sequence[BenchmarkAnalysis]) -> str:
     """A benchmark's name, and its part in a study that has several."""
     if not any(each.results.out_of_domain for each in analyses):
@@ -68,13 +86,14 @@ def domain(analysis: BenchmarkAnalysis, analyses: Sequence[BenchmarkAnalysis]) -
     return f"{analysis.results.name}, {'out of' if analysis.results.out_of_domain else 'in'} domain"
 
 
-def model_cells(comparison: Comparison, index: int) -> list[Cell]:
-    """pass@1, pass@K and the gap of one model on one benchmark."""
-    model, large = comparison.models[index], comparison.gap_k
-    against = comparison.against_base[index - 1] if index else None
+def model_cells(comparison: Comparison, name: str) -> list[Cell]:
+    """pass@1, pass@K and the gap of the model, or mean of runs, of this name on one benchmark."""
+    large = comparison.gap_k
+    trained: dict[str, Trained] = {each.name: each for each in (*comparison.means, *comparison.against_base)}
+    against = trained.get(name)
+    curve = against.curve if against else comparison.base.curve
     cells = [
-        two_lines(model.curve.at(k), 3, against.difference.at(k) if against else None)
-        for k in sorted({1, large})
+        two_lines(curve.at(k), 3, against.difference.at(k) if against else None) for k in sorted({1, large})
     ]
     if large > 1:
         cells.append(two_lines(against.gap if against else comparison.base_gap, 1))
@@ -94,7 +113,7 @@ def two_lines(value: Interval, digits: int, difference: Interval | None = None) 
 
 def reference_columns(analyses: Sequence[BenchmarkAnalysis]) -> tuple[int, ...]:
     """The paper's benchmarks worth showing: none where it reports none of the trained models."""
-    if not any(reference.row_of(each.name) for each in analyses[0].comparison.against_base):
+    if not any(reference.row_of(each.name) for each in analyses[0].comparison.trained):
         return ()
     outside = any(analysis.results.out_of_domain for analysis in analyses)
     return (reference.IN_DOMAIN, reference.OUT_OF_DOMAIN) if outside else (reference.IN_DOMAIN,)
@@ -113,7 +132,7 @@ def paper_cell(name: str, column: int) -> Cell:
 def summary_section(analyses: Sequence[BenchmarkAnalysis]) -> Markup:
     """What the data show and do not show, in words, with the key numbers of each model."""
     first = analyses[0]
-    parts = tallies(analyses) if len(analyses) > 1 or len(first.comparison.against_base) > FEW_MODELS else []
+    parts = tallies(analyses) if len(analyses) > 1 or len(first.comparison.trained) > FEW_MODELS else []
     cards = model_cards(first.comparison, first.findings)
     if not cards:
         cards = [element("p", " ".join(base_only(first.comparison)), css="lead")]
@@ -145,7 +164,7 @@ def again(comparison: Comparison, condition: str) -> list[str]:
     return [
         f"{condition}, {label(each.name)} differs from the base by {bracket(each.difference.at(k), signed=True)} at k = {k}; the "
         f"curves cross: {crossing_words(each.crossing)}."
-        for each in comparison.against_base
+        for each in comparison.trained
     ]
 
 
@@ -167,9 +186,14 @@ def caveats_list(lines: Sequence[str]) -> Markup:
 
 
 def model_cards(comparison: Comparison, found: Findings) -> list[Markup]:
-    """One card per trained model, in a fold where there are many."""
-    cards = [model_card(comparison, index, found) for index in range(1, len(comparison.models))]
-    return cards if len(cards) <= FEW_MODELS else [details("Model by model, in words", *cards)]
+    """One card per trained model, in a fold where there are many; below a mean its runs, in a fold."""
+    cards = []
+    for i, each in enumerate(comparison.trained, start=1):
+        runs = [model_card(comparison, run, style_of(i), found) for run in comparison.runs_of(each)]
+        cards.append(model_card(comparison, each, style_of(i), found))
+        cards += [details("Run by run, in words", *runs)] if runs else []
+    many = len(comparison.trained) > FEW_MODELS
+    return [details("Model by model, in words", *cards)] if many else cards
 
 
 def base_only(comparison: Comparison) -> list[str]:
@@ -180,12 +204,12 @@ def base_only(comparison: Comparison) -> list[str]:
     ]
 
 
-def model_card(comparison: Comparison, index: int, found: Findings) -> Markup:
+def model_card(comparison: Comparison, each: Trained, style: int, found: Findings) -> Markup:
     """One trained model: four numbers and the sentences that qualify them."""
-    each, largest = comparison.against_base[index - 1], comparison.ks[-1]
+    largest = comparison.ks[-1]
     tiles = [
-        change_tile(comparison, index, 1),
-        change_tile(comparison, index, largest),
+        change_tile(comparison, each, 1),
+        change_tile(comparison, each, largest),
         tile("curves cross at", crossing_value(each), crossing_note(each, largest)),
         tile(
             "ΔSE",
@@ -193,7 +217,7 @@ def model_card(comparison: Comparison, index: int, found: Findings) -> Markup:
             f"points [{number(each.gap.low, 1)}, {number(each.gap.high, 1)}]",
         ),
     ]
-    title = element("h3", element("span", css=f"swatch s{style_of(index)}"), headline(comparison, index))
+    title = element("h3", element("span", css=f"swatch s{style}"), headline(comparison, each))
     sentences = element("ul", *(element("li", line) for line in found.models[each.name]))
     return element("article", title, element("div", *tiles, css="tiles"), sentences, css="card")
 
@@ -209,21 +233,21 @@ def tile(name: str, value: object, note: str, css: str = "") -> Markup:
     )
 
 
-def change_tile(comparison: Comparison, index: int, k: int) -> Markup:
+def change_tile(comparison: Comparison, each: Trained, k: int) -> Markup:
     """From the base's pass@k to the model's, and whether the difference is told from zero."""
-    base, model = (comparison.models[i].curve.at(k).estimate for i in (0, index))
-    difference = comparison.against_base[index - 1].difference.at(k)
+    base, model = (found.curve.at(k).estimate for found in (comparison.base, each))
+    difference = each.difference.at(k)
     direction = "" if not difference.excludes_zero else "up" if difference.estimate > 0 else "down"
     value = join([element("span", number(base), css="from"), " → ", number(model)])
     return tile(f"pass@{k}", value, bracket(difference, signed=True), css=direction)
 
 
-def crossing_value(each: AgainstBase) -> str:
+def crossing_value(each: Trained) -> str:
     """The crossing k, or "none"."""
     return "none" if each.crossing.at is None else f"k ≈ {k_text(each.crossing.at)}"
 
 
-def crossing_note(each: AgainstBase, largest: int) -> str:
+def crossing_note(each: Trained, largest: int) -> str:
     """The crossing's interval, or how often resamples cross at all."""
     if each.crossing.k is None:
         return f"up to k = {largest}; {percent(each.crossing.probability)} of resamples cross"

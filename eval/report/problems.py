@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rlvr.eval.report.html import Markup, element
-from rlvr.eval.report.labels import label, style_of
+from rlvr.eval.report.labels import label, model_styles
 from rlvr.eval.report.reading import VERDICT_WORDS, prompt_text
 from rlvr.eval.report.samples import Responses
 from rlvr.eval.report.sections import Part
@@ -56,12 +56,11 @@ def problem_data(part: Part, responses: Mapping[str, Sequence[Responses]]) -> di
     comparison, evaluations = part.analysis.comparison, part.analysis.evaluations
     problems = {problem.id: problem for problem in part.analysis.results.problems}
     ids = evaluations[0].problem_ids
+    styles = model_styles([each.name for each in evaluations])
     longest = max(SHORTEST, min(LONGEST, MAX_CHARACTERS // (2 * len(ids) * len(evaluations))))
     return {
         "ks": list(comparison.ks),
-        "models": [
-            {"name": label(each.name), "style": style_of(index)} for index, each in enumerate(evaluations)
-        ],
+        "models": [{"name": label(each.name), "style": styles[each.name]} for each in evaluations],
         "verdicts": {status.value: words for status, words in VERDICT_WORDS.items()},
         "problems": [
             {

@@ -8,7 +8,7 @@ from typing import Any
 
 from rlvr.eval.report.analysis import BenchmarkAnalysis
 from rlvr.eval.report.html import Markup, element, section, table
-from rlvr.eval.report.labels import duration, label, plain, style_of
+from rlvr.eval.report.labels import duration, label, model_styles, plain
 from rlvr.eval.report.results import StudyResults
 from rlvr.eval.report.samples import Example, Responses
 from rlvr.eval.samples import Sample
@@ -40,7 +40,8 @@ def samples_section(shown: Sequence[Example]) -> Markup | None:
 def example_card(example: Example) -> Markup:
     """One problem."""
     problem = example.problem
-    columns = [model_column(responses, index) for index, responses in enumerate(example.responses)]
+    styles = model_styles([responses.model for responses in example.responses])
+    columns = [model_column(responses, styles[responses.model]) for responses in example.responses]
     return element(
         "article",
         element("h3", example.reason),
@@ -65,12 +66,12 @@ def prompt_text(problem: Problem) -> str:
     return "\n\n".join([*images, *texts])
 
 
-def model_column(responses: Responses, index: int) -> Markup:
+def model_column(responses: Responses, style: int) -> Markup:
     """One model's responses to the problem."""
     count = f"{responses.num_correct} of {responses.num_samples} correct"
     title = element(
         "h4",
-        element("span", css=f"swatch s{style_of(index)}"),
+        element("span", css=f"swatch s{style}"),
         label(responses.model),
         element("span", count, css="count"),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from rlvr.eval.compare import few_ks
+from rlvr.eval.compare import ModelResult, Trained, few_ks
 from rlvr.eval.coverage import HISTOGRAM_LABELS, cover_at
 from rlvr.eval.report import reference
 from rlvr.eval.report.analysis import BenchmarkAnalysis
@@ -48,11 +48,12 @@ def figure(chart: Chart, *, width: float | None = None, heading: bool = False) -
 def curves_section(part: Part) -> Markup:
     """pass@k of all models."""
     comparison = part.analysis.comparison
+    shown: list[ModelResult | Trained] = [*comparison.models, *comparison.means]
     rows = [
-        [Cell(str(k), k), *(interval_cell(model.curve.at(k)) for model in comparison.models), number(guess)]
+        [Cell(str(k), k), *(interval_cell(each.curve.at(k)) for each in shown), number(guess)]
         for k, guess in zip(comparison.ks, comparison.guess, strict=True)
     ]
-    numbers = table(["k", *(label(model.name) for model in comparison.models), "guessing"], rows)
+    numbers = table(["k", *(label(each.name) for each in shown), "guessing"], rows)
     return part.section(
         "pass-at-k",
         "pass@k",
@@ -68,7 +69,7 @@ def difference_section(part: Part) -> Markup | None:
     if not comparison.against_base:
         return None
     tables = []
-    for each in comparison.against_base:
+    for each in (*comparison.means, *comparison.against_base):
         d = each.difference
         bands = [d.band_at(k) for k in d.ks]
         rows = [

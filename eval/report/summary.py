@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from rlvr.eval.compare import AgainstBase, ModelResult
+from rlvr.eval.compare import MeanOfRuns, ModelResult, Trained
 from rlvr.eval.coverage import HISTOGRAM_LABELS
 from rlvr.eval.pass_at_k import FloatArray
 from rlvr.eval.perplexity import Scored
 from rlvr.eval.report.analysis import BenchmarkAnalysis, GuessFilter, Reasoning, StepPoint
 from rlvr.eval.report.results import StudyResults
-from rlvr.eval.statistics import Interval
+from rlvr.eval.statistics import Curve, Interval
 from rlvr.eval.store import Evaluation
 from rlvr.eval.temperature import Heated
 
@@ -52,6 +52,7 @@ def benchmark_summary(analysis: BenchmarkAnalysis) -> dict[str, Any]:
         "sampling_efficiency_gap": {name: round(each.gap.estimate, DIGITS) for name, each in against.items()},
         "sampling_efficiency_gap_interval": {name: _ends(each.gap) for name, each in against.items()},
         "sampling_efficiency_gap_k": comparison.gap_k,
+        "mean_of_runs": {mean.family: _mean(mean) for mean in comparison.means},
         "crossing_k": {name: each.crossing.k for name, each in against.items()},
         "crossing_at": {name: _rounded(each.crossing.at) for name, each in against.items()},
         "crossing_at_interval": {
@@ -147,11 +148,7 @@ def _guess_filter(found: GuessFilter) -> dict[str, Any]:
 
 def _model(model: ModelResult, evaluation: Evaluation) -> dict[str, Any]:
     return {
-        "pass_at_k": _list(model.curve.estimate),
-        "ci_low": _list(model.curve.low),
-        "ci_high": _list(model.curve.high),
-        "band_low": _list(model.curve.band_low),
-        "band_high": _list(model.curve.band_high),
+        **_curve(model.curve),
         "accuracy_histogram": dict(zip(HISTOGRAM_LABELS, model.histogram.tolist(), strict=True)),
         "rarely_solved": list(model.rarely_solved),
         "mean_num_tokens": round(evaluation.mean_num_tokens, 3),
@@ -196,13 +193,38 @@ def _steps(analysis: BenchmarkAnalysis) -> dict[str, Any]:
     }
 
 
-def _difference(each: AgainstBase) -> dict[str, Any]:
+def _difference(each: Trained) -> dict[str, Any]:
     return {
         "estimate": _list(each.difference.estimate),
         "ci_low": _list(each.difference.low),
         "ci_high": _list(each.difference.high),
         "band_low": _list(each.difference.band_low),
         "band_high": _list(each.difference.band_high),
+    }
+
+
+def _mean(mean: MeanOfRuns) -> dict[str, Any]:
+    return {
+        "runs": list(mean.runs),
+        "between_runs": _list(mean.between_runs),
+        **_curve(mean.curve),
+        "paired_difference": _difference(mean),
+        "sampling_efficiency_gap": round(mean.gap.estimate, DIGITS),
+        "sampling_efficiency_gap_interval": _ends(mean.gap),
+        "crossing_k": mean.crossing.k,
+        "crossing_at": _rounded(mean.crossing.at),
+        "crossing_at_interval": [_rounded(mean.crossing.low), _rounded(mean.crossing.high)],
+        "crossing_probability": mean.crossing.probability,
+    }
+
+
+def _curve(curve: Curve) -> dict[str, list[float]]:
+    return {
+        "pass_at_k": _list(curve.estimate),
+        "ci_low": _list(curve.low),
+        "ci_high": _list(curve.high),
+        "band_low": _list(curve.band_low),
+        "band_high": _list(curve.band_high),
     }
 
 

@@ -159,6 +159,13 @@ def variant(
     return checked(config, schema)
 
 
+def multirun_keys() -> set[str]:
+    """Keys that the running job of a multirun was given on the command line; none outside of a multirun."""
+    if HydraConfig.get().mode is not RunMode.MULTIRUN:
+        return set()
+    return {override.partition("=")[0].lstrip("+") for override in HydraConfig.get().overrides.task}
+
+
 def _separate_folder(config: DictConfig) -> None:
     """Give every job of a multirun a folder of its own, named by its overrides."""
     name = slug(HydraConfig.get().job.override_dirname)

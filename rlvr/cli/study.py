@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +26,10 @@ from rlvr.config import ExperimentConfig
 from rlvr.data.benchmarks import Benchmark
 from rlvr.errors import ConfigError, did_you_mean
 from rlvr.eval.report import BenchmarkResults, StudyResults, write_report
+from rlvr.eval.report.results import checkpoint_of
 from rlvr.eval.store import Evaluation
 from rlvr.eval.tables import table_lines
+from rlvr.eval.training_runs import seed_name, seed_of
 from rlvr.provenance import provenance
 from rlvr.tracking.progress import say
 
@@ -37,11 +40,12 @@ Examples:
   rlvr study recipe=tiny                                 about eleven minutes on two cores
   rlvr study recipe=tiny_algorithms                      six algorithms, in and out of domain
   rlvr study recipe=tiny run.dir=runs/quick train.num_steps=20 evaluation.num_samples=64
+  rlvr study recipe=tiny run.dir=runs/seeds 'seeds=[0,1,2]'   three runs: intervals that cover training chance
   rlvr study recipe=tiny_kl                              the same for several KL coefficients
   rlvr study recipe=tiny_rollouts                        8 or 32 responses per prompt
   rlvr study recipe=tiny_steps                           checkpoints over training
   rlvr study recipe=deep_analysis scale=tiny             a recipe for a cluster, on two cores: its path, no result
-  rlvr study -m recipe=tiny seed=0,1,2                   three studies; then: rlvr report runs/tiny
+  rlvr study -m recipe=tiny learner.learning_rate=1e-4,4e-4   two studies; then: rlvr report runs/tiny
 
 Stages that are done are not done again: after an interruption, the same command goes on.
 Writes report.html, summary.json and figures/ into run.dir, a folder per algorithm, and the samples
@@ -116,8 +120,22 @@ def training_runs(config: ExperimentConfig) -> dict[str, Run]:
     """The runs of a study by name, each in a folder of its own.
 
     Raises:
-        ConfigError: an unknown algorithm, a name twice, or an override that does not fit.
+        ConfigError: an unknown algorithm, a name twice, an override that does not fit, or seeds from two places.
     """
+    wanted = wanted_runs(config)
+    refuse_seeds_twice(config, wanted)
+    fixed: dict[str, Any] = {"algorithms": [], "variants": {}, "seeds": []}
+    runs = {}
+    for name, overrides in wanted.items():
+        seeded = {seed_name(name, seed): {"seed": seed} for seed in config.seeds} or {name: {}}
+        for run, own in seeded.items():
+            changes = {**fixed, "run.dir": str(Path(config.run.dir) / run), **own}
+            runs[run] = hydra_app.variant(ExperimentConfig, overrides, changes)
+    return runs
+
+
+def wanted_runs(config: ExperimentConfig) -> dict[str, list[str]]:
+    """Overrides by name of what is to be trained, before the seeds."""
     if config.algorithms and config.variants:
         raise ConfigError(
             "both algorithms and variants are given", where="variants", fix="algorithms=[] or variants={}"
@@ -134,22 +152,35 @@ def training_runs(config: ExperimentConfig) -> dict[str, Run]:
     )
     names = [name for name, _ in wanted]
     for name in names:
-        if names.count(name) > 1 or name in (BASE, EVALUATION_FOLDER) or name != hydra_app.slug(name):
+        if names.count(name) > 1 or is_taken(name) or name != hydra_app.slug(name):
             raise ConfigError(
                 f"two models would be called {name!r}"
                 if names.count(name) > 1
                 else f"no run can be called {name!r}",
                 where="variants" if config.variants else "algorithms",
-                fix="a name of its own for each, of letters, digits, dots and dashes",
+                fix="a name of its own for each, of letters, digits, dots and dashes, and without -seedN or -stepN "
+                "at its end",
             )
-    return {
-        name: hydra_app.variant(
-            ExperimentConfig,
-            overrides,
-            {"algorithms": [], "variants": {}, "run.dir": str(Path(config.run.dir) / name)},
-        )
-        for name, overrides in wanted
-    }
+    return dict(wanted)
+
+
+def is_taken(name: str) -> bool:
+    """Whether a name means something else to the report: the base, a run of a seed, a checkpoint."""
+    return name in (BASE, EVALUATION_FOLDER) or bool(seed_of(name) or checkpoint_of(name))
+
+
+def refuse_seeds_twice(config: ExperimentConfig, wanted: Mapping[str, Sequence[str]]) -> None:
+    """Raise a ConfigError if a variant or the jobs of a multirun set the seed that ``seeds`` sets too."""
+    if not config.seeds:
+        return
+    fix = "seeds=[…] in one study, and no seed=… beside it"
+    for name, overrides in wanted.items():
+        if any(override.partition("=")[0].lstrip("+") == "seed" for override in overrides):
+            raise ConfigError(
+                f"the variant {name!r} sets a seed, and seeds sets it too", where="variants", fix=fix
+            )
+    if "seed" in hydra_app.multirun_keys():
+        raise ConfigError("the jobs of -m set a seed, and seeds sets it too", where="seed", fix=fix)
 
 
 def measure(

@@ -43,12 +43,13 @@ def run(arguments: list[str]) -> None:
 
 def app(config: ExperimentConfig, resolved: dict[str, Any]) -> None:
     """One training run."""
-    if config.algorithms or config.variants:
-        raise ConfigError(
-            "`rlvr train` trains one algorithm, once",
-            where="algorithms" if config.algorithms else "variants",
-            fix="algorithm=NAME and overrides here, or `rlvr study` for several from one start",
-        )
+    for key in ("algorithms", "variants", "seeds"):
+        if getattr(config, key):
+            raise ConfigError(
+                "`rlvr train` trains one algorithm, once",
+                where=key,
+                fix="algorithm=NAME, seed=N and overrides here, or `rlvr study` for several from one start",
+            )
     check_training(config)
     claim_run(Path(config.run.dir), resolved)
     say(f"trained model: {run_training(config, resolved)}")

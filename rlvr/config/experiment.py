@@ -29,8 +29,12 @@ class ExperimentConfig:
     variants: dict[str, list[str]] = field(default_factory=dict)
     """``rlvr study`` only: in place of ``algorithms``, training runs that differ in some overrides, by name,
     such as ``{kl_0: [algorithm.kl.coef=0], kl_0.001: [algorithm.kl.coef=0.001]}``."""
+    seeds: list[int] = field(default_factory=list)
+    """``rlvr study`` only: training seeds, such as ``[0, 1, 2]``: each algorithm or variant is trained from every one of
+    them, and the report shows the mean of its runs with intervals that cover the chance in training; empty trains each
+    once, from ``seed``."""
     seed: int = 0
-    """Seed of data order, sampling and initialisation."""
+    """Seed of data order, sampling and initialisation; with ``seeds`` of the evaluation and the bootstrap alone."""
     model: str = MISSING_PATH
     """Hugging Face folder or hub name of the start model."""
     run: RunConfig = field(default_factory=RunConfig)
@@ -53,6 +57,12 @@ class ExperimentConfig:
     def __post_init__(self) -> None:
         """Check what involves more than one section."""
         require_model(self.model)
+        require(
+            all(seed >= 0 for seed in self.seeds) and len(set(self.seeds)) == len(self.seeds),
+            f"the training seeds are {self.seeds}",
+            "seeds",
+            "numbers from 0, each once, such as [0, 1, 2]",
+        )
         self.benchmarks = as_benchmarks(self.benchmarks or {})
         group_size = self.build_algorithm().group_size
         rollouts = self.train.prompts_per_step * group_size

@@ -98,3 +98,47 @@ def test_checkpoints_are_measured_on_demand(study, pools: Pools, tmp_path: Path)
     assert [Path(model).name for model, _ in pools.evaluated] == ["tiny", "model", "model"]
     assert Path(pools.evaluated[-1][0]).parts[-3:] == ("checkpoints", "step-000001", "model")
     assert (tmp_path / "study" / "evaluation" / "chains" / "grpo-step1").is_dir()
+
+
+def test_each_algorithm_is_trained_from_every_seed(study, pools: Pools, tmp_path: Path) -> None:
+    result = study("algorithms=[grpo,rloo]", "seeds=[0,3]", "seed=5")
+    assert result.code == 0, result.err
+    folder = tmp_path / "study"
+    runs = ["grpo-seed0", "grpo-seed3", "rloo-seed0", "rloo-seed3"]
+    summary = json.loads((folder / "summary.json").read_text())
+    assert list(summary["models"]) == ["base", *runs]
+    assert {name: mean["runs"] for name, mean in summary["mean_of_runs"].items()} == {
+        "grpo": runs[:2],
+        "rloo": runs[2:],
+    }
+    assert "grpo (mean of 2 runs)" in result.out
+    for name in runs:
+        config = json.loads((folder / name / "config.json").read_text())
+        assert (config["seed"], config["seeds"]) == (int(name[-1]), [])
+        assert config["algorithm"]["name"] == name[:4]
+    # The seed of the study is that of its evaluations.
+    assert json.loads((folder / "evaluation/chains/grpo-seed3/spec.json").read_text())["seed"] == 5
+    again = study("algorithms=[grpo,rloo]", "seeds=[0,3]", "seed=5")
+    assert (again.code, len(pools.trained)) == (0, 4)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["seeds=[1,1]"], "each once"),
+        (["seeds=[-1]"], "numbers from 0"),
+        (["seeds=[0,1]", "variants={a: [seed=3]}"], "the variant 'a' sets a seed"),
+        (["variants={a-seed1: []}"], "no run can be called 'a-seed1'"),
+    ],
+)
+def test_seeds_that_do_not_fit_are_refused(study, pools: Pools, words: list[str], said: str) -> None:
+    result = study(*words)
+    assert result.code == 2
+    assert said in result.err
+    assert pools.trained == []
+
+
+def test_train_takes_no_seeds(rlvr, pools: Pools, tmp_path: Path) -> None:
+    result = rlvr("train", f"model={pools.model}", f"run.dir={tmp_path}/run", *SMALL, *TRAIN, "seeds=[0,1]")
+    assert result.code == 2
+    assert "`rlvr train` trains one algorithm, once" in result.err

@@ -245,12 +245,12 @@ def test_the_tally_sorts_models_by_their_intervals(analyses: tuple[BenchmarkAnal
 
 def test_the_overview_marks_what_is_told_from_the_base(analyses: tuple[BenchmarkAnalysis, ...]) -> None:
     comparison = analyses[0].comparison
-    one, many, gap = model_cells(comparison, 1)
+    one, many, gap = model_cells(comparison, "grpo")
     assert "▲" in one.text
     assert "▲" not in many.text + gap.text
-    assert "▼" in model_cells(comparison, 3)[0].text
+    assert "▼" in model_cells(comparison, "remax")[0].text
     assert gap.order == comparison.against_base[0].gap.estimate
-    assert "▲" not in "".join(cell.text for cell in model_cells(comparison, 0))
+    assert "▲" not in "".join(cell.text for cell in model_cells(comparison, "base"))
 
 
 def test_the_papers_row_stands_beside_a_model_of_its_algorithm() -> None:
