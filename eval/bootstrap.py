@@ -6,8 +6,8 @@ and the sampling-efficiency gap are all read off the same replicates (``rlvr.eva
 so they agree with each other.
 
 What the intervals cover: which problems the benchmark happens to hold, and which samples were
-drawn. They do not cover training noise (another training seed gives another model), errors of
-the verifier, or problems of another kind.
+drawn. They do not cover training noise (another training seed gives another model; the mean of several
+runs is the matter of ``rlvr.eval.training_runs``), errors of the verifier, or problems of another kind.
 
 Two properties are worth knowing:
 

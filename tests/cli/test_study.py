@@ -127,8 +127,9 @@ def test_each_algorithm_is_trained_from_every_seed(study, pools: Pools, tmp_path
     [
         (["seeds=[1,1]"], "each once"),
         (["seeds=[-1]"], "numbers from 0"),
-        (["seeds=[0,1]", "variants={a: [seed=3]}"], "the variant 'a' sets a seed"),
-        (["variants={a-seed1: []}"], "no run can be called 'a-seed1'"),
+        (["seeds=[0,1]", "+variants={a: ['seed=3']}"], "the variant 'a' sets a seed"),
+        (["seeds=[0,1]", "seed=2,3", "-m"], "the jobs of -m set a seed"),
+        (["+variants={a-seed1: []}"], "no run can be called 'a-seed1'"),
     ],
 )
 def test_seeds_that_do_not_fit_are_refused(study, pools: Pools, words: list[str], said: str) -> None:
