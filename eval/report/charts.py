@@ -5,12 +5,26 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from rlvr.eval.compare import Comparison, ModelResult, Trained
 from rlvr.eval.coverage import HISTOGRAM_LABELS
+from rlvr.eval.report.findings import crossing_words
 from rlvr.eval.report.labels import GUESS_STYLE, label, percent, style_of
 from rlvr.eval.statistics import Interval, is_high_variance
 
 Values = tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Meeting:
+    """Where a line crosses the base's, with its interval."""
+
+    x: float
+    y: float
+    low: float
+    high: float
+    words: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +46,7 @@ class Series:
     """The unsmoothed values behind a smoothed line."""
     runs: tuple[Values, ...] = ()
     """The runs that this is the mean of, drawn thin."""
+    meeting: Meeting | None = None
     quiet: bool = False
     """Show the band only where the line is singled out: many bands would cover one another."""
 
@@ -155,6 +170,7 @@ def pass_at_k_chart(comparison: Comparison) -> LineChart:
             _t(each.curve.band_low),
             _t(each.curve.band_high),
             runs=tuple(_t(run.curve.estimate) for run in comparison.runs_of(each)),
+            meeting=meeting(comparison, each),
             quiet=many and i > 0,
         )
         for i, each in enumerate(shown)
@@ -167,7 +183,7 @@ def pass_at_k_chart(comparison: Comparison) -> LineChart:
         "pass@k",
         f"Share of the {comparison.num_problems} problems solved by at least one of k samples (unbiased estimate "
         f"from n = {comparison.num_samples}). {bands}: {percent(comparison.level)} for all k at once, from "
-        "resampling problems and the samples within them." + runs_note(comparison),
+        "resampling problems and the samples within them." + runs_note(comparison) + meeting_note(series),
         "k, samples per problem",
         "pass@k",
         tuple(series),
@@ -175,6 +191,25 @@ def pass_at_k_chart(comparison: Comparison) -> LineChart:
         y_range=(0.0, 1.0),
         high_variance_from=_high_variance_from(comparison),
     )
+
+
+def meeting(comparison: Comparison, each: ModelResult | Trained) -> Meeting | None:
+    """Where a trained model falls behind the base; None for the base, and where they do not cross."""
+    cross = each.crossing if isinstance(each, Trained) else None
+    if cross is None or cross.at is None:
+        return None
+    ks = comparison.ks
+    y = float(np.interp(np.log2(cross.at), np.log2(ks), each.curve.estimate))
+    # An end beyond the grid is drawn at its end; the words say that it is not there.
+    low, high = (float(ks[-1]) if end is None else end for end in (cross.low, cross.high))
+    return Meeting(cross.at, y, low, high, crossing_words(cross))
+
+
+def meeting_note(series: Iterable[Series]) -> str:
+    """What the bars on the axis are, where there are some."""
+    if not any(each.meeting for each in series):
+        return ""
+    return " The bar above the axis: where the curves cross, with its interval."
 
 
 def runs_note(comparison: Comparison) -> str:

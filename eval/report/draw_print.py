@@ -122,6 +122,7 @@ def draw_lines(axes: Axes, chart: LineChart, note: str = "k > n/2: high variance
         marker = "" if series.dotted or len(series.x) > MANY_POINTS else MARKERS[series.style % len(MARKERS)]
         stroke = ":" if series.dotted else "--" if is_dashed(series.style) else "-"
         axes.plot(series.x, series.y, stroke, color=colour, marker=marker, markersize=4, label=series.name)
+    draw_meetings(axes, chart)
     if chart.zero_line:
         axes.axhline(0, color="#333333", linewidth=0.9)
     if chart.log2_x:
@@ -142,6 +143,29 @@ def draw_lines(axes: Axes, chart: LineChart, note: str = "k > n/2: high variance
         axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
     elif len(chart.series) > 1:
         axes.legend(loc="best")
+
+
+def draw_meetings(axes: Axes, chart: LineChart) -> None:
+    """Bars above the axis: where lines cross the base's; left out where many would cover one another."""
+    found = [
+        (series, series.meeting) for series in chart.series if series.meeting is not None and not series.quiet
+    ]
+    for row, (series, meeting) in enumerate(found):
+        colour, place = COLOURS[series.style % len(COLOURS)], 0.035 + 0.05 * row
+        on_axis = axes.get_xaxis_transform()
+        axes.plot([meeting.x, meeting.x], [0, meeting.y], ":", color=colour, linewidth=0.9)
+        axes.plot([meeting.low, meeting.high], [place, place], color=colour, linewidth=1.8, transform=on_axis)
+        marker = MARKERS[series.style % len(MARKERS)]
+        axes.plot(meeting.x, place, marker, color=colour, markersize=4, transform=on_axis)
+        axes.annotate(
+            meeting.words,
+            (meeting.high, place),
+            (5, -3),
+            xycoords=on_axis,
+            textcoords="offset points",
+            fontsize=7,
+            color="#666666",
+        )
 
 
 def shade_high_variance(axes: Axes, chart: LineChart, note: str) -> None:

@@ -106,6 +106,7 @@ def draw_lines(chart: LineChart, width: float, css: str) -> str:
             f'data-series="{escape(series.name)}">{layer(series, x_at, y_at)}</g>'
             for series in chart.series
         ]
+    parts += _meetings(chart, frame, x_at, y_at)
     parts += _hover_zones(chart, frame, xs, x_at)
     return svg.drawing(width, height, css, f"{chart.title}: {chart.y_label} over {chart.x_label}", parts)
 
@@ -161,6 +162,29 @@ def _strokes(series: Series, x_at: svg.Scale, y_at: svg.Scale) -> str:
     if series.dotted or len(points) > MANY_POINTS:
         return stroke
     return stroke + "".join(svg.marker(x, y, series.style) for x, y in points)
+
+
+def _meetings(chart: LineChart, frame: svg.Frame, x_at: svg.Scale, y_at: svg.Scale) -> list[str]:
+    """Bars above the axis, one above the other: where lines cross the base's; of many, each when singled out."""
+    parts = []
+    found = [(series, series.meeting) for series in chart.series if series.meeting is not None]
+    for row, (series, meeting) in enumerate(found):
+        y = frame.y_end - 9 - (0 if series.quiet else 16 * row)
+        x, low, high = (x_at(value) for value in (meeting.x, meeting.low, meeting.high))
+        css = f"s{series.style}"
+        left = x < (frame.left + frame.x_end) / 2
+        words = svg.text(
+            (max(x, high) + 7) if left else (low - 7), y + 4, meeting.words, "note" if left else "note end"
+        )
+        drawn = [
+            svg.line(x, y_at(meeting.y), x, frame.y_end, f"meeting {css}"),
+            svg.line(low, y, high, y, f"interval {css}"),
+            svg.marker(x, y, series.style),
+            words,
+        ]
+        quiet = " quiet" if series.quiet else ""
+        parts.append(f'<g class="meetings{quiet}" data-series="{escape(series.name)}">{"".join(drawn)}</g>')
+    return parts
 
 
 def dashes(style: int) -> str:

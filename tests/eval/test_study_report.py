@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from rlvr.errors import ConfigError
 from rlvr.eval.compare import compare, holm_across
 from rlvr.eval.report import BenchmarkResults, StudyResults, write, write_report
 from rlvr.eval.report.analysis import BenchmarkAnalysis, analyse
-from rlvr.eval.report.charts import FEW_MODELS, LineChart, StackChart, facets
+from rlvr.eval.report.charts import FEW_MODELS, LineChart, StackChart, comparison_charts, facets
 from rlvr.eval.report.draw_print import write_figure
-from rlvr.eval.report.findings import tally
+from rlvr.eval.report.draw_web import draw
+from rlvr.eval.report.findings import crossing_words, tally
 from rlvr.eval.report.html import Cell
 from rlvr.eval.report.labels import COLOURS, is_dashed, label, style_of
 from rlvr.eval.report.overview import model_cells, paper_cell
@@ -275,3 +278,27 @@ def test_an_evaluation_with_lost_samples_bounds_k_for_all(tmp_path: Path) -> Non
     )
     [analysis] = analyse(StudyResults([BenchmarkResults([*whole[:2], fewer])]), num_resamples=10)
     assert analysis.comparison.ks == (1, 2, 4)
+
+
+def test_the_crossing_is_marked_with_its_interval(
+    analyses: tuple[BenchmarkAnalysis, ...], tmp_path: Path
+) -> None:
+    comparison = analyses[0].comparison
+    chart = comparison_charts(comparison)["pass_at_k"]
+    assert isinstance(chart, LineChart)
+    grpo, cross = chart.series[1], comparison.against_base[0].crossing
+    assert cross.at is not None
+    assert grpo.meeting is not None
+    assert (grpo.meeting.x, grpo.meeting.words) == (cross.at, crossing_words(cross))
+    # It lies on both curves.
+    both = [
+        np.interp(np.log2(cross.at), np.log2(comparison.ks), m.curve.estimate) for m in comparison.models[:2]
+    ]
+    assert both == pytest.approx([grpo.meeting.y] * 2)
+    assert chart.series[0].meeting is None
+    assert "where the curves cross" in chart.caption
+    assert 'class="meetings quiet" data-series="GRPO"' in draw(chart)
+    few = replace(chart, series=tuple(replace(series, quiet=False) for series in chart.series))
+    assert crossing_words(cross) in draw(few)
+    write_figure(few, tmp_path)
+    assert crossing_words(cross) in (tmp_path / "pass_at_k.svg").read_text()
