@@ -32,6 +32,7 @@ from benchmarks.common import table, write_result
 from rlvr.config import DataConfig
 from rlvr.data.benchmarks import BENCHMARKS, registered_problems
 from rlvr.records import Status
+from rlvr.rewards.config import JUDGES, MathConfig
 from rlvr.rewards.math.form import COMMA, split
 from rlvr.rewards.math.spelling import normalise
 from rlvr.rewards.math.verifier import MathVerifier
@@ -208,6 +209,7 @@ def main(words: list[str]) -> None:
     )
     parser.add_argument("--data", metavar="FOLDER", default=os.environ.get("RLVR_DATA"))
     parser.add_argument("--mutations", type=int, default=9480, help="how many (0: all)")
+    parser.add_argument("--judge", choices=JUDGES, default="exact", help="rewards.math.judge")
     parser.add_argument("--model", help=argparse.SUPPRESS)  # shared by all benchmarks
     parser.add_argument("--json", metavar="FILE")
     options = parser.parse_args(words)
@@ -224,7 +226,7 @@ def main(words: list[str]) -> None:
     started = time.monotonic()
     statuses: dict[str, Counter[Status]] = {kind: Counter() for kind in KINDS}
     right: list[dict[str, str]] = []
-    with MathVerifier() as verifier:
+    with MathVerifier(MathConfig(judge=options.judge)) as verifier:
         for kind, gold, changed in picked:
             status, _ = verifier.compare(gold, changed)
             statuses[kind][status] += 1

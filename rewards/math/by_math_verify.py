@@ -7,6 +7,7 @@ reads ``11:00`` as a division. So it is not the default, and its verdicts are ne
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 
@@ -17,6 +18,8 @@ class MathVerifyJudge:
         """Load the library, which brings sympy."""
         import math_verify
 
+        # It would warn at every call that its own time limits are off.
+        logging.getLogger("math_verify").setLevel(logging.ERROR)
         self._library = math_verify
 
     def respond(self, operation: str, *texts: str) -> dict[str, Any]:
@@ -31,7 +34,7 @@ class MathVerifyJudge:
             return {"ok": True} if read[0] else {"as_text": "Math-Verify finds no mathematics in it"}
         if not read[1]:
             return {"unreadable": "Math-Verify finds no mathematics in it"}
-        # Its own time limits use signals; the worker has limits of its own.
+        # Its own time limits use signals; the worker is killed at its deadline.
         return {"same": bool(self._library.verify(*read, timeout_seconds=None))}
 
     def _parse(self, text: str) -> list[Any]:
