@@ -118,6 +118,8 @@ def same_constant(left: Tree, right: Tree, reading: Reading, max_bits: int = MAX
                 bits = max(bits, min(max_bits // 2, int(needed + max(0.0, log2(ball(x))))))
             except ImpreciseError:
                 pass
+            except OverflowError as error:
+                raise TooLargeError(str(error)) from error
         bits *= 2
     raise TooLargeError(f"more than {max_bits} bits are needed")
 
@@ -262,7 +264,7 @@ def is_real(tree: Tree, reading: Reading) -> bool:
         found = value(tree, Reading(True, reading.decimal_log, reading.values))
     except UndefinedError:
         return False
-    except (ImpreciseError, TooLargeError):
+    except (ImpreciseError, TooLargeError, OverflowError):
         return True
     return not isinstance(found, acb)
 
@@ -281,7 +283,11 @@ def substituted(tree: Tree, point: Mapping[str, Fraction]) -> Tree:
 def points(trees: tuple[Tree, ...], reading: Reading) -> Iterator[dict[str, Fraction]]:
     """Points to try, the same ones every time."""
     variables = sorted(frozenset().union(*map(names, trees)) - reading.values.keys())
-    numbers = sorted({abs(number) for tree in trees for number in literals(tree)})[-12:] or [Fraction(1)]
+    numbers = sorted({abs(number) for tree in trees for number in literals(tree) if number})[-12:] or [
+        Fraction(1)
+    ]
+    product = math.prod((max(number, 1 / number) for number in numbers), start=Fraction(1))
+    numbers.append(min(product, Fraction(10**40)))
     whole = INTEGERS if any(map(is_discrete, trees)) else frozenset()
     rng = random.Random("points")
     for trial in range(MAX_TRIALS):
@@ -305,9 +311,10 @@ DRAWS: tuple[Draw, ...] = (
     lambda rng, center: Fraction(rng.randrange(1000, 9000), 2003),
     lambda rng, center: Fraction(rng.randrange(1, 1999), 2003),
     lambda rng, center: Fraction(rng.randrange(10**4, 10**7), 1009),
+    lambda rng, center: Fraction(rng.randrange(10**9, 10**12)),
     lambda rng, center: center + Fraction(rng.randrange(-400, 400), 1201),
     lambda rng, center: Fraction(rng.randrange(1, 30)),
-    lambda rng, center: center * Fraction(rng.randrange(1001, 4000), 1000),
+    lambda rng, center: center * Fraction(rng.randrange(1014, 4000), 1013),
 )
 """Of every size, around a number that stands in the expressions, and beyond it."""
 WHOLE_DRAWS: tuple[Callable[[random.Random, int], int], ...] = (
@@ -322,12 +329,20 @@ WHOLE_DRAWS: tuple[Callable[[random.Random, int], int], ...] = (
 
 
 def literals(tree: Tree) -> Iterator[Fraction]:
-    """The numbers that stand in a tree, exponents left out."""
-    if isinstance(tree, Fraction):
-        yield tree
-    elif isinstance(tree, Call):
+    """Values of the constants in a tree, exponents left out; to a few digits where they are irrational."""
+    if isinstance(tree, Call) and (names(tree) or not tree.args):
         for argument in tree.args[: 1 if tree.name in ("^", "root") else None]:
             yield from literals(argument)
+    elif not names(tree):
+        try:
+            found = value(tree, Reading(real=True))
+        except (ImpreciseError, TooLargeError, UndefinedError, OverflowError):
+            return
+        if isinstance(found, arb):
+            mantissa, exponent = found.mid().man_exp()
+            found = fmpq(mantissa) * fmpq(2) ** int(exponent) if abs(exponent) < 300 else fmpq(0)
+        if isinstance(found, fmpq) and found.height_bits() < 300:
+            yield Fraction(int(found.p), int(found.q))
 
 
 def is_discrete(tree: Tree) -> bool:

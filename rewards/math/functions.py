@@ -13,6 +13,8 @@ from flint import acb, arb, fmpq, fmpz
 
 MAX_BITS = 1_000_000
 """Longer fractions are not written down; a ball takes their place."""
+MAX_ODD_INDEX = 999
+"""Up to it odd roots of negative numbers are real; x^x at a random fraction has a larger one, and is complex."""
 Value = Any
 """``fmpq``, ``arb`` or ``acb``."""
 
@@ -138,7 +140,7 @@ def root_of(base: Value, index: int, numerator: int, reading: Reading) -> Value:
         nonzero(base)
     if isinstance(base, fmpq):
         exact = exact_root(abs(base), index)
-        if exact is not None and (base >= 0 or index % 2):
+        if exact is not None and (base >= 0 or (index % 2 and index <= MAX_ODD_INDEX)):
             return power([-exact if base < 0 else exact, fmpq(numerator)], reading)
         if base == 0:
             return fmpq(0)
@@ -152,7 +154,7 @@ def root_of(base: Value, index: int, numerator: int, reading: Reading) -> Value:
         return (arb(0).union(size).union(-size)) ** fmpz(numerator)
     if not below:
         return ball(real(base)).root(index) ** fmpz(numerator)
-    if index % 2:
+    if index % 2 and index <= MAX_ODD_INDEX:
         return (-((-ball(real(base))).root(index))) ** fmpz(numerator)
     if reading.real:
         raise UndefinedError("an even root of a negative number")
