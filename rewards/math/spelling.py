@@ -54,8 +54,6 @@ LATIN_CAPITALS = dict(
 """Greek capitals that LaTeX writes as Latin letters."""
 SCRIPTS = {"<super>": "^", "<sub>": "_"}
 PLAIN = re.compile(r"[-+]?[0-9]+(?:\.[0-9]+)?")
-GAP = "\ue001"
-"""Stands for a thin space, which separates thousands where an ordinary one might not."""
 ROW = "\ue000"
 """Stands for the row break of a matrix while single backslashes are looked at."""
 MONEY = "\ue002"

@@ -1,7 +1,7 @@
 """A process that compares answers symbolically, and the handle that can kill it.
 
-The parser and sympy run here because they can take any time and memory on a few characters. Signals or
-threads cannot stop them: an alarm works in a main thread only and is swallowed by broad handlers. So the
+Answers are compared here because that can take any time and memory on a few characters. Signals or
+threads cannot stop it: an alarm works in a main thread only and is swallowed by broad handlers. So the
 parent watches the CPU time of the process and kills it; the next request starts a fresh one.
 
 Requests and answers are lines of JSON. One request is under way at a time.
@@ -26,7 +26,7 @@ from typing import IO, Any
 from rlvr.rewards.config import MathConfig
 
 START_SECONDS = 300.0
-"""Wall time for importing sympy and warming up the parser, on a machine under any load."""
+"""Wall time for starting Python and importing what compares, on a machine under any load."""
 POLL_SECONDS = 0.05
 PR_SET_PDEATHSIG = 1
 
