@@ -148,8 +148,6 @@ def _bands(series: Series, x_at: svg.Scale, y_at: svg.Scale) -> str:
     for low, high in ((series.low, series.high), (series.inner_low, series.inner_high)):
         if low:
             parts += svg.band(xs, [y_at(v) for v in low], [y_at(v) for v in high], f"band s{series.style}")
-    for values in series.runs:
-        parts += svg.path(zip(xs, (y_at(v) for v in values), strict=True), f"run s{series.style}")
     if series.faint:
         parts += svg.path(zip(xs, (y_at(v) for v in series.faint), strict=True), f"faint s{series.style}")
     return parts
@@ -158,7 +156,11 @@ def _bands(series: Series, x_at: svg.Scale, y_at: svg.Scale) -> str:
 def _strokes(series: Series, x_at: svg.Scale, y_at: svg.Scale) -> str:
     points = [(x_at(x), y_at(y)) for x, y in zip(series.x, series.y, strict=True)]
     pattern = " dotted" if series.dotted else dashes(series.style)
-    stroke = svg.path(points, f"line s{series.style}{pattern}")
+    stroke = "".join(
+        svg.path([(x_at(x), y_at(y)) for x, y in zip(series.x, run, strict=True)], f"run s{series.style}")
+        for run in series.runs
+    )
+    stroke += svg.path(points, f"line s{series.style}{pattern}")
     if series.dotted or len(points) > MANY_POINTS:
         return stroke
     return stroke + "".join(svg.marker(x, y, series.style) for x, y in points)

@@ -183,8 +183,8 @@ def training_caveats(comparison: Comparison) -> list[str]:
     lines = [
         f"{covered} Those of a mean over runs from different training seeds cover the chance in training too; those of one "
         "run do not.",
-        f"With {fewest} runs, how far runs lie apart is itself little known, and the intervals of their mean are wide for "
-        "that reason: more seeds narrow them sooner than more problems do.",
+        f"From {fewest} runs it is little known how far runs lie apart: the intervals of their mean allow for that by Student's "
+        f"t with {fewest - 1} degree{'s' if fewest > 2 else ''} of freedom, and are wide where the runs differ.",
     ]
     return lines + ([f"One run only: {listed(once)}. Another seed may give another curve."] if once else [])
 
