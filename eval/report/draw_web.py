@@ -171,13 +171,11 @@ def _meetings(chart: LineChart, frame: svg.Frame, x_at: svg.Scale, y_at: svg.Sca
     parts = []
     found = [(series, series.meeting) for series in chart.series if series.meeting is not None]
     for row, (series, meeting) in enumerate(found):
-        y = frame.y_end - 9 - (0 if series.quiet else 16 * row)
+        y = frame.y_end - 9 - (0 if series.quiet else 22 * row)
         x, low, high = (x_at(value) for value in (meeting.x, meeting.low, meeting.high))
         css = f"s{series.style}"
         left = x < (frame.left + frame.x_end) / 2
-        words = svg.text(
-            (max(x, high) + 7) if left else (low - 7), y + 4, meeting.words, "note" if left else "note end"
-        )
+        words = svg.text(x + (7 if left else -7), y - 6, meeting.words, "note" if left else "note end")
         drawn = [
             svg.line(x, y_at(meeting.y), x, frame.y_end, f"meeting {css}"),
             svg.line(low, y, high, y, f"interval {css}"),

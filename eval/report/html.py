@@ -28,7 +28,8 @@ def render(value: object) -> str:
 
 def element(tag: str, *children: object, css: str = "", **attributes: str) -> Markup:
     """``<tag class=css …>children</tag>``; children and attribute values are escaped."""
-    given = ({"class": css} if css else {}) | {key.rstrip("_"): value for key, value in attributes.items()}
+    names = {key: key.rstrip("_").replace("_", "-") for key in attributes}
+    given = ({"class": css} if css else {}) | {names[key]: value for key, value in attributes.items()}
     written = "".join(f' {key}="{escape(value)}"' for key, value in given.items())
     return Markup(f"<{tag}{written}>{join(children)}</{tag}>")
 

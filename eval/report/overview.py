@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from rlvr.eval.compare import Comparison, Trained
 from rlvr.eval.report import reference
 from rlvr.eval.report.analysis import BenchmarkAnalysis
+from rlvr.eval.report.changes import changes_section
 from rlvr.eval.report.charts import FEW_MODELS
 from rlvr.eval.report.findings import Findings, crossing_words, headline, headline_ks, tally
 from rlvr.eval.report.heat import temperature_section
@@ -262,7 +263,7 @@ def further_benchmark(
     title = f"Out of domain: {name}" if part.analysis.results.out_of_domain else name
     sections = (curves_section, difference_section, coverage_section, guess_section, reasoning_section)
     blocks = [build(part) for build in (*sections, temperature_section, perplexity_section)]
-    blocks.append(problems_section(part, responses))
+    blocks += [changes_section(part, responses), problems_section(part, responses)]
     own = [line for line in found.caveats if line not in first.findings.caveats]
     return section(
         part.within,

@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from rlvr.eval.report import heat, likelihood, over_time, overview, problems, reading, scrutiny, sections
+from rlvr.eval.report import (
+    changes,
+    heat,
+    likelihood,
+    over_time,
+    overview,
+    problems,
+    reading,
+    scrutiny,
+    sections,
+)
 from rlvr.eval.report.analysis import BenchmarkAnalysis
 from rlvr.eval.report.dynamics import zero_throughout
 from rlvr.eval.report.html import Markup, element, join
@@ -23,6 +33,7 @@ NAVIGATION = {
     "gap": "Gap",
     "coverage": "Coverage",
     "accuracy": "Accuracy",
+    "changes": "Losses and gains",
     "guesses": "Guessing",
     "reasoning": "Reasoning",
     "temperature": "Temperature",
@@ -39,7 +50,7 @@ def page(study: StudyResults, analyses: Sequence[BenchmarkAnalysis], charts: Stu
     """The whole report as one HTML document."""
     [first, *others] = analyses
     part = sections.Part(first, charts.benchmarks[0])
-    responses = read_responses(first)
+    responses = read_responses(first, changes.changed_problems(first))
     built: dict[str, Markup | None] = {
         "summary": overview.summary_section(analyses),
         "pass-at-k": sections.curves_section(part),
@@ -47,6 +58,7 @@ def page(study: StudyResults, analyses: Sequence[BenchmarkAnalysis], charts: Stu
         "gap": sections.gap_section(part),
         "coverage": sections.coverage_section(part),
         "accuracy": sections.histogram_section(part),
+        "changes": changes.changes_section(part, responses),
         "guesses": scrutiny.guess_section(part),
         "reasoning": scrutiny.reasoning_section(part),
         "temperature": heat.temperature_section(part),
@@ -57,7 +69,8 @@ def page(study: StudyResults, analyses: Sequence[BenchmarkAnalysis], charts: Stu
         anchor = f"benchmark-{number}"
         titles[anchor] = "Out of domain" if analysis.results.out_of_domain else analysis.results.name
         further = sections.Part(analysis, drawn, within=anchor)
-        built[anchor] = overview.further_benchmark(further, first, read_responses(analysis))
+        written = read_responses(analysis, changes.changed_problems(analysis))
+        built[anchor] = overview.further_benchmark(further, first, written)
     built |= {
         "steps": over_time.steps_section(analyses, charts.steps),
         "training": over_time.dynamics_section(charts.training, zero_throughout(study.metrics)),

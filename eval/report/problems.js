@@ -132,11 +132,35 @@ function drilldown(home) {
     fill();
     home.closest("section, .block").scrollIntoView({ block: "start" });
   };
+  /** Show this problem, opened on what was written. */
+  home.showProblem = (id) => {
+    state.show = "all";
+    const show = controls.querySelector("[name=show]");
+    if (show) show.value = "all";
+    fill();
+    const opener = [...body.querySelectorAll("button.open")].find((button) => button.textContent === id);
+    if (!opener) return;
+    opener.click();
+    opener.scrollIntoView({ block: "center" });
+    opener.focus({ preventScroll: true });
+  };
   fill();
 }
 
+/** The drill-down that belongs to a place of the page: that of its section, or the first benchmark's. */
+const drilldownOf = (node) =>
+  node.closest("section").querySelector(".problems") ?? document.querySelector("#problems .problems");
+
 for (const home of document.querySelectorAll(".problems")) drilldown(home);
 for (const zone of document.querySelectorAll("[data-k]")) {
-  const home = zone.closest("section").querySelector(".problems") ?? document.querySelector("#problems .problems");
+  const home = drilldownOf(zone);
   if (home) zone.addEventListener("click", () => home.showK(Number(zone.dataset.k)));
+}
+for (const link of document.querySelectorAll("[data-problem]")) {
+  link.addEventListener("click", (event) => {
+    const home = drilldownOf(link);
+    if (!home) return;
+    event.preventDefault();
+    home.showProblem(link.dataset.problem);
+  });
 }

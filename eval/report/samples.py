@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Set
+from dataclasses import dataclass, field
 
 from rlvr.eval.compare import Comparison
 from rlvr.eval.report.analysis import BenchmarkAnalysis
@@ -23,9 +23,21 @@ class Responses:
     correct: Sample | None = None
     """The correct sample of lowest index."""
     incorrect: Sample | None = None
+    wrong: dict[str | None, tuple[int, Sample]] = field(default_factory=dict)
+    """Of problems whose wrong answers are kept: how often each was given, and one sample of it."""
 
-    def offer(self, sample: Sample) -> None:
-        """Keep the sample if it is the first of its kind by index."""
+    def typical_wrong(self) -> tuple[Sample, int] | None:
+        """A sample of the most frequent wrong answer, and how often it was given."""
+        if not self.wrong:
+            return None
+        count, sample = max(self.wrong.values(), key=lambda pair: (pair[0], -pair[1].sample))
+        return sample, count
+
+    def offer(self, sample: Sample, *, count_wrong: bool = False) -> None:
+        """Keep the sample if it is the first of its kind by index; ``count_wrong`` counts its answer."""
+        if count_wrong and sample.status is not Status.CORRECT:
+            count, first = self.wrong.get(sample.answer, (0, sample))
+            self.wrong[sample.answer] = (count + 1, min(first, sample, key=lambda each: each.sample))
         kind = "correct" if sample.status is Status.CORRECT else "incorrect"
         kept: Sample | None = getattr(self, kind)
         if kept is None or sample.sample < kept.sample:
@@ -42,9 +54,16 @@ class Example:
     responses: list[Responses]
 
 
-def read_responses(analysis: BenchmarkAnalysis) -> dict[str, list[Responses]]:
-    """By problem id, a correct and an incorrect response of every model: one pass over all samples."""
-    read = [responses_of(evaluation) for evaluation in analysis.evaluations]
+def read_responses(
+    analysis: BenchmarkAnalysis, counted: Set[str] = frozenset()
+) -> dict[str, list[Responses]]:
+    """By problem id, a correct and an incorrect response of every model: one pass over all samples.
+
+    Args:
+        analysis: whose evaluations are read.
+        counted: ids of the problems whose wrong answers are counted.
+    """
+    read = [responses_of(evaluation, counted) for evaluation in analysis.evaluations]
     return {problem_id: [each[problem_id] for each in read] for problem_id in read[0]}
 
 
@@ -79,7 +98,7 @@ def picks(base: Evaluation, comparison: Comparison) -> dict[str, str]:
     return chosen
 
 
-def responses_of(evaluation: Evaluation) -> dict[str, Responses]:
+def responses_of(evaluation: Evaluation, counted: Set[str] = frozenset()) -> dict[str, Responses]:
     """One model's responses by problem id."""
     found = {
         problem_id: Responses(evaluation.name, int(correct), int(samples))
@@ -89,5 +108,5 @@ def responses_of(evaluation: Evaluation) -> dict[str, Responses]:
     }
     for sample in evaluation.samples():
         if sample.status is not Status.ERROR:
-            found[sample.problem].offer(sample)
+            found[sample.problem].offer(sample, count_wrong=sample.problem in counted)
     return found

@@ -158,7 +158,8 @@ def coverage_section(part: Part) -> Markup | None:
             ("rl_only", f"{name}, never by the base"),
         ):
             if ids := each.coverage.sets[kind]:
-                folds.append(details(f"{len(ids)} solved by {who}", id_list(ids)))
+                links = (problem_link(problem_id, problem_id) for problem_id in ids)
+                folds.append(details(f"{len(ids)} solved by {who}", element("p", *links, css="ids")))
     headers = ["", "both", "base only", "trained only", "neither", *test_names]
     if len(comparison.against_base) > FEW_MODELS:
         folds = [details("Ids of the problems that only one side solves", *folds)] if folds else []
@@ -183,6 +184,11 @@ def paper_coverage() -> Markup:
     return details(
         "What the paper reports, for orientation", table(headers, rows), element("p", note, css="small")
     )
+
+
+def problem_link(problem_id: str, text: str) -> Markup:
+    """A link to what the models wrote on a problem (``problems.js``)."""
+    return element("a", text, href="#problems", data_problem=problem_id, css="id")
 
 
 def histogram_section(part: Part) -> Markup:

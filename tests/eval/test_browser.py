@@ -57,6 +57,15 @@ def test_a_table_sorts_both_ways(page: Page) -> None:
     assert second == sorted(second, reverse=True)
 
 
+def test_a_problem_of_the_coverage_leads_to_what_was_written(page: Page) -> None:
+    page.run("document.querySelectorAll('#coverage details').forEach((fold) => { fold.open = true; })")
+    link = texts(page, "#coverage a[data-problem]")[0]
+    page.point("#coverage a[data-problem]", click=True)
+    assert page.run("document.activeElement.textContent") == link
+    assert page.run("document.activeElement.getAttribute('aria-expanded')") == "true"
+    assert texts(page, "#problems .detail .response")
+
+
 def test_a_name_in_the_legend_singles_its_line_out(page: Page) -> None:
     page.point("#pass-at-k .legend [data-series='GRPO']", click=True)
     faded = "document.querySelectorAll('#pass-at-k .chart.wide .strokes.faded').length"

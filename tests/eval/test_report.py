@@ -146,10 +146,12 @@ def test_page_is_well_formed_and_has_every_section(written: Path) -> None:
     page = Page((written / "report.html").read_text())
     assert page.open == []
     assert page.sections == [
-        "summary", "pass-at-k", "difference", "gap", "coverage", "accuracy", "training", "problems", "samples",
+        "summary", "pass-at-k", "difference", "gap", "coverage", "accuracy", "changes", "training", "problems", "samples",
         "provenance",
     ]  # fmt: skip
-    links = [attributes["href"] for tag, attributes in page.tags if tag == "a"]
+    links = [
+        attributes["href"] for tag, attributes in page.tags if tag == "a" and "data-problem" not in attributes
+    ]
     assert links == [f"#{section}" for section in page.sections]
 
 

@@ -149,7 +149,7 @@ def test_the_page_has_a_section_for_what_is_out_of_domain(written: Path) -> None
     page = Page(text)
     assert page.open == []
     assert page.sections == [
-        "summary", "pass-at-k", "difference", "gap", "coverage", "accuracy", "benchmark-2", "steps", "training",
+        "summary", "pass-at-k", "difference", "gap", "coverage", "accuracy", "changes", "benchmark-2", "steps", "training",
         "problems", "samples", "provenance",
     ]  # fmt: skip
     ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
