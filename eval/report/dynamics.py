@@ -7,8 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from rlvr.eval.report.charts import Chart, LineChart, Series, StackChart
-from rlvr.eval.report.labels import label, model_styles
+from rlvr.eval.report.labels import label, model_styles, significant
 from rlvr.eval.report.results import MetricRow
+
+Points = tuple[list[float], list[float]]
+"""Steps and values of one run."""
 
 PANELS = {
     "reward/mean": ("Reward", "mean verifier score"),
@@ -52,20 +55,18 @@ MAX_POINTS = 240
 def dynamics_charts(
     metrics: Mapping[str, Sequence[MetricRow]], styles: Mapping[str, int]
 ) -> dict[str, Chart]:
-    """One chart per known metric that some run recorded and that left zero, and the split of the time.
+    """One chart per known metric that some run recorded, less those of :func:`undrawn`, and the split of the time.
 
     Args:
         metrics: rows by training run.
         styles: style of each run, that of its model elsewhere in the report.
     """
     charts: dict[str, Chart] = {}
+    said = undrawn(metrics)
     for key, (title, unit) in PANELS.items():
-        series = [
-            smoothed(label(run), styles[run], *points)
-            for run, rows in metrics.items()
-            if (points := recorded(rows, key))[0]
-        ]
-        if any(value != 0 for each in series for value in (*each.y, *each.faint)):
+        points = points_of(metrics, key)
+        if points and key not in said:
+            series = [smoothed(label(run), styles[run], *each) for run, each in points.items()]
             if len(series) > MAX_FAINT:
                 series = [replace(each, faint=()) for each in series]
             slug = "training_" + key.replace("/", "_")
@@ -75,18 +76,60 @@ def dynamics_charts(
     return charts
 
 
+def undrawn(metrics: Mapping[str, Sequence[MetricRow]]) -> dict[str, str]:
+    """Metrics that a sentence tells as well as a chart, each with what is to be said of it.
+
+    They never left one value, in any run, or are at every step what an earlier metric is (the shaped reward
+    without penalties). One step alone shows nothing of the kind, except a zero.
+    """
+    said: dict[str, str] = {}
+    drawn: dict[str, dict[str, Points]] = {}
+    for key in PANELS:
+        points = points_of(metrics, key)
+        values = [y for _, ys in points.values() for y in ys]
+        if not values:
+            continue
+        several = any(len(ys) > 1 for _, ys in points.values())
+        twin = next((other for other, theirs in drawn.items() if several and alike(points, theirs)), None)
+        if not any(values):
+            said[key] = "Zero at every step"
+        elif several and len(set(values)) == 1:
+            said[key] = f"{significant(values[0])} at every step"
+        elif twin is not None:
+            said[key] = f"The same as “{PANELS[twin][0]}” at every step"
+        else:
+            drawn[key] = points
+    return said
+
+
+def undrawn_sentences(metrics: Mapping[str, Sequence[MetricRow]]) -> list[str]:
+    """What is said of the metrics that are not drawn, those of one kind in one sentence."""
+    said = undrawn(metrics)
+    return [
+        f"{what}: {', '.join(PANELS[key][0] for key, each in said.items() if each == what)}."
+        for what in dict.fromkeys(said.values())
+    ]
+
+
+def alike(ours: Mapping[str, Points], theirs: Mapping[str, Points]) -> bool:
+    """Whether two metrics have the same runs, the same steps, and the same values up to rounding."""
+    return ours.keys() == theirs.keys() and all(
+        x == theirs[run][0] and all(map(math.isclose, y, theirs[run][1])) for run, (x, y) in ours.items()
+    )
+
+
 def run_styles(models: Sequence[str], runs: Iterable[str]) -> dict[str, int]:
     """The style of each model, the base first, and of runs whose model was not measured."""
     return model_styles(list(dict.fromkeys([*models, *runs])))
 
 
-def zero_throughout(metrics: Mapping[str, Sequence[MetricRow]]) -> list[str]:
-    """Titles of the metrics that were recorded and never left zero: a sentence says it, no chart."""
-    values = {key: [y for rows in metrics.values() for y in recorded(rows, key)[1]] for key in PANELS}
-    return [PANELS[key][0] for key, ys in values.items() if ys and not any(ys)]
+def points_of(metrics: Mapping[str, Sequence[MetricRow]], key: str) -> dict[str, Points]:
+    """A metric's points by run; runs that did not record it are left out."""
+    found = {run: recorded(rows, key) for run, rows in metrics.items()}
+    return {run: points for run, points in found.items() if points[0]}
 
 
-def recorded(rows: Sequence[MetricRow], key: str) -> tuple[list[float], list[float]]:
+def recorded(rows: Sequence[MetricRow], key: str) -> Points:
     """Steps and values at which a metric was recorded and finite."""
     pairs = [
         (float(row["step"]), float(row[key]))

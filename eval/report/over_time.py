@@ -76,8 +76,8 @@ def paper_steps() -> Markup:
     )
 
 
-def dynamics_section(charts: Mapping[str, Chart], zeros: Sequence[str]) -> Markup | None:
-    """The training runs over their steps."""
+def dynamics_section(charts: Mapping[str, Chart], undrawn: Sequence[str]) -> Markup | None:
+    """The training runs over their steps; ``undrawn`` are sentences on metrics without a chart."""
     lines = [chart for chart in charts.values() if isinstance(chart, LineChart)]
     others = [chart for chart in charts.values() if not isinstance(chart, LineChart)]
     if not charts:
@@ -92,8 +92,8 @@ def dynamics_section(charts: Mapping[str, Chart], zeros: Sequence[str]) -> Marku
         note = f"Lines are centred means over a twentieth of the run{pale}; long runs are thinned evenly."
         parts = [panels(lines), element("p", note, css="small")]
     parts += [figure(chart, heading=True) for chart in others]
-    if zeros:
-        parts.append(element("p", f"Zero at every step: {', '.join(zeros)}.", css="small"))
+    if undrawn:
+        parts.append(element("p", " ".join(undrawn), css="small"))
     return section("training", "Training", *parts)
 
 

@@ -17,7 +17,7 @@ from rlvr.eval.report import (
     sections,
 )
 from rlvr.eval.report.analysis import BenchmarkAnalysis
-from rlvr.eval.report.dynamics import zero_throughout
+from rlvr.eval.report.dynamics import undrawn_sentences
 from rlvr.eval.report.html import Markup, element, join
 from rlvr.eval.report.labels import moment
 from rlvr.eval.report.results import StudyResults
@@ -73,7 +73,7 @@ def page(study: StudyResults, analyses: Sequence[BenchmarkAnalysis], charts: Stu
         built[anchor] = overview.further_benchmark(further, first, written)
     built |= {
         "steps": over_time.steps_section(analyses, charts.steps),
-        "training": over_time.dynamics_section(charts.training, zero_throughout(study.metrics)),
+        "training": over_time.dynamics_section(charts.training, undrawn_sentences(study.metrics)),
         "problems": problems.problems_section(part, responses),
         "samples": reading.samples_section(examples(first, responses)),
         "provenance": reading.provenance_section(study, analyses),

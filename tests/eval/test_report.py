@@ -15,6 +15,7 @@ import pytest
 from rlvr.errors import ConfigError
 from rlvr.eval.compare import Comparison, compare
 from rlvr.eval.report import BenchmarkResults, StudyResults, write_report
+from rlvr.eval.report.dynamics import undrawn
 from rlvr.eval.report.findings import findings
 from rlvr.eval.report.html import Markup, element
 from rlvr.eval.report.labels import number, percent
@@ -50,6 +51,8 @@ METRICS = {
         {
             "step": s,
             "reward/mean": 0.1 * s,
+            "reward/shaped_mean": 0.1 * s + 1e-12,
+            "filter/sampling_factor": 1.0,
             "policy/entropy": float("nan"),
             "verify/error": 0.0,
             "time/step": 2.0,
@@ -180,9 +183,21 @@ def test_page_loads_nothing(written: Path) -> None:
     assert "@import" not in style[1]
 
 
-def test_metrics_that_never_leave_zero_are_said_and_not_drawn(written: Path) -> None:
-    assert "Zero at every step: Verifier errors." in (written / "report.html").read_text()
-    assert not (written / "figures" / "training_verify_error.png").exists()
+def test_metrics_that_say_nothing_of_their_own_are_said_and_not_drawn(written: Path) -> None:
+    text = (written / "report.html").read_text()
+    assert "Zero at every step: Verifier errors." in text
+    assert "The same as “Reward” at every step: Shaped reward." in text
+    assert "1 at every step: Groups sampled per group kept." in text
+    drawn = {path.stem for path in (written / "figures").glob("training_*.png")}
+    assert drawn == {"training_reward_mean", "training_time"}
+
+
+def test_metrics_are_drawn_where_one_run_tells_them_apart() -> None:
+    same = [{"step": s, "reward/mean": 0.1 * s, "reward/shaped_mean": 0.1 * s} for s in (1, 2, 3)]
+    other = [{**row, "reward/shaped_mean": 0.0} for row in same]
+    assert undrawn({"a": same}).keys() == {"reward/shaped_mean"}
+    assert undrawn({"a": same, "b": other}) == {}
+    assert undrawn({"a": same[:1]}) == {}  # one step shows nothing
 
 
 def test_sections_without_data_are_absent(evaluations: list[Evaluation], tmp_path: Path) -> None:

@@ -32,7 +32,10 @@ MODELS = ("base", "grpo", "ppo", "remax", "grpo-step4", "grpo-step2", "grpo-step
 """Steps out of order, and the last one a copy of the final model."""
 MORE = {"remax": [1] * 12, "grpo-step6": COUNTS["grpo"]}
 METRICS = {
-    run: [{"step": s, "reward/mean": s / 10, **own} for s in range(1, 7)]
+    run: [
+        {"step": s, "reward/mean": s / 10} | {key: value * s for key, value in own.items()}
+        for s in range(1, 7)
+    ]
     for run, own in {
         "ppo": {"critic/explained_variance": -0.2},
         "grpo": {"reference/kl": 0.01},
