@@ -2,14 +2,17 @@
 
 The program gets one input at a time and never the expected output, so there is nothing in its process to
 read, forge or compare with cleverly: what passes is what prints or returns the right value.
+
+There are two sets of conventions (:class:`Conventions`): the plain ones, and those of LiveCodeBench's own grader.
 """
 
 from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from rlvr.errors import DataError
@@ -29,6 +32,19 @@ TESTS_EXAMPLE = (
 
 
 @dataclass(frozen=True, slots=True)
+class Conventions:
+    """What a program may rely on, and when a text that it prints is right."""
+
+    name: str
+    same_text: Callable[[str, str, float], bool]
+    """Expected text, found text, tolerance of the test."""
+    preamble: str = ""
+    """Python source that runs in the program's name space before it."""
+    any_exit_code: bool = False
+    """Whether ``sys.exit(n)`` after the right output is an end as good as any."""
+
+
+@dataclass(frozen=True, slots=True)
 class Test:
     """One input and its expected output."""
 
@@ -40,7 +56,7 @@ class Test:
     tolerance: float = 0.0
     """Absolute and relative, for numbers; 0 is exact."""
 
-    def passes(self, run: Run) -> bool:
+    def passes(self, run: Run, same_text: Callable[[str, str, float], bool]) -> bool:
         """Whether a run of the program is right."""
         if not run.ok:
             return False
@@ -125,16 +141,60 @@ def _same_words(expected: list[str], found: list[str], tolerance: float) -> bool
     return True
 
 
+def same_decimals(expected: str, found: str, tolerance: float = 0.0) -> bool:
+    """Equal line by line without the white space around lines; or lines of equal decimal numbers.
+
+    ``tolerance`` is not used: LiveCodeBench has none.
+    """
+    left = [line.strip() for line in expected.strip().split("\n")]
+    right = [line.strip() for line in found.strip().split("\n")]
+    return len(left) == len(right) and all(map(_same_line, left, right))
+
+
+def _same_line(left: str, right: str) -> bool:
+    if left == right:
+        return True
+    numbers = _decimals(left)
+    return numbers is not None and numbers == _decimals(right)
+
+
+def _decimals(line: str) -> list[Decimal] | None:
+    try:
+        return [Decimal(word) for word in line.split()]
+    except InvalidOperation:
+        return None
+
+
+STARRED = (
+    *("string", "re", "datetime", "collections", "heapq", "bisect", "copy", "math", "random", "statistics"),
+    *("itertools", "functools", "operator", "io", "sys", "json", "builtins", "typing"),
+)
+"""Modules whose names LiveCodeBench's programs may use without an import, in its order: later ones win."""
+RECURSION_LIMIT = 50_000
+PLAIN = Conventions("code", same_text)
+LIVECODEBENCH = Conventions(
+    "livecodebench",
+    same_decimals,
+    preamble="".join(f"from {module} import *\n" for module in STARRED)
+    + f"import {', '.join(STARRED)}\nsys.setrecursionlimit({RECURSION_LIMIT})\n",
+    any_exit_code=True,
+)
+"""As in lcb_runner/evaluation/testing_util.py of github.com/LiveCodeBench/LiveCodeBench (15808c7)."""
+ABILITIES = (PLAIN.name, LIVECODEBENCH.name)
+"""Of problems whose responses are programs."""
+
+
 class CodeVerifier:
     """Judges programs; may be called from several threads, each of which then runs a jail at a time."""
 
-    def __init__(self, config: SandboxConfig | None = None) -> None:
+    def __init__(self, config: SandboxConfig | None = None, conventions: Conventions = PLAIN) -> None:
         """Choose and test the isolation.
 
         Raises:
             ConfigError: the machine offers none that is strong enough.
         """
         self.config = config or SandboxConfig()
+        self.conventions = conventions
         self.sandbox = Sandbox(self.config)
         self._tests: dict[str, list[Test]] = {}
         self._lock = threading.Lock()
@@ -147,7 +207,7 @@ class CodeVerifier:
         limits = asdict(self.config)
         for name in ("require", "level"):
             del limits[name]
-        return f"code/{VERSION}({','.join(f'{key}={value}' for key, value in limits.items())})"
+        return f"{self.conventions.name}/{VERSION}({','.join(f'{key}={value}' for key, value in limits.items())})"
 
     def verify(self, problem: Problem, response: str, finish_reason: str) -> Verdict:
         """Judge one response by all tests of the problem, up to the first that fails.
@@ -164,7 +224,7 @@ class CodeVerifier:
                 return Verdict(0.0, Status.ERROR, error.what[:200])
             if run.stopped in ("cpu", "wall"):
                 return Verdict(0.0, Status.TIMEOUT, source)
-            if not test.passes(run):
+            if not test.passes(run, self.conventions.same_text):
                 return Verdict(0.0, Status.INCORRECT, source)
         return Verdict(1.0, Status.CORRECT, source)
 
@@ -187,10 +247,11 @@ class CodeVerifier:
     def _run(self, source: str, test: Test) -> Run:
         with self._lock:
             self.num_tests += 1
+        preamble, any_exit_code = self.conventions.preamble, self.conventions.any_exit_code
         try:
-            return self.sandbox.run(source, test.stdin, test.call)
+            return self.sandbox.run(source, test.stdin, test.call, preamble, any_exit_code)
         except SandboxError:
-            return self.sandbox.run(source, test.stdin, test.call)
+            return self.sandbox.run(source, test.stdin, test.call, preamble, any_exit_code)
 
     def close(self) -> None:
         """End the process that jails are forked from."""

@@ -11,7 +11,9 @@ BOX_TOKENS = re.compile(
     r"\\f?boxed\s*\{|\\fbox\s*\{|\\boxed\s*([-+]?[0-9][0-9.,/]*|[A-Z](?=\s*\$))|\\.|[{}]", re.DOTALL
 )
 """Braces of a box may be left out around a number, or around a letter at the end of a formula."""
-FENCE = re.compile(r"^[ \t]*```[ \t]*([\w+-]*)[^\n]*$", re.MULTILINE)
+FENCE = re.compile(r"^([ \t]*)```[ \t]*([\w+-]*)[^\n]*$", re.MULTILINE)
+QUOTES = re.compile(r'"""|\'\'\'')
+END_OF_THOUGHTS = "</think>"
 PYTHON_TAGS = ("", "python", "python3", "py")
 
 
@@ -74,18 +76,51 @@ def final_answer(text: str, where: str) -> str | None:
 
 
 def program(text: str) -> str | None:
-    """The last closed fenced block of Python; without any fence, the whole text; None if empty.
+    """The last closed fenced block of Python after the thoughts; without any fence, the whole text.
 
-    An opened fence that is never closed is a program that was cut off: None.
+    A block that names Python comes before one that names nothing, which may be an example of the output. A fence
+    inside a text in quotes, or deeper than the one that opened the block, belongs to the program. A block that is
+    opened again before it was closed was a draft. One that is never closed was cut off: None.
     """
-    blocks: list[str] = []
+    text = text[text.rfind(END_OF_THOUGHTS) + len(END_OF_THOUGHTS) :] if END_OF_THOUGHTS in text else text
     fences = list(FENCE.finditer(text))
     if not fences:
         return text if text.strip() else None
+    found: dict[bool, str] = {}  # whether it names its language → the last such block
     position = 0
-    while position + 1 < len(fences):
-        opening, closing = fences[position], fences[position + 1]
-        if opening.group(1).lower() in PYTHON_TAGS:
-            blocks.append(text[opening.end() + 1 : closing.start()])
-        position += 2
-    return blocks[-1] if blocks and blocks[-1].strip() else None
+    while position < len(fences):
+        end = _closing(text, fences, position)
+        opening, closing = fences[position], fences[end] if end < len(fences) else None
+        tag = opening.group(2).lower()
+        if closing is None:
+            return None if tag in PYTHON_TAGS else _chosen(found)
+        if closing.group(2):  # opened again
+            position = end
+            continue
+        if tag in PYTHON_TAGS:
+            found[bool(tag)] = text[opening.end() + 1 : closing.start()]
+        position = end + 1
+    return _chosen(found)
+
+
+def _closing(text: str, fences: list[re.Match[str]], opened: int) -> int:
+    """Number of the fence that ends a block, or opens the next; one past the last if there is none."""
+    opening = fences[opened]
+    at_all = len(fences)
+    quote, read = "", opening.end()
+    for number in range(opened + 1, len(fences)):
+        fence = fences[number]
+        for mark in QUOTES.findall(text, read, fence.start()):
+            quote = mark if not quote else "" if mark == quote else quote
+        read = fence.end()
+        if len(fence.group(1).expandtabs()) > len(opening.group(1).expandtabs()):
+            continue
+        if not quote:
+            return number
+        at_all = min(at_all, number)
+    return at_all
+
+
+def _chosen(found: dict[bool, str]) -> str | None:
+    block = found.get(True, found.get(False, ""))
+    return block if block.strip() else None

@@ -212,7 +212,7 @@ def child(request: dict[str, Any], stdin: int, ready: int, uid: int | None) -> N
         os._exit(1)
     os.write(READY, b"ready")
     os.close(READY)
-    jail_program.run(request["source"], request["call"], request["packages_path"], output)
+    jail_program.run(request, output)
 
 
 RESULT, READY = 3, 4

@@ -22,12 +22,13 @@ from rlvr.rewards.plain import decode, encode
 FILE = "program.py"
 
 
-def run(source: str, call: dict[str, Any] | None, packages_path: list[str], output: int) -> None:
-    """Run ``source`` as a script, or load it and make one call; write to ``output``. Never returns.
+def run(request: dict[str, Any], output: int) -> None:
+    """Run the request's source as a script, or load it and make one call; write to ``output``. Never returns.
 
     The exit code is 0 for a program that ended normally and 1 for an uncaught exception.
     """
-    forget_the_judge(packages_path)
+    call = request["call"]
+    forget_the_judge(request["packages_path"])
     sys.argv = [FILE]
     sys.orig_argv[:] = [FILE]
     vars(builtins).update(
@@ -40,7 +41,7 @@ def run(source: str, call: dict[str, Any] | None, packages_path: list[str], outp
     sys.stderr = io.TextIOWrapper(io.FileIO(2, "w", closefd=False), encoding="utf-8", errors="replace")
     code = 1
     try:
-        namespace = load(source, "__main__" if call is None else "program")
+        namespace = load(request["preamble"], request["source"], "__main__" if call is None else "program")
         if call is not None:
             value = function(namespace, call["entry_point"])(*[decode(word) for word in call["args"]])
             write_all(output, json.dumps(encode(value), allow_nan=False).encode())
@@ -48,6 +49,7 @@ def run(source: str, call: dict[str, Any] | None, packages_path: list[str], outp
     except SystemExit as end:
         # A script may leave by sys.exit; a call that never returned has no result, so this is its end too.
         code = end.code if isinstance(end.code, int) else 0 if end.code is None else 1
+        code = 0 if request["any_exit_code"] else code
     except BaseException:  # noqa: BLE001 - an uncaught exception of the program, whatever it is
         code = 1
     finally:
@@ -59,21 +61,24 @@ def leave(code: object = None) -> NoReturn:
     raise SystemExit(code)
 
 
-def load(source: str, name: str) -> dict[str, Any]:
+def load(preamble: str, source: str, name: str) -> dict[str, Any]:
     """Compile and execute a program as a module of its own."""
     module = types.ModuleType(name)
     module.__file__ = FILE
     module.__dict__["__builtins__"] = builtins
     sys.modules[name] = module
+    exec(preamble, module.__dict__)  # noqa: S102 - ours
     exec(compile(source, FILE, "exec", dont_inherit=True), module.__dict__)  # noqa: S102 - what a sandbox is for
     return module.__dict__
 
 
 def function(namespace: dict[str, Any], entry_point: str) -> Callable[..., Any]:
-    """The function to call: of the module, or a method of its class ``Solution``."""
-    found = namespace.get(entry_point)
-    if found is None and "Solution" in namespace:
-        found = getattr(namespace["Solution"](), entry_point)
+    """The function to call: a method of the class ``Solution``, or of the module."""
+    solution = namespace.get("Solution")
+    if isinstance(solution, type) and hasattr(solution, entry_point):
+        found = getattr(solution(), entry_point)
+    else:
+        found = namespace.get(entry_point)
     if not callable(found):
         raise NameError(f"the program defines no function {entry_point}")
     return found

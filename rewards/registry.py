@@ -10,7 +10,7 @@ from rlvr.errors import DataError, did_you_mean
 from rlvr.protocols import Verifier
 from rlvr.records import Problem, Verdict
 from rlvr.rewards.choice import ChoiceVerifier
-from rlvr.rewards.code import CodeVerifier
+from rlvr.rewards.code import LIVECODEBENCH, CodeVerifier
 from rlvr.rewards.config import RewardsConfig
 from rlvr.rewards.final_answer import INTEGERS, FinalAnswerVerifier, normalised
 from rlvr.rewards.math.verifier import MathVerifier
@@ -61,6 +61,7 @@ VERIFIERS: dict[str, Callable[[RewardsConfig], CheckingVerifier]] = {
     "arithmetic": ArithmeticVerifier,
     "math": lambda config: MathVerifier(config.math, config.num_workers),
     "code": lambda config: CodeVerifier(config.sandbox),
+    "livecodebench": lambda config: CodeVerifier(config.sandbox, LIVECODEBENCH),
     "choice": lambda config: ChoiceVerifier(config.choice_tolerance, config.math.extraction),
 }
 """By ``Problem.ability``."""

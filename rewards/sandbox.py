@@ -112,7 +112,14 @@ class Sandbox:
         return f"the attack of the self-test got through: {attack.output[:200]!r}" if held else None
 
     def run(
-        self, source: str, stdin: str = "", call: dict[str, Any] | None = None, *, level: str | None = None
+        self,
+        source: str,
+        stdin: str = "",
+        call: dict[str, Any] | None = None,
+        preamble: str = "",
+        any_exit_code: bool = False,
+        *,
+        level: str | None = None,
     ) -> Run:
         """Run a program once, in a jail of its own.
 
@@ -121,6 +128,8 @@ class Sandbox:
             stdin: its standard input.
             call: ``{"entry_point": name, "args": […]}`` in the encoding of plain.py; then the output is the
                 result as JSON, and what it prints goes nowhere.
+            preamble: source that runs before, in the same name space.
+            any_exit_code: whether a ``SystemExit`` of the program is a normal end, whatever its code.
             level: another level than the chosen one.
 
         Raises:
@@ -133,6 +142,8 @@ class Sandbox:
                 "source": source,
                 "stdin": stdin,
                 "call": call,
+                "preamble": preamble,
+                "any_exit_code": any_exit_code,
                 "level": level,
                 "folder": folder,
                 "shown": self._around.shown,

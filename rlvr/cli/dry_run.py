@@ -34,6 +34,7 @@ from rlvr.planning.model_shape import model_shape
 from rlvr.planning.plan import Machine, Plan, Worker, host_bytes, make_plan
 from rlvr.planning.trainable import check_trainable
 from rlvr.records import Problem
+from rlvr.rewards.code import ABILITIES
 from rlvr.rewards.registry import verifier_for
 
 Config = ExperimentConfig | EvaluateConfig
@@ -306,7 +307,7 @@ def sample_lines(config: Config) -> list[str]:
     lines = [f"{len(problems):,} problems; {problem.id}, prompt template {words.name}"]
     lines += [*images, *prompt[:SHOWN_CHARACTERS].splitlines()]
     right = ANSWERS.get(problem.ability) or ANSWERS.get(words.extraction, BOXED_ANSWER)
-    responses = [] if problem.ability == "code" else [right.format(problem.ground_truth)]
+    responses = [] if problem.ability in ABILITIES else [right.format(problem.ground_truth)]
     verifier = verifier_for([problem], config.rewards.asked_for(words.extraction))
     try:
         for response in [*responses, "I do not know."]:

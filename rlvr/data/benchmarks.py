@@ -194,7 +194,7 @@ _ALL = (
         HubSource(files=tuple(
             f"hf://datasets/livecodebench/code_generation_lite/test{number}.jsonl" for number in ("", 2, 3, 4, 5)
         )),
-        code_between("2024-08-01", "2025-02-01"), verifier="code",
+        code_between("2024-08-01", "2025-02-01"), verifier="livecodebench",
     ),
     BenchmarkEntry(
         "humanevalplus", "HumanEval with EvalPlus's tests", "evalplus", WIDE, 164,

@@ -64,7 +64,7 @@ def parse_code_row(row: Mapping[str, Any], where: str) -> Problem:
     return problem
 
 
-def _problem(source: str, index: Any, text: str, tests: Any, **extra: str) -> Problem:
+def _problem(source: str, index: Any, text: str, tests: Any, ability: str = "code", **extra: str) -> Problem:
     """``text`` asks for the program by itself; ``extra`` has what a prompt template puts its own words around."""
     split = "test"
     return Problem(
@@ -72,7 +72,7 @@ def _problem(source: str, index: Any, text: str, tests: Any, **extra: str) -> Pr
         prompt=({"role": "user", "content": f"{text.strip()}\n\n{FENCED}"},),
         data_source=source,
         ground_truth=json.dumps(tests),
-        ability="code",
+        ability=ability,
         extra_info={"split": split, "index": index, **extra},
     )
 
@@ -102,7 +102,8 @@ def _livecodebench(row: Mapping[str, Any]) -> Problem:
         tests = [{"stdin": case["input"], "stdout": case["output"]} for case in cases]
         text += f"\n\n{SCRIPT}"
     index = row.get("question_id", row.get("question_title", ""))
-    return _problem("livecodebench", index, text, tests, question=question, starter_code=starter)
+    name = "livecodebench"  # of the set, and of the verifier that judges as its own grader does
+    return _problem(name, index, text, tests, name, question=question, starter_code=starter)
 
 
 class _TextUnpickler(pickle.Unpickler):

@@ -63,7 +63,7 @@ def load(tmp_path: Path, *rows: dict[str, Any]) -> list[Any]:
 
 def test_scripts_of_livecodebench(tmp_path: Path) -> None:
     [problem] = load(tmp_path, LIVE)
-    assert (problem.id, problem.ability) == ("livecodebench/test/own_1", "code")
+    assert (problem.id, problem.ability) == ("livecodebench/test/own_1", "livecodebench")
     assert "print its double" in problem.prompt[0]["content"]
     assert json.loads(problem.ground_truth) == [
         {"stdin": "2\n", "stdout": "4\n"},
