@@ -15,6 +15,7 @@ from rlvr.eval.homes import (
     in_domain_benchmark,
     read_metrics,
     read_provenance,
+    read_run_config,
     refuse_unfinished,
     run_folder,
     stores_in,
@@ -77,6 +78,7 @@ def collect(
             [store for folder in sweeps for store in stores_in(folder)],
         ),
         metrics={names[run]: rows for run in order if (rows := read_metrics(run_folder(*run)))},
+        configs={names[run]: read_run_config(run_folder(*run)) for run in order if provenance[run]},
         provenance={
             "wall_seconds": {
                 "train": sum(float(each.get("wall_seconds", 0)) for each in provenance.values()),

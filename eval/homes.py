@@ -116,6 +116,12 @@ def read_provenance(run: Path) -> dict[str, Any]:
     return read_json(path) if path.exists() else {}
 
 
+def read_run_config(run: Path) -> dict[str, Any]:
+    """The settings of a training run; empty where they are not there."""
+    path = run / CONFIG_FILE
+    return read_json(path) if path.exists() else {}
+
+
 def evaluation_seconds(store: Path) -> float:
     """Wall time that an evaluation took; 0 where it was not recorded."""
     path = store / SECONDS_FILE

@@ -24,6 +24,8 @@ from rlvr.files import write_json, write_text
 from rlvr.records import ImageFile, Problem, Status
 
 SPEC_FILE, PROBLEMS_FILE, COUNTS_FILE = "spec.json", "problems.jsonl", "counts.json"
+PROMPT_FILE = "prompt.txt"
+"""The first problem's prompt as the model read it, special tokens included."""
 SERVED = "served:"
 COMPARED_KEYS = ("benchmark", "problems_sha256", "prompt_template", "sampling", "verifier")
 """What two evaluations must share before their pass@k may be compared."""
@@ -160,6 +162,12 @@ def write_problems(folder: Path, problems: Sequence[Problem]) -> None:
     """Keep the problems beside their samples."""
     lines = [json.dumps(asdict(problem), ensure_ascii=False) + "\n" for problem in problems]
     write_text(folder / PROBLEMS_FILE, "".join(lines))
+
+
+def read_prompt(folder: Path) -> str | None:
+    """The first problem's prompt as the model read it; None where the folder does not hold it."""
+    path = folder / PROMPT_FILE
+    return path.read_text(encoding="utf-8") if path.exists() else None
 
 
 def read_problems(folder: Path) -> list[Problem]:

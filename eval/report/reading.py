@@ -11,7 +11,9 @@ from rlvr.eval.report.html import Markup, element, section, table
 from rlvr.eval.report.labels import duration, label, model_styles, plain
 from rlvr.eval.report.results import StudyResults
 from rlvr.eval.report.samples import Example, Responses
+from rlvr.eval.report.settings import settings_table
 from rlvr.eval.samples import Sample
+from rlvr.eval.store import read_prompt
 from rlvr.records import Problem, Status
 
 MAX_TEXT = 6000
@@ -115,7 +117,9 @@ def provenance_section(study: StudyResults, analyses: Sequence[BenchmarkAnalysis
     for title, values in groups.items():
         if rows := list(flat(values)):
             parts += [element("h3", title), table(["", "value"], rows, sortable=False)]
-    return section("provenance", "Provenance", *parts)
+    if (prompt := read_prompt(analyses[0].evaluations[0].folder)) is not None:
+        parts += [element("h3", "The first problem's prompt, as the model read it"), element("pre", prompt)]
+    return section("provenance", "Provenance", settings_table(study.configs), *parts)
 
 
 def measurement(analysis: BenchmarkAnalysis) -> dict[str, Any]:

@@ -46,6 +46,8 @@ class StudyResults:
     provenance: Mapping[str, Any] = field(default_factory=dict)
     """seed, date, versions, git_commit, config_sha256, wall_seconds, command, hardware, …"""
     title: str = "What reinforcement learning did to pass@k"
+    configs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """``config.json`` by training run."""
 
     def with_provenance(self, more: Mapping[str, Any]) -> StudyResults:
         """The same results; what is known about them comes after ``more``."""

@@ -13,8 +13,9 @@ from rlvr.eval.pass_at_k import FloatArray
 from rlvr.eval.perplexity import Scored
 from rlvr.eval.report.analysis import BenchmarkAnalysis, GuessFilter, Reasoning, StepPoint
 from rlvr.eval.report.results import StudyResults
+from rlvr.eval.report.settings import settings_of
 from rlvr.eval.statistics import Curve, Interval
-from rlvr.eval.store import Evaluation
+from rlvr.eval.store import Evaluation, read_prompt
 from rlvr.eval.temperature import Heated
 
 DIGITS = 9
@@ -30,6 +31,7 @@ def summary(study: StudyResults, analyses: Sequence[BenchmarkAnalysis]) -> dict[
     return {
         **benchmark_summary(analyses[0]),
         "benchmarks": {analysis.results.name: benchmark_summary(analysis) for analysis in analyses},
+        "training": {run: settings_of(config) for run, config in study.configs.items()},
         "wall_seconds": provenance.pop("wall_seconds", {}),
         "seed": provenance.pop("seed", None),
         "versions": provenance.pop("versions", {}),
@@ -164,6 +166,7 @@ def _evaluation(analysis: BenchmarkAnalysis) -> dict[str, Any]:
         "out_of_domain": analysis.results.out_of_domain,
         "problems_sha256": spec.problems_sha256,
         "prompt_template": spec.prompt_template,
+        "rendered_prompt": read_prompt(analysis.evaluations[0].folder),
         "sampling": spec.sampling,
         "verifier": spec.verifier,
         "seed": spec.seed,

@@ -33,8 +33,8 @@ from rlvr.data.prompts import (
 from rlvr.driver import train
 from rlvr.errors import ConfigError
 from rlvr.eval.evaluate import EvaluationProgress, evaluate
-from rlvr.eval.store import Evaluation, EvaluationSpec, SampleStore, load_evaluation
-from rlvr.files import write_json
+from rlvr.eval.store import PROMPT_FILE, Evaluation, EvaluationSpec, SampleStore, load_evaluation
+from rlvr.files import write_json, write_text
 from rlvr.guards import Guards
 from rlvr.planning.trainable import check_trainable
 from rlvr.protocols import Renderer, RolloutEngine, Verifier
@@ -349,6 +349,8 @@ def _spec(
 def _sample(engine: RolloutEngine, task: EvaluationTask, num_done: int) -> None:
     """Draw what is missing of one evaluation, with a line or a bar of progress."""
     started = time.monotonic()
+    if isinstance(task.renderer, PromptRenderer):
+        write_text(task.folder / PROMPT_FILE, task.renderer.text(task.benchmark.problems[0]))
 
     def show(now: EvaluationProgress) -> None:
         rate = now.num_tokens / (time.monotonic() - started)

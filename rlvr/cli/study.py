@@ -109,6 +109,7 @@ def app(config: ExperimentConfig, resolved: dict[str, Any]) -> None:
             for index, benchmark in enumerate(benchmarks)
         ],
         metrics={name: read_metrics(folder / name) for name in runs},
+        configs={name: run_resolved for name, (_, run_resolved) in runs.items()},
         provenance=study_provenance(resolved, folder, list(runs), evaluations),
     )
     report = write_report(folder, results, seed=config.seed)

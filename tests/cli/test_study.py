@@ -112,6 +112,12 @@ def test_each_algorithm_is_trained_from_every_seed(study, pools: Pools, tmp_path
         "rloo": runs[2:],
     }
     assert "grpo (mean of 2 runs)" in result.out
+    settings = summary["training"]["rloo-seed3"]
+    assert (settings["algorithm.name"], settings["seed"], settings["train.num_steps"]) == ("rloo", 3, 2)
+    assert settings["algorithm.group_size"] == 4
+    prompt = summary["evaluation"]["rendered_prompt"]
+    assert prompt == (folder / "evaluation/chains/base/prompt.txt").read_text()
+    assert prompt
     for name in runs:
         config = json.loads((folder / name / "config.json").read_text())
         assert (config["seed"], config["seeds"]) == (int(name[-1]), [])
