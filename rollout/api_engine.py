@@ -235,6 +235,8 @@ def completion(text: str) -> Completion:
     ):
         raise MalformedError(shown(text))
     reason = "length" if reason in CUT_OFF else reason
+    # Half a character, as a token may end in one, is no text that a file could hold.
+    words = words.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     return Completion((), (), None, words, reason, policy_version=0, tokens_counted=num_tokens)
 
 

@@ -53,7 +53,9 @@ def renderer() -> PromptRenderer:
 
 @pytest.fixture(scope="session")
 def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A Qwen2 folder with config and tokenizer, without weights: enough for everything but engines."""
+    """A Qwen2 folder with random weights."""
+    from transformers import Qwen2ForCausalLM
+
     from rlvr.config import PretrainConfig
     from rlvr.data.chains import words
     from rlvr.data.tiny_tokenizer import build_tokenizer
@@ -62,5 +64,5 @@ def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("models") / "tiny"
     tokenizer = build_tokenizer(words(23))
     tokenizer.save_pretrained(folder)
-    model_config(PretrainConfig(), tokenizer).save_pretrained(folder)
+    Qwen2ForCausalLM(model_config(PretrainConfig(), tokenizer)).save_pretrained(folder)
     return folder

@@ -13,7 +13,7 @@ from typing import Any
 
 from rlvr.cli import hydra_app
 from rlvr.config import DistillConfig
-from rlvr.data.prompts import check_model_folder, model_hash
+from rlvr.data.model_folder import check_model_folder, model_hash
 from rlvr.distill import DistillProgress, Example, distill
 from rlvr.errors import ConfigError, DataError
 from rlvr.eval.homes import stores_in

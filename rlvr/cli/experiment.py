@@ -23,13 +23,8 @@ from rlvr.data.benchmarks import (
     training_template,
 )
 from rlvr.data.loaders import problems_hash
-from rlvr.data.prompts import (
-    PromptRenderer,
-    check_context,
-    check_prompt_lengths,
-    load_renderer,
-    model_hash,
-)
+from rlvr.data.model_folder import model_hash
+from rlvr.data.prompts import PromptRenderer, check_context, check_prompt_lengths, load_renderer
 from rlvr.driver import train
 from rlvr.errors import ConfigError
 from rlvr.eval.evaluate import EvaluationProgress, evaluate

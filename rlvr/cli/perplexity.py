@@ -137,7 +137,7 @@ def check_model(spec: EvaluationSpec) -> None:
         ConfigError: it is another one.
         ModelError: it is not there.
     """
-    from rlvr.data.prompts import check_model_folder, model_hash
+    from rlvr.data.model_folder import check_model_folder, model_hash
 
     check_model_folder(spec.model_path)
     if model_hash(spec.model_path) != spec.model_sha256:

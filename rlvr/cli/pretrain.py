@@ -9,7 +9,7 @@ from typing import Any
 
 from rlvr.cli import hydra_app
 from rlvr.config import PretrainConfig
-from rlvr.data.prompts import model_hash
+from rlvr.data.model_folder import model_hash
 from rlvr.pretrain import PretrainProgress, pretrain
 from rlvr.provenance import provenance
 from rlvr.tracking.progress import StageProgress

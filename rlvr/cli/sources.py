@@ -10,7 +10,8 @@ from typing import Protocol
 from rlvr.cluster import check_plan, rollout_pool
 from rlvr.config import ApiConfig, ClusterConfig, RolloutConfig
 from rlvr.data.benchmarks import Benchmark
-from rlvr.data.prompts import WordsRenderer, check_context, load_renderer, longest_prompt, model_hash
+from rlvr.data.model_folder import model_hash
+from rlvr.data.prompts import WordsRenderer, check_context, load_renderer, longest_prompt
 from rlvr.data.templates import PromptTemplate
 from rlvr.eval.store import SERVED
 from rlvr.protocols import Renderer, RolloutEngine

@@ -15,8 +15,11 @@ from typing import IO, Any
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from rlvr.data.loaders import json_row
+from rlvr.data.numbers import plain
 from rlvr.errors import ConfigError, DataError, did_you_mean
 from rlvr.records import Problem, Status, Verdict
+from rlvr.rewards.code import ABILITIES
 from rlvr.rewards.config import RewardsConfig
 from rlvr.rewards.pool import VerifierPool
 from rlvr.rewards.process import ProcessVerifier
@@ -35,7 +38,8 @@ A row has id, kind, response, and by kind:
   math     ground_truth: the answer in LaTeX or plain text
   choice   ground_truth: a letter or a number; choices (optional): the texts of the options
   process  ground_truth: a solution graph, as in extra_info.solution_graph of generated problems
-  code     tests: [{"stdin": "...", "stdout": "..."}, ...]
+  code     tests, of programs (livecodebench: the same, by its own grader's conventions):
+           [{"stdin": "...", "stdout": "..."}, ...]
            or {"entry_point": "f", "cases": [{"args": [...], "expected": ...}, ...]}
 finish_reason (optional) is "stop" or "length": a response that was cut off has not answered.
 
@@ -130,15 +134,34 @@ def read_rows(source: IO[str], name: str, verifiers: Verifiers) -> Iterator[Row]
     Raises:
         DataError: a line that cannot be used, named by number.
     """
-    for number, line in enumerate(source, start=1):
+    label = "standard input" if name == "-" else name
+    for number, line in enumerate(utf8_lines(source, label), start=1):
         if line.strip():
-            where = f"{'standard input' if name == '-' else name}:{number}"
+            where = f"{label}:{number}"
             row = parse_row(line, where)
             try:
                 verifiers[row.problem.ability].check([row.problem])
             except DataError as error:
                 raise DataError(error.what, where=where, fix=error.fix) from error
             yield row
+
+
+def utf8_lines(source: IO[str], label: str) -> Iterator[str]:
+    """Lines without the mark that some editors put in front of a file.
+
+    Raises:
+        DataError: the text is in another encoding.
+    """
+    number = 0
+    try:
+        for number, line in enumerate(source, start=1):  # noqa: B007 - of the line before the fault
+            yield line.removeprefix("\ufeff")
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"the text is not UTF-8 (byte {error.object[error.start]:#04x})",
+            where=f"{label}, after line {number}",
+            fix="convert it: iconv -f latin1 -t utf-8, if it is latin-1",
+        ) from error
 
 
 def parse_row(line: str, where: str) -> Row:
@@ -148,22 +171,18 @@ def parse_row(line: str, where: str) -> Row:
         if not condition:
             raise DataError(what, where=where, fix=fix)
 
-    try:
-        row = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise DataError(
-            f"the line is not valid JSON ({error})", where=where, fix="one object per line"
-        ) from error
+    row = json_row(line, where)
     check(isinstance(row, dict), "the row is not an object", '{"id": …, "kind": …, "response": …}')
     for column in ("id", "kind", "response"):
         check(column in row, f"column {column!r} is missing", f"found: {', '.join(map(str, row))}")
     kind, response = row["kind"], row["response"]
     check(isinstance(kind, str) and kind in KINDS, f"unknown kind {kind!r}", did_you_mean(str(kind), KINDS))
     check(isinstance(response, str), "response is not text", "a string")
-    truth = row.get("tests" if kind == "code" else "ground_truth")
+    column = "tests" if kind in ABILITIES else "ground_truth"
+    truth = row.get(column)
     check(
         truth is not None,
-        f"{'tests' if kind == 'code' else 'ground_truth'} is missing",
+        f"{column} is missing",
         "`rlvr verify --help`",
     )
     finish_reason = row.get("finish_reason", "stop")
@@ -177,7 +196,17 @@ def parse_row(line: str, where: str) -> Row:
         )
         extra["solution_graph"] = truth
         truth = truth["nodes"][-1]["value"]
-    text = truth if isinstance(truth, str) else json.dumps(truth)
+    text: str | None
+    if kind in ABILITIES:
+        text = truth if isinstance(truth, str) else json.dumps(truth)
+    else:
+        text = truth if isinstance(truth, str) else plain(truth)
+    if text is None:
+        raise DataError(
+            f"ground_truth holds {type(truth).__name__} {str(truth)[:40]!r}",
+            where=where,
+            fix='one answer, as text or as a finite number; several in one text: "1, 2"',
+        )
     problem = Problem(
         id=where, prompt=(), data_source="rows", ground_truth=text, ability=kind, extra_info=extra
     )

@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 from rlvr.data.code_sets import parse_code_row
+from rlvr.data.numbers import plain
 from rlvr.errors import DataError
 from rlvr.records import Problem
 from rlvr.rewards.extract import after_hashes, last_boxed
@@ -45,16 +46,6 @@ def text_in(row: Row, names: tuple[str, ...], where: str) -> str:
             fix="write the row again: the question is text",
         )
     return value.strip()
-
-
-def plain(value: Any) -> str | None:
-    """An answer as text: 27.0 is 27; None for anything that is no answer."""
-    if isinstance(value, bool):
-        return None
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    text = str(value).strip() if isinstance(value, (str, int, float)) else ""
-    return text or None
 
 
 def answer(row: Row, where: str) -> str | None:

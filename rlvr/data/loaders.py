@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,13 @@ from typing import Any
 from rlvr.config import FORMATS
 from rlvr.data.code_sets import is_code_row, parse_code_row
 from rlvr.data.images import images_of
+from rlvr.data.numbers import plain
 from rlvr.errors import DataError
 from rlvr.records import Problem
 
+logger = logging.getLogger(__name__)
+MAX_ANSWER_CHARACTERS = 1000
+"""The verifier reads no longer answer (rewards.math.max_answer_chars)."""
 COLUMNS = ("data_source", "prompt", "ability", "reward_model", "extra_info")
 
 
@@ -29,11 +34,26 @@ def load_problems(path: str) -> list[Problem]:
         DataError: missing, empty or malformed; a bad row is named by file and line (JSONL)
             or row (parquet and folders), counted from 1.
     """
-    problems = [parse_row(row, where, folder_of(Path(path))) for row, where in read_rows(Path(path))]
-    if not problems:
+    rows = [parse_row(row, where, folder_of(Path(path))) for row, where in read_rows(Path(path))]
+    if not rows:
         raise DataError("the data set is empty", where=path, fix="it must hold at least one problem")
+    problems = without_repeats(rows)
+    if len(problems) < len(rows):
+        logger.warning(
+            "%s: %d of %d rows repeat another and are left out", path, len(rows) - len(problems), len(rows)
+        )
     refuse_doubles(problems, path)
     return problems
+
+
+def without_repeats(problems: Sequence[Problem]) -> list[Problem]:
+    """Each problem once: DAPO-17k, for one, is published with every row a hundred times."""
+    first: dict[str, Problem] = {}
+    return [
+        problem
+        for problem in problems
+        if first.setdefault(problem.id, problem) is problem or first[problem.id] != problem
+    ]
 
 
 def refuse_doubles(problems: Sequence[Problem], where: str) -> None:
@@ -111,6 +131,10 @@ def json_row(line: str, where: str) -> Any:
     """
     try:
         return json.loads(line)
+    except RecursionError as error:
+        raise DataError(
+            "the line is nested too deeply", where=where, fix="is this a data set? a row is a flat object"
+        ) from error
     except json.JSONDecodeError as error:
         raise DataError(
             f"the line is not valid JSON ({error.msg} at column {error.colno})",
@@ -120,13 +144,28 @@ def json_row(line: str, where: str) -> Any:
 
 
 def _json_lines(source: Path) -> Iterator[tuple[Any, str]]:
-    with source.open(encoding="utf-8") as file:
-        try:
-            for number, line in enumerate(file, start=1):
-                where = f"{source}:{number}"
-                yield json_row(line, where), where
-        except UnicodeDecodeError as error:
-            raise unreadable(source, error) from error
+    with source.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            where = f"{source}:{number}"
+            text = utf8(line, where)
+            if text.strip():
+                yield json_row(text, where), where
+
+
+def utf8(line: bytes, where: str) -> str:
+    """One line as text, without the mark that some editors put in front of a file.
+
+    Raises:
+        DataError: it is in another encoding.
+    """
+    try:
+        return line.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"the line is not UTF-8 (byte {line[error.start]:#04x} at {error.start})",
+            where=where,
+            fix="convert the file: iconv -f latin1 -t utf-8, if it is latin-1",
+        ) from error
 
 
 def unreadable(source: Path, error: Exception) -> DataError:
@@ -165,25 +204,44 @@ def parse_row(row: Any, where: str, base: Path) -> Problem:
         'for example [{"role": "user", "content": "…"}]',
     )
     check(
-        isinstance(reward_model, dict) and isinstance(reward_model.get("ground_truth"), (str, int, float)),
+        isinstance(reward_model, dict) and "ground_truth" in reward_model,
         "reward_model has no ground_truth",
         'for example {"style": "rule", "ground_truth": "42"}',
+    )
+    truth = plain(reward_model["ground_truth"])
+    check(
+        truth is not None,
+        f"ground_truth holds {type(reward_model['ground_truth']).__name__} {str(reward_model['ground_truth'])[:40]!r}",
+        'one answer, as text or as a finite number; several in one text: "1, 2"',
+    )
+    assert truth is not None
+    ability = str(row["ability"]).lower()
+    check(
+        ability != "math" or not is_solution(truth),
+        f"ground_truth holds a worked solution: {truth[:40]!r}…",
+        "the final answer alone: what stands in its last \\boxed{…}, or after its ####",
     )
     check(
         isinstance(extra, dict) and "index" in extra,
         "extra_info has no index",
         '{"split": "train", "index": 0}',
     )
+    style = str(reward_model.get("style", "rule"))  # DAPO-17k: rule-lighteval/MATH_v2
     return Problem(
         id=f"{row['data_source']}/{extra.get('split', 'all')}/{extra['index']}",
         prompt=tuple({"role": m["role"], "content": m["content"]} for m in prompt),
         data_source=str(row["data_source"]),
-        ground_truth=str(reward_model["ground_truth"]),
-        style=str(reward_model.get("style", "rule")),
-        ability=str(row["ability"]),
+        ground_truth=truth,
+        style="rule" if style.startswith("rule-") else style,
+        ability=ability,
         extra_info=extra,
         images=images_of({"images": row.get("images")}, base, where),
     )
+
+
+def is_solution(truth: str) -> bool:
+    """Whether a ground truth holds the way to an answer and not the answer alone."""
+    return "\\boxed" in truth or "####" in truth or len(truth) > MAX_ANSWER_CHARACTERS
 
 
 def to_row(problem: Problem) -> dict[str, Any]:

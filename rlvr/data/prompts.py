@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
+from jinja2 import TemplateError
 from transformers import AutoConfig, AutoTokenizer
 
 from rlvr.data.images import ImageProcessor, content_of, image_url, place_of, placed
+from rlvr.data.model_folder import check_end_of_text, check_model_folder
 from rlvr.data.templates import TEMPLATES, PromptTemplate
 from rlvr.errors import ConfigError, DataError, ModelError
 from rlvr.protocols import SampleRequest
 from rlvr.records import Problem
 
-TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "tekken.json")
+SHOWN_CHARACTERS = 40
+"""Of a message, looked for in what was rendered: templates may cut its end, or escape what comes later."""
 SERVERS_OWN = "chat template of the server"
-HASHED_BYTES = 1 << 24
-"""Of a file of weights are in memory at a time while it is hashed."""
-WEIGHT_PATTERNS = ("*.safetensors", "config.json", "tokenizer*", "chat_template*", "*processor_config.json")
 
 
 class PromptRenderer:
@@ -74,11 +73,7 @@ class PromptRenderer:
         """Prompt tokens, ending where the response begins; each image has a place of one token."""
         if not self.template.is_chat:
             return self.encode(_plain(self.template, problem))
-        ids: list[int] = self._tokenizer.apply_chat_template(
-            placed(self.template.messages(problem), problem, place_of),
-            add_generation_prompt=True,
-            return_dict=False,
-        )
+        ids: list[int] = self._through_chat_template(problem, return_dict=False)
         return ids
 
     def num_tokens(self, problem: Problem) -> int:
@@ -99,8 +94,24 @@ class PromptRenderer:
         """The prompt as text before it is tokenized."""
         if not self.template.is_chat:
             return _plain(self.template, problem)
+        return str(self._through_chat_template(problem, tokenize=False))
+
+    def _through_chat_template(self, problem: Problem, **options: Any) -> Any:
+        """The problem's messages through the tokenizer's chat template.
+
+        Raises:
+            ModelError: the chat template is broken, or refuses such messages.
+        """
         messages = placed(self.template.messages(problem), problem, place_of)
-        return str(self._tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
+        try:
+            return self._tokenizer.apply_chat_template(messages, add_generation_prompt=True, **options)
+        except (TemplateError, TypeError) as error:
+            raise ModelError(
+                f"the chat template fails: {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}",
+                where=f"chat template, problem {problem.id}",
+                fix="chat_template.jinja, or chat_template in tokenizer_config.json, as published with the model; "
+                "or prompt=plain, which needs none",
+            ) from error
 
     def encode(self, text: str, *, begin: bool = True) -> list[int]:
         """Tokens of a plain text; ``begin`` adds the token that the model's texts begin with, if any."""
@@ -196,31 +207,8 @@ def load_renderer(model: str, template: PromptTemplate = TEMPLATES["chat"]) -> P
         raise ModelError(
             f"the tokenizer cannot be loaded: {str(error).splitlines()[0]}", where=model
         ) from error
+    check_end_of_text(tokenizer, model)
     return PromptRenderer(tokenizer, template, ImageProcessor(model))
-
-
-def check_model_folder(model: str) -> None:
-    """Refuse a folder that is no complete Hugging Face model; a hub name passes.
-
-    Raises:
-        ModelError: naming the file that is missing.
-    """
-    folder = Path(model)
-    if not folder.exists():
-        looks_like_hub_name = model.count("/") == 1 and not model.startswith((".", "/", "~", "runs/"))
-        if looks_like_hub_name:
-            return
-        raise ModelError("the model folder does not exist", where=model, fix="check model=…")
-    if not (folder / "config.json").exists():
-        raise ModelError(
-            "the model folder has no config.json", where=model, fix="a Hugging Face model folder"
-        )
-    if not any((folder / name).exists() for name in TOKENIZER_FILES):
-        raise ModelError(
-            "the model folder has no tokenizer",
-            where=model,
-            fix=f"save it beside the weights (tokenizer.save_pretrained); one of {', '.join(TOKENIZER_FILES)}",
-        )
 
 
 def check_prefix(renderer: PromptRenderer) -> None:
@@ -245,8 +233,36 @@ def check_prefix(renderer: PromptRenderer) -> None:
         )
 
 
+def check_words(renderer: PromptRenderer, problems: Sequence[Problem]) -> None:
+    """Refuse messages that the chat template leaves out: the model would not be asked.
+
+    One problem for each sequence of roles is rendered, since a template goes by roles; problems with images, whose
+    text is cut at the images, are not.
+
+    Raises:
+        DataError: naming the problem and the role.
+    """
+    seen: set[tuple[str, ...]] = set()
+    for problem in problems:
+        messages = renderer.template.messages(problem) if renderer.template.is_chat else ()
+        roles = tuple(str(message["role"]) for message in messages)
+        if roles in seen or problem.images:
+            continue
+        seen.add(roles)
+        rendered = renderer.rendered_text(problem)
+        for message in messages:
+            if message["content"].strip()[:SHOWN_CHARACTERS] not in rendered:
+                raise DataError(
+                    f"the model's chat template leaves out the message of role {message['role']!r}",
+                    where=f"problem {problem.id}",
+                    fix="the roles that the template knows, such as system, user and assistant; "
+                    "`rlvr data show` prints what is rendered",
+                )
+
+
 def longest_prompt(renderer: PromptRenderer, problems: Sequence[Problem]) -> int:
     """Tokens of the longest prompt, images included."""
+    check_words(renderer, problems)
     return max(renderer.num_tokens(problem) for problem in problems)
 
 
@@ -258,6 +274,7 @@ def check_prompt_lengths(
     Raises:
         DataError: naming the longest problem.
     """
+    check_words(renderer, problems)
     lengths = [(renderer.num_tokens(problem), problem.id) for problem in problems]
     longest, problem_id = max(lengths)
     if longest > max_prompt_tokens:
@@ -287,14 +304,3 @@ def check_context(model: str, prompt_tokens: int, response_tokens: int) -> None:
             if room > 0
             else "leave long problems out",
         )
-
-
-def model_hash(model: str) -> str:
-    """SHA-256 over the files of a model folder; of the name itself for a hub model."""
-    digest = hashlib.sha256(b"" if Path(model).exists() else model.encode())
-    for path in sorted({path for pattern in WEIGHT_PATTERNS for path in Path(model).glob(pattern)}):
-        digest.update(path.name.encode())
-        with path.open("rb") as file:
-            while part := file.read(HASHED_BYTES):
-                digest.update(part)
-    return digest.hexdigest()

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from safetensors.torch import load_file, save_file
 
 from rlvr.cli import evaluate as evaluate_command
 from rlvr.cli import experiment, sources
@@ -84,7 +85,9 @@ class Pools:
         class Learner(FakeLearner):
             def save(self, folder: Path) -> None:
                 shutil.copytree(source, folder)
-                (folder / "model.safetensors").write_bytes(b"trained")
+                weights = load_file(folder / "model.safetensors")
+                weights["model.norm.weight"] += 1
+                save_file(weights, folder / "model.safetensors")
 
         yield engine, Learner(engine)
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from rlvr.cli.hydra_app import RECIPES
+from tests.broken import pickled, poison, without_end, without_head
 
 CLUSTERS = {
     command: sorted(path.stem for path in (RECIPES / command / "cluster").glob("*.yaml"))
@@ -112,3 +115,16 @@ def test_prompts_may_be_cut_on_a_gpu_and_left_whole_on_a_cpu(rlvr, cluster: str,
     option = f"+rollout.engine_args.enable_chunked_prefill={value}"
     result = rlvr("train", "recipe=tiny", f"cluster={cluster}", option, "--dry-run")
     assert result.code == 0, result.err
+
+
+@pytest.mark.parametrize("spoil", [without_head, poison(float("nan")), pickled, without_end])
+@pytest.mark.parametrize("command", ["train", "evaluate"])
+def test_a_model_that_would_sample_noise_is_refused(
+    rlvr, model_folder: Path, tmp_path: Path, command: str, spoil: Callable[[Path], None]
+) -> None:
+    copy = shutil.copytree(model_folder, tmp_path / "copy")
+    spoil(copy)
+    settings = ["recipe=tiny"] if command == "train" else ["benchmark=chains_easy"]
+    result = rlvr(command, "--dry-run", *settings, f"model={copy}")
+    assert result.code != 0
+    assert str(copy) in result.err

@@ -229,10 +229,12 @@ def test_more_gpus_than_there_are(rlvr, cwd: Path, model: Path, command: str) ->
 def test_a_ground_truth_without_a_verifier(rlvr, tmp_path: Path, model: Path) -> None:
     path = tmp_path / "words.jsonl"
     rows = [to_row(problem) for problem in problems(2)]
-    rows[1]["reward_model"]["ground_truth"] = "\\frac{42"
+    rows[1].update(ability="arithmetic", reward_model={"style": "rule", "ground_truth": "1/2"})
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     refused(
-        rlvr("train", f"model={model}", *FIT, f"data.path={path}"), "frac{42", "where: problem fake/train/1"
+        rlvr("train", f"model={model}", *FIT, f"data.path={path}"),
+        "no verifier for ground truth '1/2'",
+        "where: problem fake/train/1",
     )
 
 

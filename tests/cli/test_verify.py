@@ -89,6 +89,10 @@ def test_a_ground_truth_without_a_meaning_is_marked(rlvr: Rlvr, cwd: Path) -> No
         (lines({"id": 1, "kind": "math", "response": ""}), "ground_truth is missing"),
         (lines({"id": 1, "kind": "math", "ground_truth": " ", "response": ""}), "is empty"),
         (lines({"id": 1, "kind": "math", "ground_truth": "7", "response": 7}), "response is not text"),
+        (lines({"id": 1, "kind": "math", "ground_truth": True, "response": ""}), "holds bool"),
+        (lines({"id": 1, "kind": "math", "ground_truth": float("nan"), "response": ""}), "holds float 'nan'"),
+        (lines({"id": 1, "kind": "math", "ground_truth": ["7"], "response": ""}), "holds list"),
+        ("[" * 100_000, "nested too deeply"),
         (lines({"id": 1, "kind": "code", "tests": [], "response": ""}), "no tests"),
         (lines({"id": 1, "kind": "process", "ground_truth": "7", "response": ""}), "no solution graph"),
         (
@@ -106,6 +110,20 @@ def test_a_bad_row_is_named_and_those_before_it_are_answered(
     assert [json.loads(row)["id"] for row in result.out.splitlines()] == [1, "b"]
     assert words in result.err
     assert "rows.jsonl:4" in result.err
+
+
+def test_a_mark_before_the_text_and_numbers_as_ground_truths_are_read(rlvr: Rlvr, cwd: Path) -> None:
+    row = {"id": 1, "kind": "math", "ground_truth": 1e-05, "response": r"\boxed{0.00001}"}
+    (cwd / "rows.jsonl").write_bytes(b"\xef\xbb\xbf" + lines(row).encode() + b"\n\n")
+    result = rlvr("verify", "rows.jsonl")
+    assert json.loads(result.out)["status"] == "correct"
+
+
+def test_another_encoding_is_named(rlvr: Rlvr, cwd: Path) -> None:
+    (cwd / "rows.jsonl").write_bytes(lines(ROWS[0][0]).encode() + b'{"id": "caf\xe9"}\n')
+    result = rlvr("verify", "rows.jsonl")
+    assert result.code == 2
+    assert "not UTF-8" in result.err
 
 
 def test_settings_reach_the_verifier(rlvr: Rlvr, cwd: Path) -> None:

@@ -108,10 +108,72 @@ def test_an_empty_file_is_refused(tmp_path: Path) -> None:
 
 
 def test_doubled_ids_are_refused_with_both_rows(tmp_path: Path) -> None:
-    path = write_lines(tmp_path / "twice.jsonl", row(0), row(1), row(0))
+    path = write_lines(tmp_path / "twice.jsonl", row(0), row(1), row(0, ability="choice"))
     with pytest.raises(DataError, match="'fake/train/0' occurs twice, in rows 1 and 3") as caught:
         load_problems(path)
     assert caught.value.where == path
+
+
+def test_rows_that_repeat_another_are_read_once_and_counted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = write_lines(tmp_path / "dapo.jsonl", *[row(0), row(1)] * 100)
+    assert [problem.id for problem in load_problems(path)] == ["fake/train/0", "fake/train/1"]
+    assert "198 of 200 rows repeat another" in caplog.text
+
+
+def test_rows_as_dapo_17k_has_them(tmp_path: Path) -> None:
+    words = {"style": "rule-lighteval/MATH_v2", "ground_truth": "34"}
+    [problem] = load_problems(write_lines(tmp_path / "a.jsonl", row(ability="MATH", reward_model=words)))
+    assert (problem.ability, problem.style, problem.ground_truth) == ("math", "rule", "34")
+
+
+def test_a_mark_before_the_text_and_empty_lines_are_read_over(tmp_path: Path) -> None:
+    path = write_lines(tmp_path / "a.jsonl", row(0), "", "   ", row(1))
+    Path(path).write_bytes(b"\xef\xbb\xbf" + Path(path).read_bytes())
+    assert len(load_problems(path)) == 2
+
+
+@pytest.mark.parametrize(
+    ("truth", "text"),
+    [(27.0, "27"), (1e-05, "0.00001"), (-3, "-3"), (2.5e20, "250000000000000000000"), ("x ", "x")],
+)
+def test_numbers_are_answers(tmp_path: Path, truth: object, text: str) -> None:
+    path = write_lines(tmp_path / "a.jsonl", row(reward_model={"style": "rule", "ground_truth": truth}))
+    assert load_problems(path)[0].ground_truth == text
+
+
+@pytest.mark.parametrize(
+    ("truth", "what"),
+    [
+        (float("nan"), "ground_truth holds float 'nan'"),
+        (float("inf"), "ground_truth holds float 'inf'"),
+        (True, "ground_truth holds bool 'True'"),
+        (None, "ground_truth holds NoneType"),
+        (["1", "2"], "ground_truth holds list"),
+        ("  ", "ground_truth holds str"),
+        ("We add and get \\boxed{4}.", "a worked solution"),
+        ("2 + 2 = 4\n#### 4", "a worked solution"),
+        ("word " * 300, "a worked solution"),
+    ],
+)
+def test_what_is_no_answer_is_named(tmp_path: Path, truth: object, what: str) -> None:
+    path = write_lines(tmp_path / "a.jsonl", row(reward_model={"style": "rule", "ground_truth": truth}))
+    with pytest.raises(DataError, match=what) as caught:
+        load_problems(path)
+    assert caught.value.where == f"{path}:1"
+
+
+def test_another_encoding_and_deep_nesting_are_named_by_line(tmp_path: Path) -> None:
+    path = write_lines(tmp_path / "a.jsonl", row(0), "[" * 100_000)
+    with pytest.raises(DataError, match="nested too deeply") as caught:
+        load_problems(path)
+    assert caught.value.where == f"{path}:2"
+    Path(path).write_bytes(json.dumps(row(0)).encode() + b'\n{"x": "caf\xe9"}\n')
+    with pytest.raises(DataError, match="not UTF-8") as caught:
+        load_problems(path)
+    assert caught.value.where == f"{path}:2"
+    assert "latin" in str(caught.value.fix)
 
 
 def test_an_unknown_format_is_refused_with_the_known_ones(tmp_path: Path) -> None:

@@ -11,16 +11,11 @@ from tokenizers.models import BPE
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from rlvr.data.chains import generate, graph_of, solution_text
-from rlvr.data.prompts import (
-    PromptRenderer,
-    WordsRenderer,
-    check_model_folder,
-    check_prompt_lengths,
-    load_renderer,
-    model_hash,
-)
+from rlvr.data.model_folder import check_model_folder, model_hash
+from rlvr.data.prompts import PromptRenderer, WordsRenderer, check_prompt_lengths, load_renderer
 from rlvr.data.templates import template
 from rlvr.errors import ConfigError, DataError, ModelError
+from rlvr.records import Problem
 
 
 @pytest.fixture
@@ -127,6 +122,32 @@ def test_words_for_a_server_are_those_that_a_tokenizer_would_be_given(model_fold
     own = PromptRenderer(AutoTokenizer.from_pretrained(model_folder), template("boxed"))
     assert WordsRenderer(template("boxed")).identity.endswith(", chat template of the server")
     assert WordsRenderer(template("boxed")).identity.partition(",")[0] != own.identity
+
+
+def test_a_message_that_the_chat_template_leaves_out_is_refused(copy: Path) -> None:
+    (copy / "chat_template.jinja").write_text(
+        "{% for m in messages if m.role == 'user' %}{{ m.content }}{% endfor %}<|assistant|>"
+    )
+    renderer = load_renderer(str(copy))
+    asked = [
+        Problem(str(n), ({"role": role, "content": "a = 3 ;"},), "d", "3") for n, role in enumerate(ROLES)
+    ]
+    check_prompt_lengths(renderer, asked[:1], 100)
+    with pytest.raises(DataError, match="leaves out the message of role 'human'") as caught:
+        check_prompt_lengths(renderer, asked, 100)
+    assert caught.value.where == "problem 1"
+
+
+ROLES = ("user", "human")
+
+
+@pytest.mark.parametrize(
+    "words", ["{% for m in messages %}", "{{ raise_exception('no') }}", "{{ messages + 1 }}"]
+)
+def test_a_broken_chat_template_is_named_as_what_it_is(copy: Path, words: str) -> None:
+    (copy / "chat_template.jinja").write_text(words)
+    with pytest.raises(ModelError, match="the chat template fails"):
+        load_renderer(str(copy))
 
 
 def test_special_tokens_are_not_sent_to_a_server_as_words() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -13,7 +14,7 @@ from rlvr.errors import ConfigError, WorkerError
 from rlvr.protocols import SampleRequest, SamplingSettings
 from rlvr.records import Completion
 from rlvr.rollout import api_engine as api_engine_module
-from rlvr.rollout.api_engine import api_engine, check_served
+from rlvr.rollout.api_engine import api_engine, check_served, completion
 from tests.served import Answer, Server, chat, serving, text
 
 SETTINGS = SamplingSettings(0.6, 16, 0.95)
@@ -311,3 +312,14 @@ def test_settings_are_checked_and_a_key_among_them_is_not_repeated(api: dict[str
     with pytest.raises(ConfigError) as caught:
         ApiConfig(**api)
     assert "s3cret" not in str(caught.value)
+
+
+def test_half_a_character_is_no_text_that_a_file_could_hold() -> None:
+    answer: dict[str, Any] = {
+        "choices": [{"text": "4 \ud83d", "finish_reason": "stop"}],
+        "usage": {"completion_tokens": 2},
+    }
+    found = completion(json.dumps(answer))
+    assert found.text == "4 \ufffd"
+    answer["choices"] = [{"text": "\ud83d\ude00", "finish_reason": "stop"}]
+    assert completion(json.dumps(answer)).text == "\U0001f600"

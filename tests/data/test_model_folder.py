@@ -1,0 +1,75 @@
+"""What a model folder must hold before an engine is started on it, and what tells models apart."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from rlvr.data.model_folder import check_model_folder, model_hash
+from rlvr.data.prompts import load_renderer
+from rlvr.errors import ModelError
+from tests.architectures import DENSE, EXPERTS, tiny_model
+from tests.broken import (
+    merge,
+    not_in_its_shard,
+    pickled,
+    poison,
+    truncated,
+    with_half_an_embedding,
+    without_a_layers_part,
+    without_end,
+    without_head,
+)
+
+
+@pytest.fixture
+def copy(model_folder: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(model_folder, tmp_path / "copy")
+
+
+FAULTS = [
+    (without_head, r"tensors are not in the weight files: lm_head.weight"),
+    (without_a_layers_part, r"not in the weight files: model.layers.1.mlp.up_proj.weight"),
+    (with_half_an_embedding, r"other shapes than config.json says: model.embed_tokens.weight"),
+    (poison(float("nan")), "up_proj.weight holds NaN"),
+    (poison(float("-inf")), "up_proj.weight holds NaN or infinity"),
+    (pickled, "no weights as safetensors .pytorch_model.bin"),
+    (truncated, "is no safetensors"),
+    (not_in_its_shard, r"other.weight is not in model.safetensors"),
+    (without_end, "no token that ends a text"),
+]
+
+
+@pytest.mark.parametrize(("spoil", "what"), FAULTS)
+def test_a_folder_that_would_sample_noise_is_refused(
+    copy: Path, spoil: Callable[[Path], None], what: str
+) -> None:
+    load_renderer(str(copy))
+    spoil(copy)
+    with pytest.raises(ModelError, match=what) as caught:
+        load_renderer(str(copy))
+    assert caught.value.fix
+    assert str(copy) in str(caught.value.where)
+
+
+@pytest.mark.parametrize("name", [*DENSE, *EXPERTS])
+def test_a_whole_folder_of_any_architecture_passes(copy: Path, name: str) -> None:
+    for file in ("model.safetensors", "generation_config.json"):
+        (copy / file).unlink()
+    tiny_model(name).save_pretrained(copy)
+    check_model_folder(str(copy))
+
+
+def test_weights_that_are_tied_have_no_head_of_their_own(copy: Path) -> None:
+    without_head(copy)
+    merge(copy / "config.json", tie_word_embeddings=True)
+    check_model_folder(str(copy))
+
+
+def test_what_ends_a_text_is_part_of_the_models_identity(copy: Path) -> None:
+    before = model_hash(str(copy))
+    merge(copy / "generation_config.json", eos_token_id=[1, 5])
+    assert model_hash(str(copy)) != before
