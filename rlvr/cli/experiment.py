@@ -190,7 +190,7 @@ def _announce(config: ExperimentConfig, group_size: int, num_problems: int, last
     size = f"{config.train.num_steps} steps of {config.train.prompts_per_step} prompts × {group_size}"
     going_on = f"going on after step {last_step}; " if last_step else ""
     _report(
-        f"{config.algorithm.name}, {size}, {num_problems} problems; {going_on}"
+        f"{config.algorithm.name}, seed {config.seed}, {size}, {num_problems} problems; {going_on}"
         "starting Ray, vLLM and DeepSpeed"
     )
 
