@@ -148,7 +148,12 @@ def y_limits(chart: LineChart) -> tuple[float, float]:
     """The y axis: as given, or the data with a small margin, not below zero without need."""
     if chart.y_range:
         return chart.y_range
-    values = [v for s in chart.series for column in (s.y, s.low, s.high, s.faint, *s.runs) for v in column]
+    values = [
+        v
+        for s in chart.series
+        for column in (s.y, s.low, s.high, s.inner_low, s.inner_high, s.faint, *s.runs)
+        for v in column
+    ]
     low, high = min(values), max(values)
     if chart.zero_line:
         low, high = min(low, 0.0), max(high, 0.0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from rlvr.eval.bootstrap import Replicates
 from rlvr.eval.collect import collect
 from rlvr.eval.compare import Comparison, compare
 from rlvr.eval.report import BenchmarkResults, StudyResults, write, write_report
-from rlvr.eval.report.charts import LineChart, comparison_charts
+from rlvr.eval.report.charts import LineChart, comparison_charts, y_limits
 from rlvr.eval.report.draw_print import table
 from rlvr.eval.report.labels import label, model_styles
 from rlvr.eval.statistics import paired_difference
@@ -163,3 +164,12 @@ def test_runs_of_one_study_stay_a_family_beside_those_of_another(tmp_path: Path)
     assert label("grpo (a) (mean of 2 runs)") == "GRPO (a) (mean of 2 runs)"
     means = compare(study.benchmarks[0].evaluations, num_resamples=20).means
     assert [len(mean.runs) for mean in means] == [2, 2]
+
+
+def test_the_axis_holds_the_interval_at_each_k_where_it_is_wider_than_the_band(
+    comparison: Comparison,
+) -> None:
+    chart = comparison_charts(comparison)["paired_difference"]
+    assert isinstance(chart, LineChart)
+    wide = replace(chart.series[0], inner_high=(0.9,) * len(comparison.ks))
+    assert y_limits(replace(chart, series=(wide,)))[1] > 0.9
