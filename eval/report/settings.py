@@ -50,7 +50,7 @@ def settings_table(configs: Mapping[str, Mapping[str, Any]]) -> Markup:
     if not shown:
         return join([])
     rows = [[label(run), *(cell(each, name) for name in shown)] for run, each in found.items()]
-    return element("div", element("h3", "Settings"), table(["", *shown], rows))
+    return element("div", element("h3", "Settings"), table(["", *shown], rows), css="settings")
 
 
 def cell(settings: Mapping[str, Any], name: str) -> str:

@@ -158,6 +158,13 @@ def test_page_is_well_formed_and_has_every_section(written: Path) -> None:
     assert links == [f"#{section}" for section in page.sections]
 
 
+def test_readme_has_every_key_of_the_summary(written: Path) -> None:
+    summary = json.loads((written / "summary.json").read_text())
+    table = (Path(__file__).resolve().parents[2] / "README.md").read_text().split("### summary.json")[1]
+    undocumented = [key for key in summary if not re.search(rf"`{key}\b", table.split("## Configuration")[0])]
+    assert undocumented == ["sampling_efficiency_gap_interval"]  # "also `…_interval`"
+
+
 def test_model_output_is_text_and_nothing_else(written: Path) -> None:
     text = (written / "report.html").read_text()
     page = Page(text)
