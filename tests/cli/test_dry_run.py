@@ -124,7 +124,7 @@ def test_a_model_that_would_sample_noise_is_refused(
 ) -> None:
     copy = shutil.copytree(model_folder, tmp_path / "copy")
     spoil(copy)
-    settings = ["recipe=tiny"] if command == "train" else ["benchmark=chains_easy"]
+    settings = ["recipe=tiny"] if command == "train" else ["benchmark=chains"]
     result = rlvr(command, "--dry-run", *settings, f"model={copy}")
     assert result.code != 0
     assert str(copy) in result.err

@@ -9,6 +9,7 @@ from pathlib import Path
 from rlvr.data.chains import make_splits
 from rlvr.data.loaders import save_problems
 from rlvr.eval.samples import read_samples
+from tests.broken import rewrite
 from tests.cli.pools import SMALL, Pools
 
 
@@ -69,7 +70,7 @@ def test_an_interrupted_evaluation_goes_on_with_other_random_numbers(
 
 def test_several_models_on_several_benchmarks_in_one_command(rlvr, pools: Pools, tmp_path: Path) -> None:
     other = shutil.copytree(pools.model, tmp_path / "other")
-    (other / "model.safetensors").write_bytes(b"other weights")
+    rewrite(other, lambda tensors: tensors["lm_head.weight"].mul_(2))
     words = (
         f"models={{base: {pools.model}, mine: {other}}}",
         "benchmarks={chains: {}, longer: {family: chains, operations: [5], num_problems: 4}}",
@@ -92,7 +93,7 @@ def test_models_with_other_chat_templates_are_refused_before_the_first_sample(
     rlvr, pools: Pools, tmp_path: Path
 ) -> None:
     other = shutil.copytree(pools.model, tmp_path / "other")
-    [place] = [path for path in other.iterdir() if "<|user|>" in path.read_text() and "jinja" in path.name]
+    [place] = [path for path in other.iterdir() if "jinja" in path.name]
     place.write_text("<|user|> say: " + place.read_text())
     words = (f"models={{base: {pools.model}, mine: {other}}}", "benchmark=chains", f"run.dir={tmp_path}/both")
     result = rlvr("evaluate", *words, *SMALL)
