@@ -56,7 +56,8 @@ def check_training(config: ExperimentConfig) -> tuple[list[Problem], PromptRende
     """
     check_plan(config.rollout, config.learner, config.cluster)
     # What a model is comes before what its files lack.
-    check_trainable(config.model, config.learner)
+    if (Path(config.model) / "config.json").exists():
+        check_trainable(config.model, config.learner)
     template = training_template(config.data, config.prompt)
     renderer = load_renderer(config.model, template)
     problems = training_problems(config.data)
