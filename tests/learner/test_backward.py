@@ -11,7 +11,7 @@ from rlvr.algorithms.grpo import GRPOConfig
 from rlvr.batch import TrainBatch
 from rlvr.config import LearnerConfig
 from rlvr.learner.deepspeed_learner import DeepSpeedLearner, LearnerOptions
-from tests.learner.test_state import free_port, process_group, start_model  # noqa: F401
+from tests.learner.conftest import free_port
 
 pytestmark = pytest.mark.engines
 
@@ -82,7 +82,7 @@ def updated(
 
 @pytest.mark.parametrize("zero_stage", [0, 2, 3])
 @pytest.mark.parametrize("num_without", [0, 8, ROWS])
-def test_the_update_is_that_of_one_micro_batch(start_model: Path, zero_stage: int, num_without: int) -> None:  # noqa: F811
+def test_the_update_is_that_of_one_micro_batch(start_model: Path, zero_stage: int, num_without: int) -> None:
     _, _, metrics, weights = updated(start_model, num_without, 10_000, zero_stage)
     forward, backward, cut, cut_weights = updated(start_model, num_without, 16, zero_stage)
     assert forward == ROWS // 2

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 import shutil
-import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -25,38 +24,12 @@ from rlvr.config import LearnerConfig
 from rlvr.driver import write_checkpoint
 from rlvr.errors import WeightUpdateError
 from rlvr.learner.deepspeed_learner import DeepSpeedLearner, LearnerOptions
+from tests.learner.conftest import free_port
 
 pytestmark = pytest.mark.engines
 
 ALGORITHM = PPOConfig(group_size=2).build()
 """With a critic, which has weights, an optimizer and a schedule of its own."""
-
-
-@pytest.fixture(scope="module")
-def start_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A Qwen2 with weights, small enough for any test."""
-    from transformers import Qwen2ForCausalLM
-
-    from rlvr.config import PretrainConfig
-    from rlvr.data.chains import words
-    from rlvr.data.tiny_tokenizer import build_tokenizer
-    from rlvr.pretrain import model_config
-
-    folder = tmp_path_factory.mktemp("start") / "model"
-    torch.manual_seed(0)
-    tokenizer = build_tokenizer(words(23))
-    config = PretrainConfig(hidden_size=32, num_layers=2, intermediate_size=64)
-    Qwen2ForCausalLM(model_config(config, tokenizer)).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
-
-
-@pytest.fixture(scope="module", autouse=True)
-def process_group() -> Iterator[None]:
-    """One group for all learners of this file."""
-    yield
-    if torch.distributed.is_initialized():
-        torch.distributed.destroy_process_group()
 
 
 def learner(
@@ -90,12 +63,6 @@ def learner(
         ),
     )
     return DeepSpeedLearner(options, ALGORITHM)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def minibatch(step: int) -> TrainBatch:
