@@ -169,7 +169,7 @@ def test_a_gradient_that_is_not_finite_on_one_rank_changes_nothing_on_either(sta
 @pytest.mark.parametrize("zero_stage", [2, 3])
 def test_gradients_added_up_in_float32_lose_nothing(start_model: Path, zero_stage: int) -> None:
     """Many micro-batches of the same row, each with its share of the weight, have the gradient of that row."""
-    count = 320
+    count = 512
     one = minibatch(1).rows([0])
     many = one.rows([0] * count)
     assert many.value_weights is not None
@@ -182,7 +182,7 @@ def test_gradients_added_up_in_float32_lose_nothing(start_model: Path, zero_stag
 
     expected = norm(one)
     assert norm(many, accumulate_in_float32=True) == pytest.approx(expected, rel=0.02)
-    assert norm(many) < 0.9 * expected  # bfloat16 adds nothing to a sum that is 256 times as large
+    assert norm(many) < 0.9 * expected  # bfloat16 loses what is added to a sum some 256 times as large
 
 
 @pytest.mark.parametrize("zero_stage", [0, 3])
