@@ -37,7 +37,7 @@ EXAMPLES = """\
 rlvr study: does RL teach the model anything that its base could not already do?
 
 Examples:
-  rlvr study recipe=tiny                                 about eleven minutes on two cores
+  rlvr study recipe=tiny                                 about ten minutes on two cores
   rlvr study recipe=tiny_algorithms                      six algorithms, in and out of domain
   rlvr study recipe=tiny run.dir=runs/quick train.num_steps=20 evaluation.num_samples=64
   rlvr study recipe=tiny run.dir=runs/seeds 'seeds=[0,1,2]'   three runs: intervals that cover training chance
