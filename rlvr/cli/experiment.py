@@ -55,9 +55,6 @@ def check_training(config: ExperimentConfig) -> tuple[list[Problem], PromptRende
         RlvrError: the first thing that is wrong.
     """
     check_plan(config.rollout, config.learner, config.cluster)
-    # What a model is comes before what its files lack.
-    if (Path(config.model) / "config.json").exists():
-        check_trainable(config.model, config.learner)
     template = training_template(config.data, config.prompt)
     renderer = load_renderer(config.model, template)
     problems = training_problems(config.data)
@@ -66,6 +63,7 @@ def check_training(config: ExperimentConfig) -> tuple[list[Problem], PromptRende
         problems, notes = readable(problems, rewards)
         _say_notes(str(config.data.path), notes)
     refuse_images(problems)
+    check_trainable(config.model, config.learner)
     check_prompt_lengths(renderer, problems, config.rollout.max_prompt_tokens)
     check_context(config.model, config.rollout.max_prompt_tokens, config.rollout.max_response_tokens)
     return problems, renderer, verifier_pool(problems, rewards)

@@ -12,7 +12,7 @@ from hydra.errors import ConfigCompositionException
 from rlvr.cli.hydra_app import RECIPES, explain
 from rlvr.config import ExperimentConfig
 from rlvr.data.loaders import to_row
-from tests.architectures import tiny_config
+from tests.architectures import write_tiny
 from tests.fakes import problems
 from tests.vision import vision_model, visual_set
 
@@ -158,11 +158,11 @@ def test_models_that_cannot_be_trained(
 ) -> None:
     """The same words, whether the run would start or only be planned."""
     words = ("train", *FIT, *flags)
-    tiny_config("mixtral").save_pretrained(model)
+    write_tiny("mixtral", model)
     experts = f"where: {model}: model.layers.0.mlp.experts"
     refused(rlvr(*words, f"model={model}"), "MixtralForCausalLM mixes experts", experts)
     other = shutil.copytree(model, tmp_path / "gpt2")
-    tiny_config("gpt2").save_pretrained(other)
+    write_tiny("gpt2", other)
     adapted = rlvr(*words, f"model={other}", "learner.lora_rank=4")
     refused(adapted, "no linear layers", "where: learner.lora_rank")
     reader = vision_model(tmp_path / "reader", steps=0)

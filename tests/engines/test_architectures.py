@@ -21,7 +21,10 @@ from tests.tiny import random_batch
     ("name", "known"), [("phi", 1.0), ("gemma2", 1.0), ("granite", 1.0), ("gpt_neox", 1.0)]
 )
 def test_engine_and_learner_agree_on(name: str, known: float, tmp_path: Path) -> None:
-    """A biased head, capped logits and attention, scaled logits, other names in files; before and after an update."""
+    """A biased head, capped logits and attention, scaled logits, other names in files; before and after an update.
+
+    vLLM runs GPT-NeoX through transformers' own layers, so its fused projections lie as in the files and are all compared.
+    """
     folder = write_tiny(name, tmp_path)
     build_tokenizer(words(23)).save_pretrained(folder)
     rollout = RolloutConfig(max_prompt_tokens=40, max_response_tokens=40)
