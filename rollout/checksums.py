@@ -12,8 +12,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
+from safetensors import safe_open
 from torch import Tensor
 
 MODULUS = 1 << 64
@@ -64,6 +66,16 @@ def checksum(tensor: Tensor, dtype: torch.dtype, row: int = 0, column: int = 0) 
         total += ((_bits(part, dtype) * columns).sum(1) * rows).sum()
         row += len(part)
     return Checksum(matrix.numel(), int(total.item()) % MODULUS)
+
+
+def file_checksums(model: str, dtype: torch.dtype) -> dict[str, Checksum]:
+    """Checksums of the tensors in a model folder's files by their names, as an engine of that dtype should hold them."""
+    found = {}
+    for path in sorted(Path(model).glob("*.safetensors")):
+        with safe_open(path, framework="pt") as file:
+            for name in file.keys():  # noqa: SIM118 - not a mapping
+                found[name] = checksum(file.get_tensor(name), dtype)
+    return found
 
 
 def whole(ranks: Iterable[Iterable[Piece]]) -> list[Checksum | None]:

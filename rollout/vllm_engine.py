@@ -11,7 +11,8 @@ from typing import Any
 from rlvr.errors import WeightUpdateError
 from rlvr.protocols import Probe, SampleRequest, SamplingSettings
 from rlvr.records import Completion
-from rlvr.rollout.checksums import Checksum, whole
+from rlvr.rollout.checksums import Checksum, file_checksums, whole
+from rlvr.rollout.proof import comparable
 from rlvr.seeds import derive_seed
 
 Answer = tuple[int, list[Completion]]
@@ -125,6 +126,7 @@ class VLLMEngine:
             generation_config="vllm",
             **extra,
         )
+        self._model, self._dtype = options.model, getattr(torch, options.dtype)
         self._engine = self._llm.llm_engine
         self._tokenizer = self._llm.get_tokenizer()
         self._counter = 0
@@ -254,6 +256,29 @@ class VLLMEngine:
         ranks = self._llm.collective_rpc("held_weights", args=(list(names),))
         return {name: whole(rank.get(name, ()) for rank in ranks) for name in names}
 
+    def load(self, model: str) -> None:
+        """Read another model's weights from its folder, and prove that they are held.
+
+        The model differs from the one that the engine started with in its weights alone.
+
+        Raises:
+            WeightUpdateError: the engine holds something else, or still needs what the old weights computed.
+        """
+        before = file_checksums(self._model, self._dtype)
+        known = comparable([self.checksums(list(before))], before)
+        self._llm.collective_rpc("reload_weights", kwargs={"weights_path": model})
+        self._forget_prefixes()
+        after = file_checksums(model, self._dtype)
+        held = self.checksums(list(known))
+        wrong = sorted(name for name in known if set(held[name]) != {after.get(name)})
+        if wrong or not known:
+            raise WeightUpdateError(
+                f"the engine read the weights of {model} and holds others: {len(wrong)} of {len(known)} tensors differ"
+                + (f", the first is {wrong[0]}" if wrong else ""),
+                where="rollout worker",
+            )
+        self._model = model
+
     # The four calls of vLLM's weight-transfer protocol, driven by the learner.
 
     def init_weight_transfer_engine(self, init_info: dict[str, Any]) -> None:
@@ -276,6 +301,9 @@ class VLLMEngine:
             WeightUpdateError: they are still in use, and would be sampled from.
         """
         self._llm.finish_weight_update()
+        self._forget_prefixes()
+
+    def _forget_prefixes(self) -> None:
         if not self._llm.reset_prefix_cache():
             raise WeightUpdateError(
                 "prefixes that were computed with the old weights are still in use: a request has not ended",

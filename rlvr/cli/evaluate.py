@@ -10,7 +10,7 @@ from typing import Any
 from rlvr.checkpoint import set_aside
 from rlvr.cli import hydra_app
 from rlvr.cli.dry_run import show_evaluation
-from rlvr.cli.experiment import MODEL_FOLDER, load_benchmarks, run_evaluations
+from rlvr.cli.experiment import MODEL_FOLDER, evaluation_folder, load_benchmarks, run_evaluations
 from rlvr.cli.regrade import change_lines, regrade
 from rlvr.cli.sources import OwnEngines, Server, Source
 from rlvr.config import EvaluateConfig
@@ -84,24 +84,24 @@ def measured(config: EvaluateConfig, folder: Path, resolved: dict[str, Any]) -> 
         source = Server(config.api)
         # A request there is one sample, which is stored as soon as it is judged: it may have been paid for.
         benchmarks = [replace(each, plan=replace(each.plan, chunk_size=1)) for each in benchmarks]
-    homes = {name: {folder / STUDY_FOLDER / each.name / name: each for each in benchmarks} for name in models}
+    evaluations = folder / STUDY_FOLDER
+    unfinished = [model for name, model in models.items() if not is_finished(evaluations, name, benchmarks)]
     # What cannot work is said before anything starts; what is finished needs neither hardware nor server.
-    source.check([models[name] for name, home in homes.items() if not is_finished(home)], benchmarks)
+    source.check(unfinished, benchmarks)
     refuse_unlike_prompts(models, benchmarks, source)
-    evaluations = [
-        run_evaluations(
-            model=model,
-            name=name,
-            benchmarks=homes[name],
-            source=source,
-            seed=config.seed,
-            rewards=config.rewards,
-        )
-        for name, model in models.items()
-    ]
+    found = run_evaluations(
+        models=models,
+        benchmarks=benchmarks,
+        folder=evaluations,
+        source=source,
+        seed=config.seed,
+        rewards=config.rewards,
+    )
     return StudyResults(
         [
-            BenchmarkResults([found[index] for found in evaluations], each.problems, each.out_of_domain)
+            BenchmarkResults(
+                [each_model[index] for each_model in found.values()], each.problems, each.out_of_domain
+            )
             for index, each in enumerate(benchmarks)
         ],
         provenance=provenance(resolved),
@@ -129,11 +129,12 @@ def refuse_unlike_prompts(models: Mapping[str, str], benchmarks: Sequence[Benchm
                 )
 
 
-def is_finished(home: Mapping[Path, Benchmark]) -> bool:
-    """Whether the evaluations of one model, each in its folder, hold all their samples."""
+def is_finished(evaluations: Path, name: str, benchmarks: Sequence[Benchmark]) -> bool:
+    """Whether the evaluations of the model of that name hold all their samples."""
     return all(
-        read_counts(folder, [problem.id for problem in each.problems]) is not None
-        for folder, each in home.items()
+        read_counts(evaluation_folder(evaluations, each, name), [problem.id for problem in each.problems])
+        is not None
+        for each in benchmarks
     )
 
 

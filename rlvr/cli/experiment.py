@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from rlvr.checkpoint import Checkpoints, disk_bytes, identity_of
-from rlvr.cli.sources import Source
+from rlvr.cli.sources import Engines, Source
 from rlvr.cluster import check_plan, training_pools
 from rlvr.config import BenchmarkConfig, DataConfig, EvaluationConfig, ExperimentConfig
 from rlvr.data.benchmarks import (
@@ -243,30 +243,54 @@ def load_benchmarks(
 
 def run_evaluations(
     *,
-    model: str,
-    name: str,
-    benchmarks: Mapping[Path, Benchmark],
+    models: Mapping[str, str],
+    benchmarks: Sequence[Benchmark],
+    folder: Path,
     source: Source,
     seed: int,
     rewards: RewardsConfig,
-) -> list[Evaluation]:
-    """Measure one model on benchmarks, each in its folder, with one start of the engines.
+) -> dict[str, list[Evaluation]]:
+    """Measure models on benchmarks, one model after another, and keep each pair in ``BENCHMARK/MODEL``.
 
     Goes on where an earlier call stopped, and starts nothing when all is done.
+
+    Args:
+        models: folders, or names at a server, by their names in tables.
+        benchmarks: the problems and how they are sampled.
+        folder: where the evaluations lie.
+        source: what samples.
+        seed: of the sampling.
+        rewards: how answers are judged.
+
+    Returns:
+        For each model by its name the evaluations in the order of the benchmarks.
     """
     with ExitStack() as stack:
-        tasks = []
-        for folder, benchmark in benchmarks.items():
-            judged = rewards.asked_for(benchmark.template.extraction)
-            verifier = stack.enter_context(verifier_pool(benchmark.problems, judged))
-            renderer = source.renderer(model, benchmark.template)
-            spec = _spec(model, name, benchmark, source, renderer, seed, verifier.identity)
-            tasks.append(EvaluationTask(folder, benchmark, spec, renderer, verifier))
-        _run_missing(tasks, model, name, source, seed)
-    return [
-        load_evaluation(folder, [problem.id for problem in benchmark.problems])
-        for folder, benchmark in benchmarks.items()
-    ]
+        verifiers = [
+            stack.enter_context(verifier_pool(each.problems, rewards.asked_for(each.template.extraction)))
+            for each in benchmarks
+        ]
+        engines = stack.enter_context(source.engines(benchmarks))
+        for name, model in models.items():
+            tasks = []
+            for benchmark, verifier in zip(benchmarks, verifiers, strict=True):
+                renderer = source.renderer(model, benchmark.template)
+                spec = _spec(model, name, benchmark, source, renderer, seed, verifier.identity)
+                home = evaluation_folder(folder, benchmark, name)
+                tasks.append(EvaluationTask(home, benchmark, spec, renderer, verifier))
+            _run_missing(tasks, model, name, engines, seed)
+    return {
+        name: [
+            load_evaluation(evaluation_folder(folder, each, name), [problem.id for problem in each.problems])
+            for each in benchmarks
+        ]
+        for name in models
+    }
+
+
+def evaluation_folder(folder: Path, benchmark: Benchmark, name: str) -> Path:
+    """Where the evaluation of the model of that name lies."""
+    return folder / benchmark.name / name
 
 
 @dataclass(frozen=True, slots=True)
@@ -295,24 +319,20 @@ def _run_missing(
     tasks: Sequence[EvaluationTask],
     model: str,
     name: str,
-    source: Source,
+    engines: Engines,
     seed: int,
 ) -> None:
-    """Sample what is missing of all tasks with one start of the engines, or start none."""
+    """Sample what is missing of all tasks of a model, and ask for no engine if nothing is."""
     stored = [task.num_stored() for task in tasks]
     wanted, done = sum(task.num_samples for task in tasks), sum(stored)
     if done == wanted:
         return
-    say(
-        f"evaluate {name}: {wanted - done:,} samples to draw"
-        + (f", {done:,} already there" if done else "")
-        + f"; {source.about}"
-    )
+    say(f"evaluate {name}: {wanted - done:,} samples to draw" + (f", {done:,} already there" if done else ""))
     # A resumed session must not draw the samples of the first one again.
-    with source.engine(model, [task.benchmark for task in tasks], seed * 1_000_003 + done) as engine:
-        for task, count in zip(tasks, stored, strict=True):
-            if count < task.num_samples:
-                _sample(engine, task, count)
+    engine = engines.of(model, seed * 1_000_003 + done)
+    for task, count in zip(tasks, stored, strict=True):
+        if count < task.num_samples:
+            _sample(engine, task, count)
 
 
 def _spec(

@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from rlvr.cluster import check_plan, rollout_pool
+from rlvr.cluster import RolloutPool, check_plan, rollout_pool
 from rlvr.config import ApiConfig, ClusterConfig, RolloutConfig
 from rlvr.data.benchmarks import Benchmark
-from rlvr.data.model_folder import model_hash
+from rlvr.data.model_folder import differ_in_weights_alone, model_hash
 from rlvr.data.prompts import WordsRenderer, check_context, load_renderer, longest_prompt
 from rlvr.data.templates import PromptTemplate
+from rlvr.errors import RlvrError
 from rlvr.eval.store import SERVED
 from rlvr.protocols import Renderer, RolloutEngine
+from rlvr.tracking.progress import say
+
+
+class Engines(Protocol):
+    """What samples from one model after another."""
+
+    def of(self, model: str, seed: int) -> RolloutEngine:
+        """The engine of a model, until another one is asked for; says what is about to happen."""
 
 
 class Source(Protocol):
     """What an evaluation needs to know of models, and what samples from them."""
-
-    @property
-    def about(self) -> str:
-        """What is about to happen, for progress lines."""
 
     def check(self, models: Sequence[str], benchmarks: Sequence[Benchmark]) -> None:
         """Say what is wrong with models or benchmarks before anything starts.
@@ -37,10 +42,8 @@ class Source(Protocol):
     def renderer(self, model: str, template: PromptTemplate) -> Renderer:
         """Prompts for a model."""
 
-    def engine(
-        self, model: str, benchmarks: Sequence[Benchmark], seed: int
-    ) -> AbstractContextManager[RolloutEngine]:
-        """What samples from a model, for as long as the block lasts."""
+    def engines(self, benchmarks: Sequence[Benchmark]) -> AbstractContextManager[Engines]:
+        """What samples from models on these benchmarks, for as long as the block lasts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +52,12 @@ class OwnEngines:
 
     rollout: RolloutConfig
     cluster: ClusterConfig
-    about: str = "starting vLLM"
 
     def check(self, models: Sequence[str], benchmarks: Sequence[Benchmark]) -> None:
         """Refuse hardware that is not there, and sequences longer than a model's positions."""
         check_plan(self.rollout, None, self.cluster)
         for model in models:
-            self._sized(model, benchmarks)
+            self.sized(model, benchmarks)
 
     def identity(self, model: str) -> str:
         """Hash over weights and tokenizer."""
@@ -65,14 +67,13 @@ class OwnEngines:
         """Prompts by the model's own tokenizer."""
         return load_renderer(model, template)
 
-    def engine(
-        self, model: str, benchmarks: Sequence[Benchmark], seed: int
-    ) -> AbstractContextManager[RolloutEngine]:
-        """A pool of engines."""
-        images = max(len(problem.images) for each in benchmarks for problem in each.problems)
-        return rollout_pool(model, self._sized(model, benchmarks), self.cluster, seed, max_images=images)
+    @contextmanager
+    def engines(self, benchmarks: Sequence[Benchmark]) -> Iterator[Engines]:
+        """Pools of engines; models that differ in their weights alone share one."""
+        with ExitStack() as stack:
+            yield OnePool(self, benchmarks, stack)
 
-    def _sized(self, model: str, benchmarks: Sequence[Benchmark]) -> RolloutConfig:
+    def sized(self, model: str, benchmarks: Sequence[Benchmark]) -> RolloutConfig:
         """The rollout pool made as long as the longest prompt and response of these benchmarks.
 
         Raises:
@@ -86,16 +87,50 @@ class OwnEngines:
         return replace(self.rollout, max_prompt_tokens=prompts, max_response_tokens=responses)
 
 
+class OnePool:
+    """The pool of the model that is sampled from; there is never a second one beside it."""
+
+    def __init__(self, source: OwnEngines, benchmarks: Sequence[Benchmark], stack: ExitStack) -> None:
+        """Start nothing yet.
+
+        Args:
+            source: what pools are made of.
+            benchmarks: what is sampled.
+            stack: ends the pool.
+        """
+        self._source, self._benchmarks, self._stack = source, benchmarks, stack
+        self._held: tuple[str, RolloutConfig, RolloutPool] | None = None
+
+    def of(self, model: str, seed: int) -> RolloutPool:
+        """The pool with a model's weights: the one that there is, if it can read them, or a new one."""
+        sized = self._source.sized(model, self._benchmarks)
+        if self._held is not None:
+            held, its_size, pool = self._held
+            if sized == its_size and differ_in_weights_alone(held, model):
+                say(f"reading the weights of {model} into the engines that there are")
+                try:
+                    pool.load(model)
+                except RlvrError as error:
+                    say(f"that failed, so new engines are started: {error}")
+                else:
+                    self._held = (model, sized, pool)
+                    return pool
+            self._held = None
+            self._stack.close()
+        say("starting vLLM")
+        images = max(len(problem.images) for each in self._benchmarks for problem in each.problems)
+        pool = self._stack.enter_context(
+            rollout_pool(model, sized, self._source.cluster, seed, max_images=images)
+        )
+        self._held = (model, sized, pool)
+        return pool
+
+
 @dataclass(frozen=True, slots=True)
 class Server:
     """Models behind a server, by the names that it gives them."""
 
     api: ApiConfig
-
-    @property
-    def about(self) -> str:
-        """What is about to happen."""
-        return f"asking {self.api.host}"
 
     def check(self, models: Sequence[str], benchmarks: Sequence[Benchmark]) -> None:
         """Refuse prompts that no server can be given, and models that this one does not have."""
@@ -116,10 +151,24 @@ class Server:
         """Prompts in words, which the server makes tokens of."""
         return WordsRenderer(template)
 
-    def engine(
-        self, model: str, benchmarks: Sequence[Benchmark], seed: int
-    ) -> AbstractContextManager[RolloutEngine]:
-        """A client."""
+    @contextmanager
+    def engines(self, benchmarks: Sequence[Benchmark]) -> Iterator[Engines]:
+        """Clients."""
+        with ExitStack() as stack:
+            yield Clients(self.api, stack)
+
+
+@dataclass(frozen=True, slots=True)
+class Clients:
+    """A client for each model of a server."""
+
+    api: ApiConfig
+    stack: ExitStack
+    """Ends them."""
+
+    def of(self, model: str, seed: int) -> RolloutEngine:
+        """A client that asks for a model."""
         from rlvr.rollout.api_engine import api_engine
 
-        return api_engine(model, self.api, seed)
+        say(f"asking {self.api.host}")
+        return self.stack.enter_context(api_engine(model, self.api, seed))

@@ -23,7 +23,6 @@ from rlvr.cli.experiment import (
 )
 from rlvr.cli.sources import OwnEngines
 from rlvr.config import ExperimentConfig
-from rlvr.data.benchmarks import Benchmark
 from rlvr.errors import ConfigError, did_you_mean
 from rlvr.eval.report import BenchmarkResults, StudyResults, write_report
 from rlvr.eval.report.results import checkpoint_of
@@ -85,7 +84,8 @@ def app(config: ExperimentConfig, resolved: dict[str, Any]) -> None:
     benchmarks = load_benchmarks(
         config.benchmarks, config.data, config.evaluation, config.prompt, config.rewards
     )
-    OwnEngines(config.rollout, config.cluster).check([config.model], benchmarks)
+    source = OwnEngines(config.rollout, config.cluster)
+    source.check([config.model], benchmarks)
     claim_run(folder, resolved)
 
     models = {BASE: config.model}
@@ -94,10 +94,14 @@ def app(config: ExperimentConfig, resolved: dict[str, Any]) -> None:
         models[name] = str(run_training(run_config, run_resolved))
         if config.evaluation.checkpoints:
             models |= kept_models(run_config, name)
-    evaluations = {
-        name: measure(config, name, model, benchmarks, folder / EVALUATION_FOLDER)
-        for name, model in models.items()
-    }
+    evaluations = run_evaluations(
+        models=models,
+        benchmarks=benchmarks,
+        folder=folder / EVALUATION_FOLDER,
+        source=source,
+        seed=config.seed,
+        rewards=config.rewards,
+    )
     say("report: intervals by bootstrap, figures, HTML")
     results = StudyResults(
         benchmarks=[
@@ -182,20 +186,6 @@ def refuse_seeds_twice(config: ExperimentConfig, wanted: Mapping[str, Sequence[s
             )
     if "seed" in hydra_app.multirun_keys():
         raise ConfigError("the jobs of -m set a seed, and seeds sets it too", where="seed", fix=fix)
-
-
-def measure(
-    config: ExperimentConfig, name: str, model: str, benchmarks: list[Benchmark], folder: Path
-) -> list[Evaluation]:
-    """One model on every benchmark."""
-    return run_evaluations(
-        model=model,
-        name=name,
-        benchmarks={folder / benchmark.name / name: benchmark for benchmark in benchmarks},
-        source=OwnEngines(config.rollout, config.cluster),
-        seed=config.seed,
-        rewards=config.rewards,
-    )
 
 
 def study_provenance(

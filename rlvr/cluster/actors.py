@@ -87,6 +87,10 @@ class EngineActor(WatchedActor):
         if are_last:
             self._inbox.put(None)
 
+    def load(self, model: str) -> None:
+        """Read another model's weights from its folder."""
+        self._engine.load(model)
+
     def probe(self, probes: Sequence[Probe]) -> list[list[float]]:
         """Log-probabilities of the probes' response tokens."""
         return self._engine.probe(probes)

@@ -20,11 +20,14 @@ PARTS = ("weights", "kv_cache")
 class RolloutPool:
     """The rollout workers as one :class:`~rlvr.protocols.RolloutEngine`; those that are lost are replaced."""
 
-    def __init__(self, start: Callable[[int, int], Any], count: int, watch: Watch, max_num_seqs: int) -> None:
+    def __init__(
+        self, start: Callable[[str, int, int], Any], model: str, count: int, watch: Watch, max_num_seqs: int
+    ) -> None:
         """Start all workers; :meth:`wait_until_loaded` waits for them.
 
         Args:
-            start: starts the actor of a worker, given its index and how often it was replaced.
+            start: starts the actor of a worker, given the model, its index and how often it was replaced.
+            model: what they start with: a folder, or a hub name.
             count: workers.
             watch: looks after them.
             max_num_seqs: samples that a worker has in hand together.
@@ -32,10 +35,10 @@ class RolloutPool:
         # A single worker gets everything in any case: at once, it meets in the same batches every time.
         self.places = math.inf if count == 1 else math.ceil(AHEAD * max_num_seqs)
         """Samples that a worker is handed at a time."""
-        self._start = start
+        self._start, self._model = start, model
         self._watch = watch
         self._attempts = [0] * count
-        watch.rollout = [Worker(f"rollout worker {index}", start(index, 0)) for index in range(count)]
+        watch.rollout = [Worker(f"rollout worker {index}", start(model, index, 0)) for index in range(count)]
         self._version = 0
         self.is_proved = True
         """Whether the engines hold the weights of their version; not so in the middle of an update."""
@@ -98,7 +101,7 @@ class RolloutPool:
                 say(
                     f"{worker.name} {worker.lost}; replaced ({self._watch.num_restarts} of at most {limit} times)"
                 )
-                worker.restarted(self._start(index, self._attempts[index]))
+                worker.restarted(self._start(self._model, index, self._attempts[index]))
                 replaced = True
             try:
                 self.wait_until_loaded()
@@ -129,6 +132,19 @@ class RolloutPool:
             if self.has_lost:
                 self.restore()
             left = yield from deal(left, settings, self.workers, self.places, self._watch)
+
+    def load(self, model: str) -> None:
+        """Have all workers read another model's weights from its folder, and prove that they hold them.
+
+        The model differs from the one before in its weights alone.
+
+        Raises:
+            WeightUpdateError: a worker holds something else; none may be sampled from.
+            WorkerLostError: a worker died.
+        """
+        self.is_proved = False
+        self._watch.call(self.workers, "load", model)
+        self._model, self.is_proved = model, True
 
     def probe(self, probes: Sequence[Probe]) -> list[list[list[float]]]:
         """Log-probabilities of the probes on every worker."""

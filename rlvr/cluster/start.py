@@ -37,9 +37,10 @@ def rollout_pool(
         placed(needed.rollout_bundle, rollout.num_workers, "rollout") as group,
     ):
         start = engine_starter(
-            model, rollout, group, needed.rollout_bundle, seed, backend=None, max_images=max_images
+            rollout, group, needed.rollout_bundle, seed, backend=None, max_images=max_images
         )
-        pool = RolloutPool(start, rollout.num_workers, Watch(cluster), rollout.max_num_seqs)
+        watch = Watch(cluster)
+        pool = RolloutPool(start, _absolute(model), rollout.num_workers, watch, rollout.max_num_seqs)
         pool.wait_until_loaded()
         yield pool
 
@@ -64,9 +65,10 @@ def training_pools(
         placed_pools(needed, cluster.colocate) as (rollout_group, learner_group),
     ):
         start = engine_starter(
-            model, rollout, rollout_group, needed.rollout_bundle, seed, backend=backend, sleep=cluster.sleep
+            rollout, rollout_group, needed.rollout_bundle, seed, backend=backend, sleep=cluster.sleep
         )
-        engine_pool = RolloutPool(start, rollout.num_workers, watch, rollout.max_num_seqs)
+        count = rollout.num_workers
+        engine_pool = RolloutPool(start, _absolute(model), count, watch, rollout.max_num_seqs)
         if cluster.colocate:
             # An engine measures what is free on its GPU while it loads, and makes room before a learner needs it.
             engine_pool.wait_until_loaded()
@@ -90,7 +92,6 @@ def training_pools(
 
 
 def engine_starter(
-    model: str,
     rollout: RolloutConfig,
     group: PlacementGroup,
     bundle: dict[str, float],
@@ -99,15 +100,15 @@ def engine_starter(
     backend: str | None,
     max_images: int = 0,
     sleep: bool = False,
-) -> Callable[[int, int], Any]:
-    """A function from a worker's index and the number of its replacements so far to its new process.
+) -> Callable[[str, int, int], Any]:
+    """A function from a model, a worker's index and the number of its replacements so far to its new process.
 
     The process loads while the caller goes on. ``backend`` is that of the weight transfer, if there is any.
     """
 
-    def start(index: int, attempt: int) -> Any:
+    def start(model: str, index: int, attempt: int) -> Any:
         options = EngineOptions(
-            model=_absolute(model),
+            model=model,
             device=rollout.device,
             dtype=rollout.dtype,
             max_model_len=rollout.max_prompt_tokens + rollout.max_response_tokens,

@@ -25,6 +25,8 @@ IDENTITY_FILES = (
     "*processor_config.json",
 )
 """All that decides what is sampled; the engine reads tokens that end a text from generation_config.json."""
+WRITERS_KEYS = ("transformers_version", "_name_or_path", "name_or_path", "is_local", "local_files_only")
+"""In JSON files: what transformers notes of how it wrote or read them, which decides nothing."""
 HASHED_BYTES = 1 << 24
 """Of a file of weights are in memory at a time while it is hashed."""
 WEIGHTS, INDEX = "*.safetensors", "model.safetensors.index.json"
@@ -198,3 +200,24 @@ def model_hash(model: str) -> str:
             while part := file.read(HASHED_BYTES):
                 digest.update(part)
     return digest.hexdigest()
+
+
+def differ_in_weights_alone(first: str, second: str) -> bool:
+    """Whether two model folders have the same architecture and tokenizer, so that an engine can go from one to the other.
+
+    False where that cannot be seen: of a hub name, or of files that mean the same in other words.
+    """
+    contents = []
+    for model in (first, second):
+        paths = {path for pattern in IDENTITY_FILES for path in Path(model).glob(pattern) if path.is_file()}
+        contents.append({path.name: _content(path) for path in paths if not path.match(WEIGHTS)})
+    return "config.json" in contents[0] and contents[0] == contents[1]
+
+
+def _content(path: Path) -> Any:
+    """What a file says; of a JSON file without what only notes who wrote it."""
+    content = path.read_bytes()
+    if path.suffix != ".json":
+        return content
+    values = json.loads(content)
+    return {key: value for key, value in values.items() if key not in WRITERS_KEYS}

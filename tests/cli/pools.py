@@ -15,6 +15,7 @@ from rlvr.cli import evaluate as evaluate_command
 from rlvr.cli import experiment, sources
 from rlvr.data.chains import generate, make_splits
 from rlvr.data.prompts import load_renderer
+from rlvr.errors import RlvrError
 from rlvr.eval.report import Report, StudyResults
 from rlvr.eval.report.analysis import analyse
 from tests.fakes import FakeEngine, FakeLearner
@@ -50,6 +51,11 @@ class Pools:
         self.model = model
         self.trained: list[str] = []
         self.evaluated: list[tuple[str, int]] = []
+        """Models that were sampled from, and the seeds of the engines."""
+        self.started = 0
+        """Pools for evaluation."""
+        self.load_error: RlvrError | None = None
+        """What a pool fails with when it is to read another model's weights."""
         self.die_after: int | None = None
         """Answered requests of a call after which its engine dies."""
         self.samples_left: int | None = None
@@ -96,4 +102,13 @@ class Pools:
         self, model: str, rollout: Any, cluster: Any, seed: int, *, max_images: int = 0
     ) -> Iterator[FakeEngine]:
         self.evaluated.append((model, seed))
-        yield self.engine()
+        self.started += 1
+        engine = self.engine()
+
+        def load(other: str) -> None:
+            if self.load_error is not None:
+                raise self.load_error
+            self.evaluated.append((other, seed))
+
+        engine.load = load  # type: ignore[attr-defined]
+        yield engine

@@ -6,8 +6,11 @@ import json
 import shutil
 from pathlib import Path
 
+import pytest
+
 from rlvr.data.chains import make_splits
 from rlvr.data.loaders import save_problems
+from rlvr.errors import WeightUpdateError
 from rlvr.eval.samples import read_samples
 from tests.broken import rewrite
 from tests.cli.pools import SMALL, Pools
@@ -77,8 +80,9 @@ def test_several_models_on_several_benchmarks_in_one_command(rlvr, pools: Pools,
     )
     result = rlvr("evaluate", *words, f"run.dir={tmp_path}/both", *SMALL)
     assert result.code == 0, result.err
-    # One start of the engines per model, for both benchmarks.
+    # One start of the engines for all of it, since the models differ in their weights alone.
     assert [model for model, _ in pools.evaluated] == [str(pools.model), str(other)]
+    assert pools.started == 1
     for benchmark, size in (("chains", 6), ("longer", 4)):
         for model in ("base", "mine"):
             place = tmp_path / "both" / "evaluation" / benchmark / model
@@ -87,6 +91,24 @@ def test_several_models_on_several_benchmarks_in_one_command(rlvr, pools: Pools,
     assert "mine" in result.out
     again = rlvr("evaluate", *words, f"run.dir={tmp_path}/both", *SMALL)
     assert (again.out, len(pools.evaluated)) == (result.out, 2)
+
+
+@pytest.mark.parametrize("why", ["another end of text", "weights that are not held"])
+def test_engines_that_cannot_go_on_with_another_model_are_started_anew(
+    rlvr, pools: Pools, tmp_path: Path, why: str
+) -> None:
+    other = shutil.copytree(pools.model, tmp_path / "other")
+    if why == "another end of text":
+        (other / "generation_config.json").write_text('{"eos_token_id": [1, 2]}')
+    else:
+        pools.load_error = WeightUpdateError("2 of 20 tensors differ", where="rollout worker")
+    result = rlvr(
+        "evaluate", f"models=[{pools.model},{other}]", "benchmark=chains", f"run.dir={tmp_path}/both", *SMALL
+    )
+    assert result.code == 0, result.err
+    assert pools.started == 2
+    assert [model for model, _ in pools.evaluated] == [str(pools.model), str(other)]
+    assert ("2 of 20 tensors differ" in result.err) == (why != "another end of text")
 
 
 def test_models_with_other_chat_templates_are_refused_before_the_first_sample(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from rlvr.data.model_folder import check_model_folder, model_hash
+from rlvr.data.model_folder import check_model_folder, differ_in_weights_alone, model_hash
 from rlvr.data.prompts import load_renderer
 from rlvr.errors import ModelError
 from tests.architectures import DENSE, EXPERTS, tiny_model
@@ -73,3 +73,21 @@ def test_what_ends_a_text_is_part_of_the_models_identity(copy: Path) -> None:
     before = model_hash(str(copy))
     merge(copy / "generation_config.json", eos_token_id=[1, 5])
     assert model_hash(str(copy)) != before
+
+
+def test_what_an_engine_may_take_over_differs_in_its_weights_alone(model_folder: Path, copy: Path) -> None:
+    poison(1.5)(copy)
+    merge(
+        copy / "tokenizer_config.json", is_local=True
+    )  # as transformers notes it when it saves a tokenizer again
+    assert differ_in_weights_alone(str(model_folder), str(copy))
+    for file, change in (
+        ("generation_config.json", {"eos_token_id": [1, 5]}),
+        ("config.json", {"rope_theta": 7.0}),
+        ("tokenizer_config.json", {"eos_token": "#"}),
+    ):
+        other = shutil.copytree(copy, copy.parent / file)
+        (other / file).exists() or (other / file).write_text("{}")
+        merge(other / file, **change)
+        assert not differ_in_weights_alone(str(model_folder), str(other)), file
+    assert not differ_in_weights_alone("Qwen/Qwen2.5-7B", "Qwen/Qwen2.5-7B")
