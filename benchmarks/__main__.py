@@ -7,6 +7,7 @@ import sys
 from benchmarks import (
     analysis_speed,
     base_profile,
+    border,
     dealing,
     evaluate_throughput,
     gpu_check,
@@ -24,6 +25,7 @@ from benchmarks import (
     verify_throughput,
     weight_update,
 )
+from rlvr.errors import RlvrError
 
 BENCHMARKS = {
     "train_throughput": train_throughput,
@@ -44,6 +46,7 @@ BENCHMARKS = {
     "gpu_check": gpu_check,
     "sharded_loading": sharded_loading,
     "padding": padding,
+    "border": border,
 }
 
 
@@ -66,15 +69,25 @@ def main(arguments: list[str]) -> int:
         print(usage())
         return 0
     if arguments and arguments[0] in BENCHMARKS:
-        BENCHMARKS[arguments[0]].main(arguments[1:])
-        return 0
+        return run(arguments[0], arguments[1:])
     if arguments and not arguments[0].startswith("-"):
         print(f"there is no benchmark {arguments[0]!r}\n\n{usage()}", file=sys.stderr)
         return 2
     print(usage(), flush=True)
-    for name, module in BENCHMARKS.items():
+    codes = []
+    for name in BENCHMARKS:
         print(f"\n== {name}", flush=True)
-        module.main(arguments)  # arguments that all share, such as --model and --json
+        codes.append(run(name, arguments))  # arguments that all share, such as --model and --json
+    return max(codes)
+
+
+def run(name: str, arguments: list[str]) -> int:
+    """Run one; 2 when it says why it cannot."""
+    try:
+        BENCHMARKS[name].main(arguments)
+    except RlvrError as error:
+        print(f"{name}: {error}", file=sys.stderr)
+        return 2
     return 0
 
 
