@@ -38,7 +38,7 @@ def load_model(
     for name, value in config.to_dict().items():
         if "drop" in name and isinstance(value, float):
             setattr(config, name, 0.0)
-    attention = "eager" if getattr(config, "attn_logit_softcapping", None) else None
+    attention = "eager" if needs_stepwise_attention(config) else None
     kind: Any = AutoModelForCausalLM if head else AutoModel
     placed = {"device_map": device} if sharding is None and device != "cpu" else {}
     with _cut_up(sharding):
@@ -47,6 +47,11 @@ def load_model(
             model, config=config, dtype=dtype, attn_implementation=attention, use_safetensors=True, **placed
         )
     return loaded
+
+
+def needs_stepwise_attention(config: Any) -> bool:
+    """Whether a model of this config caps its attention's logits."""
+    return bool(getattr(config, "attn_logit_softcapping", None))
 
 
 @contextmanager

@@ -67,7 +67,7 @@ def learner_device_memory(
     if stage == 3:
         parts["gathered weights"] = min(count, LIVE_PARAMETERS) * size
     tokens = max(settings.micro_batch_tokens, row_tokens)
-    parts["activations"] = activation_bytes(shape, settings, tokens)
+    parts["activations"] = activation_bytes(shape, settings, tokens, row_tokens)
     chunk = min(CHUNK_BYTES, 4 * tokens * shape.vocabulary)
     head_gradient = 0 if settings.lora_rank else 4 * shape.vocabulary * shape.hidden
     parts["log-probabilities"] = LOGIT_CHUNKS * chunk + head_gradient
@@ -113,8 +113,8 @@ def _accumulated(settings: LearnerConfig) -> int:
     return 4 if settings.accumulate_in_float32 else BYTES[settings.dtype]
 
 
-def activation_bytes(shape: ModelShape, settings: LearnerConfig, tokens: int) -> float:
-    """What a forward pass over a micro-batch leaves for the backward pass."""
+def activation_bytes(shape: ModelShape, settings: LearnerConfig, tokens: int, row_tokens: int) -> float:
+    """What a forward pass over a micro-batch of rows of this length leaves for the backward pass."""
     size = BYTES[settings.dtype]
     attention = shape.heads * shape.head_dim
     # Inputs of the seven projections, queries, keys and values before and after their rotation, the
@@ -122,6 +122,9 @@ def activation_bytes(shape: ModelShape, settings: LearnerConfig, tokens: int) ->
     per_token = size * (
         4 * shape.hidden + 3 * attention + 2 * shape.kv_width + 4 * shape.intermediate
     ) + 4 * (4 * shape.hidden)
+    if shape.stepwise_attention:
+        # Capped scores and their softmax of every head and pair of tokens, in float32 or once in each type.
+        per_token += 8 * shape.heads * row_tokens
     if settings.gradient_checkpointing:
         # The backward pass of the one layer at work also holds gradients of about the same size.
         return tokens * (shape.layers * size * shape.hidden + 2 * per_token)

@@ -13,6 +13,7 @@ from accelerate import init_empty_weights
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText
 
 from rlvr.errors import ModelError
+from rlvr.learner.loading import needs_stepwise_attention
 
 FACTS = Path(__file__).with_name("architectures.json")
 
@@ -37,6 +38,8 @@ class ModelShape:
     vocabulary: int
     max_positions: int | None
     """Longest sequence; None where the model has no such limit."""
+    stepwise_attention: bool = False
+    """Whether the learner holds the scores of all pairs of tokens: its attention is no single kernel."""
 
     @property
     def kv_width(self) -> int:
@@ -82,6 +85,7 @@ def _shape(model: str) -> ModelShape:
         intermediate=getattr(config, "intermediate_size", None) or _widest(laid_out),
         vocabulary=config.vocab_size,
         max_positions=getattr(config, "max_position_embeddings", None),
+        stepwise_attention=needs_stepwise_attention(config),
     )
 
 

@@ -7,14 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from rlvr.algorithms.grpo import GRPOConfig
 from rlvr.algorithms.ppo import PPOConfig
 from rlvr.algorithms.settings import KLConfig
 from rlvr.config import ClusterConfig, LearnerConfig, RolloutConfig
 from rlvr.errors import ModelError
+from rlvr.learner.loading import load_model
 from rlvr.planning.memory import (
     GIB,
+    activation_bytes,
     engine_memory,
     kv_bytes_per_token,
     learner_device_memory,
@@ -22,6 +25,7 @@ from rlvr.planning.memory import (
 )
 from rlvr.planning.model_shape import known_architectures, model_shape
 from rlvr.planning.plan import Plan, make_plan
+from tests.architectures import write_tiny
 
 TINY = Path(__file__).resolve().parents[2] / "rlvr" / "models" / "tiny"
 NODE = ClusterConfig(num_nodes=1, gpus_per_node=8, gpu_memory_gib=80, cpus_per_node=96, host_memory_gib=1024)
@@ -122,6 +126,33 @@ def test_the_optimizer_step_has_a_peak_of_its_own() -> None:
     assert kept == 16 * shape.num_parameters
     assert kept + at_work + found["optimizer step"] == pytest.approx(22 * shape.num_parameters)
     assert "optimizer step" not in learner_device_memory(shape, replace(alone, num_learners=64), GRPO, 32_768)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_attention_that_is_computed_step_by_step_is_counted_by_pairs_of_tokens(
+    dtype: str, tmp_path: Path
+) -> None:
+    """Against what autograd keeps of a Gemma 2, whose logits are capped, in the sizes that only scores have."""
+    row = 80
+    folder = str(write_tiny("gemma2", tmp_path))
+    model = load_model(folder, getattr(torch, dtype))
+    kept: dict[int, int] = {}
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        if tensor.shape[-2:] == (row, row):
+            storage = tensor.untyped_storage()
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        scores = model(torch.ones(2, row, dtype=torch.long)).logits
+    assert scores.requires_grad
+    shape, settings = model_shape(folder), LearnerConfig(dtype=dtype, gradient_checkpointing=False)
+    counted = [
+        activation_bytes(each, settings, 2 * row, row)
+        for each in (shape, replace(shape, stepwise_attention=False))
+    ]
+    assert counted[0] - counted[1] == pytest.approx(sum(kept.values()), rel=0.01)
 
 
 def test_the_cache_of_a_token() -> None:
