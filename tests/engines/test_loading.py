@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -33,8 +34,8 @@ def other(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture
-def pool() -> Iterator[RolloutPool]:
+@pytest.fixture(scope="module")
+def pool(its_own: dict[int, list[object]]) -> Iterator[RolloutPool]:
     with rollout_pool(str(TINY), ROLLOUT, ClusterConfig(), 0) as pool:
         yield pool
 
@@ -55,7 +56,7 @@ def sampled(pool: RolloutPool, requests: Sequence[SampleRequest]) -> dict[int, l
 @pytest.fixture(scope="module")
 def its_own(other: Path, requests: list[SampleRequest]) -> dict[int, list[object]]:
     """What engines sample that started with the other model."""
-    with rollout_pool(str(other), ROLLOUT, ClusterConfig(), 1) as pool:
+    with rollout_pool(str(other), replace(ROLLOUT, num_workers=1), ClusterConfig(), 1) as pool:
         return sampled(pool, requests)
 
 
