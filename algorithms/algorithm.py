@@ -2,7 +2,7 @@
 
 The path of every algorithm, of which each file in this folder fills in the parts::
 
-    rollouts ─ shape_reward ─ reward_kl ─ advantage ─┬─ policy_loss + loss_kl ─ × importance cap ─ × loss_weights
+    rollouts ─ shape_reward ─ reward_kl ─ advantage ─┬─ policy_loss × importance cap + loss_kl − entropy ─ × loss_weights
                                                      └─ value_loss (with a critic)
 """
 
@@ -114,6 +114,10 @@ class Algorithm:
     min(π_old / π_engine, C), which corrects for engine and learner computing slightly
     different probabilities (Yao et al. 2025, "Your Efficient RL Framework Secretly Brings
     You Off-Policy RL Training")."""
+    entropy_coef: float = 0.0
+    """Times the entropy of each token's distribution, subtracted from the token's loss."""
+    mask_truncated: bool = False
+    """Whether responses that were cut off, and are not right, have no weight in the loss."""
     critic: Critic | None = None
 
     @property
@@ -154,6 +158,7 @@ class Algorithm:
         """
         scored = self._score(batch, annotations)
         credit = self.advantage(scored)
+        learned = scored.mask * ~batch.truncated[:, None] if self.mask_truncated else scored.mask
         minibatches = []
         for start in range(0, len(batch), minibatch_size):
             rows = slice(start, start + minibatch_size)
@@ -166,7 +171,7 @@ class Algorithm:
                     rollout_logprobs=batch.rollout_logprobs[rows],
                     old_logprobs=cut(annotations.old_logprobs),
                     advantages=credit.advantages[rows],
-                    loss_weights=self.loss_weights(scored.mask[rows], batch.max_response_tokens),
+                    loss_weights=self.loss_weights(learned[rows], batch.max_response_tokens),
                     ref_logprobs=cut(annotations.ref_logprobs),
                     values=cut(annotations.values),
                     returns=cut(credit.returns),
@@ -197,12 +202,15 @@ class Algorithm:
             values=annotations.values,
         )
 
-    def token_loss(self, logprobs: Tensor, batch: TrainBatch) -> PolicyLossOutput:
+    def token_loss(
+        self, logprobs: Tensor, batch: TrainBatch, entropies: Tensor | None = None
+    ) -> PolicyLossOutput:
         """The loss of each token of a (micro-)batch, before it is weighed.
 
         Args:
             logprobs: (b, T) of the policy, with gradient.
             batch: b rows on the same device.
+            entropies: (b, T) of the policy, with gradient; needed where they have a weight.
         """
         old_logprobs = logprobs.detach() if batch.old_logprobs is None else batch.old_logprobs
         output = self.policy_loss(logprobs, old_logprobs, batch.advantages, batch.response_mask)
@@ -212,6 +220,9 @@ class Algorithm:
         if self.loss_kl is not None:
             assert batch.ref_logprobs is not None
             loss = loss + self.loss_kl(logprobs, batch.ref_logprobs)
+        if self.entropy_coef:
+            assert entropies is not None
+            loss = loss - self.entropy_coef * entropies
         return PolicyLossOutput(loss, output.ratio, output.clipped)
 
 

@@ -65,6 +65,12 @@ class AlgorithmConfig:
     """How token losses are averaged: token_mean, sequence_mean, sequence_sum or constant_length."""
     importance_cap: float | None = None
     """C of truncated importance sampling between engine and learner; null is off (verl's default C: 2)."""
+    entropy_coef: float = 0.0
+    """Weight of the policy's entropy at every token, which the objective gains (SimpleRL-Zoo and Code-R1: 0.001);
+    0, the study's, leaves it out."""
+    mask_truncated: bool = False
+    """Whether responses that were cut off, and are not right, carry no weight in the policy's loss (DAPO's overlong
+    filtering, 2503.14476, §3.4). They still count where the responses of a group are compared."""
 
     def __post_init__(self) -> None:
         """Refuse settings under which the equations mean nothing."""
@@ -72,6 +78,7 @@ class AlgorithmConfig:
         one_of(self.reduction, REDUCTIONS, "reduction")
         if self.importance_cap is not None:
             above(self, "", "importance_cap", 0)
+        at_least(self, "", "entropy_coef", 0)
 
     def build(self) -> Algorithm:
         """Compose the algorithm."""
@@ -85,6 +92,8 @@ class AlgorithmConfig:
             "reward_kl": self.kl.penalty("reward"),
             "loss_kl": self.kl.penalty("loss"),
             "importance_cap": self.importance_cap,
+            "entropy_coef": self.entropy_coef,
+            "mask_truncated": self.mask_truncated,
         }
 
 

@@ -6,14 +6,14 @@ T = longest response, S = longest prompt + response of the batch.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Self
 
 import torch
 from torch import Tensor
 
-from rlvr.records import RolloutGroup
+from rlvr.records import Rollout, RolloutGroup, Status
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,15 +31,17 @@ class RolloutBatch:
     rollout_logprobs: Tensor
     """(B, T) float32: the engine's log-probabilities at the sampling temperature, nats."""
     rewards: Tensor
-    """(B,) float32: the verifier's scores."""
+    """(B,) float32: what the responses earn."""
     valid: Tensor
     """(B,) bool: False where the verifier itself failed; such a row carries no weight."""
     policy_version: Tensor
     """(B,) int64: version of the weights that sampled the row."""
+    truncated: Tensor
+    """(B,) bool: the response was cut off, and is not right."""
     max_response_tokens: int
     """Responses were cut off at this length."""
     baseline_rewards: Tensor | None = None
-    """(B,) float32: score of the greedy response to the row's prompt, where one was asked for."""
+    """(B,) float32: what the greedy response earns to the row's prompt, where one was asked for."""
 
     def __len__(self) -> int:
         """Number of rollouts."""
@@ -127,12 +129,22 @@ def response_lengths(mask: Tensor) -> Tensor:
     return ((mask > 0) * torch.arange(1, mask.shape[1] + 1, device=mask.device)).amax(1)
 
 
-def collate(groups: Sequence[RolloutGroup], max_response_tokens: int) -> RolloutBatch:
+def score_of(rollout: Rollout) -> float:
+    """The verifier's score, and nothing else, as reward."""
+    return rollout.verdict.score
+
+
+def collate(
+    groups: Sequence[RolloutGroup],
+    max_response_tokens: int,
+    reward: Callable[[Rollout], float] = score_of,
+) -> RolloutBatch:
     """Pad groups of equal size into one prompt-major batch.
 
     Args:
         groups: rollouts by prompt; greedy baselines for all of them or for none.
         max_response_tokens: where responses were cut off.
+        reward: what a response earns.
 
     Raises:
         ValueError: the groups are empty or differ in size.
@@ -159,16 +171,24 @@ def collate(groups: Sequence[RolloutGroup], max_response_tokens: int) -> Rollout
     valid = torch.tensor([rollout.verdict.counts for rollout in rollouts]) & torch.tensor(judged)
     mask = (torch.arange(longest) < lengths[:, None]).float()
     group_size = sizes.pop()
-    greedy = [group.baseline.verdict.score for group in groups if group.baseline is not None]
+    greedy = [reward(group.baseline) for group in groups if group.baseline is not None]
     return RolloutBatch(
         group_size=group_size,
         tokens=tokens,
         prompt_lengths=prompt_lengths,
         response_mask=mask,
         rollout_logprobs=logprobs,
-        rewards=torch.tensor([rollout.verdict.score for rollout in rollouts]),
+        rewards=torch.tensor([reward(rollout) for rollout in rollouts], dtype=torch.float32),
         valid=valid,
         policy_version=torch.tensor([c.policy_version for c in completions]),
+        truncated=torch.tensor(
+            [
+                rollout.completion.finish_reason == "length" and rollout.verdict.status is not Status.CORRECT
+                for rollout in rollouts
+            ]
+        ),
         max_response_tokens=max_response_tokens,
-        baseline_rewards=torch.tensor(greedy).repeat_interleave(group_size) if greedy else None,
+        baseline_rewards=torch.tensor(greedy, dtype=torch.float32).repeat_interleave(group_size)
+        if greedy
+        else None,
     )

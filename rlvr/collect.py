@@ -21,6 +21,7 @@ from rlvr.protocols import (
     Verifier,
 )
 from rlvr.records import Completion, Problem, Rollout, RolloutGroup, Status, Verdict
+from rlvr.rewards.training import TrainingReward
 from rlvr.seeds import derive_seed
 
 
@@ -72,17 +73,26 @@ class Collected:
             if baselines and group.baseline is not None:
                 yield group.baseline
 
-    def metrics(self) -> dict[str, float]:
+    def metrics(self, reward: TrainingReward) -> dict[str, float]:
         """Metrics of the stages ``reward``, ``response``, ``verify`` and ``filter``, over all that was sampled."""
         rollouts = list(self._rollouts())
         statuses = Counter(rollout.verdict.status for rollout in self._rollouts(baselines=True))
         lengths = [len(rollout.completion.response_tokens) for rollout in rollouts]
         cut_off = sum(rollout.completion.finish_reason == "length" for rollout in rollouts)
         valid = [rollout.verdict.score for rollout in rollouts if rollout.verdict.counts]
-        uniform = sum(len(set(group.valid_scores)) <= 1 for group in self.sampled)
+        uniform = sum(
+            len({reward(rollout) for rollout in group.rollouts if rollout.verdict.counts}) <= 1
+            for group in self.sampled
+        )
+        form = (
+            {}
+            if reward.format is None
+            else {"reward/well_formed_share": sum(map(reward.fits, rollouts)) / len(rollouts)}
+        )
         return {
             "reward/mean": sum(valid) / max(1, len(valid)),
             "reward/uniform_group_share": uniform / len(self.sampled),
+            **form,
             "response/length_mean": sum(lengths) / len(lengths),
             "response/length_max": float(max(lengths)),
             "response/truncated_share": cut_off / len(rollouts),

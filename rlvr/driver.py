@@ -18,6 +18,7 @@ from rlvr.errors import RlvrError
 from rlvr.guards import Guards
 from rlvr.protocols import Learner, Probe, RolloutEngine, SamplingSettings, TokenRenderer, Tracker, Verifier
 from rlvr.records import Problem, RolloutGroup
+from rlvr.rewards.training import TrainingReward
 from rlvr.seeds import derive_seed
 from rlvr.stopping import SIGNALS
 
@@ -95,15 +96,15 @@ def train(
             collected = collect(
                 engine, renderer, verifier, stream, config.prompts_per_step, algorithm.sampling, seeded
             )
-            metrics = collected.metrics()
-            tracker.log_samples(step, sample_rows(collected.groups, num_logged_samples))
+            metrics = collected.metrics(config.reward)
+            tracker.log_samples(step, sample_rows(collected.groups, num_logged_samples, config.reward))
             check_error_share(metrics["verify/error"], config.max_error_share)
             guards.check_rollouts(step, metrics)
             laps.lap("rollout")
 
             with SIGNALS.held():
                 at_rest = False
-                batch = collate(collected.groups, max_response_tokens)
+                batch = collate(collected.groups, max_response_tokens, config.reward)
                 num_updates = math.ceil(len(batch) / minibatch_size) * config.num_epochs
                 annotations = learner.annotate(batch, old_logprobs=algorithm.needs_old_logprobs(num_updates))
                 assigned = algorithm.assign_credit(batch, annotations, minibatch_size, config.num_epochs)
@@ -169,7 +170,9 @@ def probes_from(groups: Sequence[RolloutGroup]) -> list[Probe]:
     ]
 
 
-def sample_rows(groups: Sequence[RolloutGroup], limit: int) -> list[dict[str, object]]:
+def sample_rows(
+    groups: Sequence[RolloutGroup], limit: int, reward: TrainingReward
+) -> list[dict[str, object]]:
     """A rollout of each of the first groups, to be read; where the verifier failed, that one first."""
     rows = []
     for group in sorted(groups, key=lambda group: all(rollout.verdict.counts for rollout in group.rollouts))[
@@ -183,6 +186,7 @@ def sample_rows(groups: Sequence[RolloutGroup], limit: int) -> list[dict[str, ob
                 "ground_truth": group.problem.ground_truth,
                 "response": shown.completion.text,
                 "score": shown.verdict.score,
+                "reward": reward(shown),
                 "status": shown.verdict.status.value,
                 "answer": shown.verdict.answer,
             }

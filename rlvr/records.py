@@ -131,8 +131,3 @@ class RolloutGroup:
             rollout.verdict.status is Status.CORRECT for rollout in self.rollouts if rollout.verdict.counts
         ]
         return sum(counted) / max(1, len(counted))
-
-    @property
-    def valid_scores(self) -> list[float]:
-        """The score of each rollout on which the verifier did not fail."""
-        return [rollout.verdict.score for rollout in self.rollouts if rollout.verdict.counts]

@@ -165,3 +165,15 @@ def test_all_rows_are_the_batch_itself(batch: RolloutBatch) -> None:
     same = whole.rows(torch.arange(4))
     assert torch.equal(same.tokens, whole.tokens)
     assert torch.equal(same.loss_weights, whole.loss_weights)
+
+
+def test_only_a_cut_off_response_that_is_not_right_is_truncated() -> None:
+    rollouts = tuple(
+        Rollout(Completion([1], [2], [-1.0], "", reason, 0), Verdict(float(status is Status.CORRECT), status))
+        for reason in ("stop", "length")
+        for status in (Status.CORRECT, Status.INCORRECT, Status.UNPARSED)
+    )
+    assert collate([RolloutGroup(problem(0), rollouts)], 1).truncated.tolist() == [
+        *(False, False, False),
+        *(False, True, True),
+    ]

@@ -14,6 +14,7 @@ from rlvr.collect import Collected, check_error_share, collect
 from rlvr.errors import TrainingError, VerifierError
 from rlvr.protocols import SamplingSettings
 from rlvr.records import Problem, RolloutGroup, Status, Verdict
+from rlvr.rewards.training import TrainingReward
 from tests.fakes import GREEDY, FakeEngine, FakeRenderer, FakeVerifier, Respond, group, problems
 
 SETTINGS = SamplingSettings(1.0, 16, logprobs=True)
@@ -55,7 +56,7 @@ def test_groups_come_in_the_order_of_their_prompts() -> None:
     assert collected.sampled == collected.groups
     for index, found in enumerate(collected.groups):
         assert [r.completion.text for r in found.rollouts] == [f"thinking {i} # {index}" for i in range(3)]
-        assert found.valid_scores == [1, 1, 1]
+        assert [rollout.verdict.score for rollout in found.rollouts] == [1, 1, 1]
 
 
 def test_every_prompt_is_asked_once_for_a_whole_group() -> None:
@@ -92,7 +93,7 @@ def test_the_verifier_sees_each_response_once_with_its_ending() -> None:
 
 def test_metrics_of_a_step() -> None:
     responses = [["# 0", "# 9", "no…", "error"], ["# 1"] * 4, ["timeout"] * 4]
-    metrics = run(FakeEngine(lambda index, sample: responses[index][sample]), 3, 4).metrics()
+    metrics = run(FakeEngine(lambda index, sample: responses[index][sample]), 3, 4).metrics(TrainingReward())
     assert metrics == pytest.approx(
         {
             "reward/mean": 5 / 11,  # what could not be verified is left out
@@ -113,7 +114,7 @@ def test_metrics_of_a_step() -> None:
 
 def test_a_group_is_uniform_by_what_could_be_verified() -> None:
     groups = [group([1, 1, 1, 0], errors=[3]), group([1, 0, 1, 0])]
-    assert Collected(groups, groups, 0.0).metrics()["reward/uniform_group_share"] == 0.5
+    assert Collected(groups, groups, 0.0).metrics(TrainingReward())["reward/uniform_group_share"] == 0.5
 
 
 def test_a_verifier_that_raises_has_failed_on_that_response_alone() -> None:
@@ -134,7 +135,7 @@ def test_a_verifier_that_raises_has_failed_on_that_response_alone() -> None:
 
 def test_a_step_without_any_verdict_has_metrics() -> None:
     groups = [group([0, 0], errors=[0, 1])]
-    metrics = Collected(groups, groups, 0.0).metrics()
+    metrics = Collected(groups, groups, 0.0).metrics(TrainingReward())
     assert metrics["reward/mean"] == 0
     assert metrics[f"verify/{Status.ERROR.value}"] == 1
 
@@ -185,7 +186,7 @@ def test_groups_that_teach_nothing_are_replaced_by_the_next_prompts() -> None:
     assert [len(list(batch)) for batch in (collected.groups, collected.sampled)] == [4, 11]
     assert indices(collected.sampled) == list(range(11))
     assert next(stream).extra_info["index"] == 11
-    metrics = collected.metrics()
+    metrics = collected.metrics(TrainingReward())
     assert metrics["filter/kept_groups"] == 4
     assert metrics["filter/sampling_factor"] == pytest.approx(11 / 4)
     assert metrics["reward/uniform_group_share"] == pytest.approx(7 / 11)
@@ -195,7 +196,7 @@ def test_a_step_that_needs_no_refill_samples_once() -> None:
     engine = FakeEngine(mixed_where(lambda index: True))
     collected = run(engine, 4, stream=problems(40), sampling=DYNAMIC)
     assert len(engine.settings) == 1
-    assert collected.metrics()["filter/sampling_factor"] == 1
+    assert collected.metrics(TrainingReward())["filter/sampling_factor"] == 1
 
 
 def test_groups_kept_beyond_the_number_wanted_are_not_trained_on() -> None:
@@ -211,7 +212,7 @@ def test_what_was_accepted_is_kept_when_the_stream_runs_out() -> None:
     collected = run(engine, 4, stream=problems(7), sampling=DYNAMIC)
     assert indices(collected.groups) == [1, 6]
     assert len(collected.sampled) == 7
-    assert collected.metrics()["filter/sampling_factor"] == 3.5
+    assert collected.metrics(TrainingReward())["filter/sampling_factor"] == 3.5
 
 
 def test_what_was_accepted_is_kept_when_the_limit_is_reached() -> None:
@@ -221,7 +222,7 @@ def test_what_was_accepted_is_kept_when_the_limit_is_reached() -> None:
     )
     assert indices(collected.groups) == [2]
     assert len(collected.sampled) == 10  # 2.5 × 4
-    assert collected.metrics()["filter/sampling_factor"] == 10
+    assert collected.metrics(TrainingReward())["filter/sampling_factor"] == 10
 
 
 @pytest.mark.parametrize(("available", "sampled"), [(99, 12), (5, 5)])
@@ -318,7 +319,7 @@ def test_a_greedy_response_that_was_not_verified_takes_its_group_out_of_the_batc
 def test_metrics_count_greedy_responses_as_work_and_not_as_samples_of_the_policy() -> None:
     engine = FakeEngine(lambda index, sample: "error" if sample == GREEDY else f"# {index}")
     collected = run(engine, 2, sampling=GREEDY_SAMPLING)
-    metrics = collected.metrics()
+    metrics = collected.metrics(TrainingReward())
     assert metrics["reward/mean"] == 1
     assert metrics["verify/error"] == 2 / 8
     sampled = sum(len(r.completion.response_tokens) for group in collected.groups for r in group.rollouts)

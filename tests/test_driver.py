@@ -16,6 +16,7 @@ from rlvr.config import GuardsConfig
 from rlvr.driver import NUM_PROBES, probes_from, sample_rows
 from rlvr.errors import TrainingError, VerifierError, WeightUpdateError
 from rlvr.eval.report import dynamics
+from rlvr.rewards.training import TrainingReward
 from tests.fakes import (
     LEARNER_METRICS,
     group,
@@ -174,7 +175,7 @@ def test_few_verifier_errors_are_left_out_of_training(tmp_path: Path) -> None:
 def test_samples_are_logged_at_every_step(tmp_path: Path) -> None:
     samples = Run(tmp_path, num_logged_samples=1)().tracker.samples
     assert [(step, len(rows)) for step, rows in samples] == [(1, 1), (2, 1), (3, 1)]
-    keys = {"problem", "prompt", "ground_truth", "response", "answer", "score", "status"}
+    keys = {"problem", "prompt", "ground_truth", "response", "answer", "score", "reward", "status"}
     assert set(samples[0][1][0]) == keys
 
 
@@ -254,8 +255,8 @@ def test_probes_are_rollouts_of_this_step() -> None:
 
 
 def test_no_more_rows_than_asked_for() -> None:
-    assert len(sample_rows([group([1, 0])] * 3, 2)) == 2
-    assert sample_rows([group([1, 0])], 0) == []
+    assert len(sample_rows([group([1, 0])] * 3, 2, TrainingReward())) == 2
+    assert sample_rows([group([1, 0])], 0, TrainingReward()) == []
 
 
 def test_nothing_touches_the_global_random_state(tmp_path: Path) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from rlvr.config.checks import require, require_one_of, require_positive, require_share
+from rlvr.rewards.training import TrainingReward
 
 
 @dataclass
@@ -27,6 +28,8 @@ class TrainConfig:
     """Only -1 (off), for the same reason."""
     min_p: float = 0.0
     """Only 0 (off), for the same reason."""
+    reward: TrainingReward = field(default_factory=TrainingReward)
+    """What a response earns, by its verdict and its form."""
     max_error_share: float = 0.05
     """Stop when the verifier itself fails on more than this share of a step's rollouts."""
     seed_requests: bool = True

@@ -200,13 +200,18 @@ class DeepSpeedLearner:
             micro.tokens, micro.prompt_lengths, micro.response_mask, self._options.temperature
         )
         now = logprobs.detach()
-        leaf = now.clone().requires_grad_()
-        output = self._algorithm.token_loss(leaf, micro)
+        leaves = [each.detach().clone().requires_grad_() for each in (logprobs, entropies)]
+        output = self._algorithm.token_loss(leaves[0], micro, leaves[1])
         loss = (output.loss * weights).sum()
-        # The loss depends on the model through the log-probabilities alone, so their gradient is all it needs.
-        [gradient] = torch.autograd.grad(loss, leaf)
-        if needed or self._on_any_rank(gradient.any()):
-            self._policy.backward((logprobs * gradient).sum())
+        # The loss depends on the model through these alone, so their gradients are all it needs.
+        gradients: tuple[Tensor | None, ...] = torch.autograd.grad(loss, leaves, allow_unused=True)
+        used = [
+            (each, gradient)
+            for each, gradient in zip((logprobs, entropies), gradients, strict=True)
+            if gradient is not None
+        ]
+        if needed or self._on_any_rank(torch.stack([gradient.any() for _, gradient in used]).any()):
+            self._policy.backward(torch.stack([(each * gradient).sum() for each, gradient in used]).sum())
 
         means.add_loss("policy/loss", loss)
         old = now if micro.old_logprobs is None else micro.old_logprobs

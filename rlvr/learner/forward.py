@@ -36,8 +36,7 @@ class Policy(nn.Module):
             temperature: divides the logits, as the sampler does.
 
         Returns:
-            (b, T) float32 log-probabilities in nats, zero outside the mask, and (b, T) float32
-            entropies without gradient.
+            (b, T) float32 log-probabilities in nats and (b, T) float32 entropies, zero outside the mask.
         """
         rows, steps = response_mask.nonzero(as_tuple=True)
         positions = prompt_lengths[rows] + steps
@@ -46,7 +45,5 @@ class Policy(nn.Module):
         chosen, entropy = self.model.get_output_embeddings()(
             hidden[rows, positions - 1], tokens[rows, positions], temperature
         )
-        logprobs = torch.zeros_like(response_mask, dtype=torch.float32)
-        entropies = torch.zeros_like(logprobs)
-        entropies[rows, steps] = entropy
-        return logprobs.index_put((rows, steps), chosen), entropies
+        nothing = torch.zeros_like(response_mask, dtype=torch.float32)
+        return nothing.index_put((rows, steps), chosen), nothing.index_put((rows, steps), entropy)

@@ -57,7 +57,7 @@ class ScoringHead(nn.Linear):
             temperature: divides the logits.
 
         Returns:
-            (N,) float32 log-probabilities in nats and (N,) float32 entropies without gradient.
+            (N,) float32 log-probabilities in nats and (N,) float32 entropies, both with gradient.
         """
         if targets is None:
             return super().forward(hidden)
@@ -65,7 +65,10 @@ class ScoringHead(nn.Linear):
 
 
 class _TokenScores(torch.autograd.Function):
-    """With z = f(W h + b) / τ: log p(t) = z_t − logsumexp(z); ∂ log p(t) / ∂z = onehot(t) − softmax(z)."""
+    """With z = f(W h + b) / τ and p = softmax(z): log p(t) = z_t − logsumexp(z) and H = −Σ p log p.
+
+    ∂ log p(t) / ∂z = onehot(t) − p, and ∂H / ∂z = −p (log p + H).
+    """
 
     @staticmethod
     def forward(
@@ -89,15 +92,16 @@ class _TokenScores(torch.autograd.Function):
             # H = −Σ p (z − logsumexp) = logsumexp − Σ p z; a logit of −∞ has probability 0 and adds nothing.
             entropies[part] = normaliser - probabilities.mul_(logits).nan_to_num_(0.0).sum(1)
             normalisers[part] = normaliser
-        ctx.save_for_backward(hidden, weight, bias, targets, normalisers)
+        ctx.save_for_backward(hidden, weight, bias, targets, normalisers, entropies)
         ctx.temperature, ctx.transform = temperature, transform
-        ctx.mark_non_differentiable(entropies)
+        ctx.set_materialize_grads(False)  # mostly nothing depends on the entropies
         return logprobs, entropies
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        hidden, weight, bias, targets, normalisers = ctx.saved_tensors
-        upstream = gradients[0] / ctx.temperature
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
+        hidden, weight, bias, targets, normalisers, entropies = ctx.saved_tensors
+        of_logprobs, of_entropies = (None if each is None else each / ctx.temperature for each in gradients)
+        of_logprobs = torch.zeros_like(normalisers) if of_logprobs is None else of_logprobs
         needs_hidden, needs_weight, needs_bias = ctx.needs_input_grad[:3]
         grad_hidden = torch.empty_like(hidden) if needs_hidden else None
         # In float32 over the chunks: a sum of many bfloat16 parts would lose what is small.
@@ -109,8 +113,14 @@ class _TokenScores(torch.autograd.Function):
             logits = _logits(hidden[part], weight, bias, ctx.transform)
             steepness = None if ctx.transform == LogitTransform() else ctx.transform.slope(logits)
             logits.div_(ctx.temperature)
-            slopes = logits.sub_(normalisers[part, None]).exp_().mul_(-upstream[part, None])
-            slopes.scatter_add_(1, targets[part, None], upstream[part, None])
+            logits.sub_(normalisers[part, None])  # log p
+            more = (
+                None if of_entropies is None else _entropy_slopes(logits, entropies[part], of_entropies[part])
+            )
+            slopes = logits.exp_().mul_(-of_logprobs[part, None])
+            slopes.scatter_add_(1, targets[part, None], of_logprobs[part, None])
+            if more is not None:
+                slopes.add_(more)
             slopes = (slopes if steepness is None else slopes.mul_(steepness)).to(hidden.dtype)
             if grad_hidden is not None:
                 grad_hidden[part] = slopes @ weight
@@ -124,6 +134,12 @@ class _TokenScores(torch.autograd.Function):
             None if grad_bias is None else grad_bias.to(bias.dtype),
             *(None, None, None),
         )
+
+
+def _entropy_slopes(logprobs: Tensor, entropies: Tensor, upstream: Tensor) -> Tensor:
+    """−p (log p + H) times what comes from above, (n, V); a word of probability 0 has none."""
+    slopes = (logprobs + entropies[:, None]).mul_(logprobs.exp()).nan_to_num_(0.0)
+    return slopes.mul_(-upstream[:, None])
 
 
 def _logits(hidden: Tensor, weight: Tensor, bias: Tensor | None, transform: LogitTransform) -> Tensor:

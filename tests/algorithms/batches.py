@@ -49,6 +49,7 @@ def rollouts(
     group_size: int,
     holes: Sequence[tuple[int, int]] = (),
     errors: Sequence[int] = (),
+    truncated: Sequence[int] = (),
     baseline_rewards: Sequence[float] | None = None,
     max_response_tokens: int = LIMIT,
     seed: int = 0,
@@ -68,6 +69,7 @@ def rollouts(
         rewards=torch.tensor(rewards, dtype=torch.float64),
         valid=valid,
         policy_version=torch.zeros(num_rows, dtype=torch.int64),
+        truncated=torch.isin(torch.arange(num_rows), torch.tensor(truncated)),
         max_response_tokens=max_response_tokens,
         baseline_rewards=None
         if baseline_rewards is None

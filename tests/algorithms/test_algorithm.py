@@ -202,6 +202,38 @@ def test_without_old_log_probabilities_the_current_ones_stand_against_the_engine
         assert torch.equal(with_old, without_old)
 
 
+# Entropy, and responses that were cut off.
+
+
+@every_algorithm
+def test_the_entropy_of_each_token_is_taken_from_its_loss(name: str) -> None:
+    batch = random_rollouts(8)
+    plain, with_entropy = config_of(name).build(), config_of(name, entropy_coef=0.01).build()
+    step = one_step(plain, batch)
+    assert step.old_logprobs is not None
+    logprobs = moved(step.old_logprobs, batch.response_mask)
+    entropies = torch.rand(logprobs.shape, generator=generator(8), dtype=torch.float64).requires_grad_()
+    found = with_entropy.token_loss(logprobs, step, entropies)
+    close(found.loss, plain.token_loss(logprobs, step).loss - 0.01 * entropies, 1e-12)
+    [gradient] = torch.autograd.grad((found.loss * step.loss_weights).sum(), entropies)
+    close(gradient, -0.01 * step.loss_weights, 1e-12)  # averaged as the policy's loss is, as verl does
+
+
+@every_algorithm
+def test_masked_responses_have_no_weight_and_still_count_in_their_group(name: str) -> None:
+    batch = replace(random_rollouts(9), truncated=torch.arange(12) == 4)
+    plain, masked = config_of(name).build(), config_of(name, mask_truncated=True).build()
+    before, after = one_step(plain, batch), one_step(masked, batch)
+    assert torch.equal(before.advantages, after.advantages)
+    assert before.loss_weights[4].sum() > 0
+    assert after.loss_weights[4].sum() == 0
+    kept = torch.arange(12) != 4
+    alone = plain.loss_weights((batch.response_mask * kept[:, None]), batch.max_response_tokens)
+    assert torch.equal(after.loss_weights, alone)
+    if before.value_weights is not None:
+        assert torch.equal(before.value_weights, after.value_weights)  # type: ignore[arg-type]
+
+
 # The cut into micro-batches and padding.
 
 

@@ -25,6 +25,8 @@ SHARED = {
     "clip_high": 0.2,
     "dual_clip": None,
     "importance_cap": None,
+    "entropy_coef": 0.0,
+    "mask_truncated": False,
     "kl.coef": 0.0,
 }
 IN_LOSS = {"kl.placement": "loss", "kl.estimator": "k3", "kl.group_baseline": "reward"}
@@ -213,6 +215,7 @@ OUT_OF_RANGE = [
     (GRPOConfig, "std_epsilon", 0.0),  # a group of equal rewards would be 0 / 0
     (GRPOConfig, "importance_cap", 0.0),
     (PPOConfig, "importance_cap", -1.0),
+    (RLOOConfig, "entropy_coef", -0.001),
     (PPOConfig, "gamma", 1.1),
     (PPOConfig, "gamma", -0.1),
     (PPOConfig, "lam", 1.01),

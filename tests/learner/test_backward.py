@@ -39,7 +39,7 @@ def batch(num_without_advantage: int) -> TrainBatch:
 
 
 def updated(
-    model: Path, num_without: int, micro_batch_tokens: int, zero_stage: int, kl: float = 0.0
+    model: Path, num_without: int, micro_batch_tokens: int, zero_stage: int, entropy_coef: float = 0.0
 ) -> tuple[int, int, dict[str, float], torch.Tensor]:
     """Micro-batches, backward passes, metrics and weights of one update."""
     made = DeepSpeedLearner(
@@ -61,7 +61,7 @@ def updated(
                 micro_batch_tokens=micro_batch_tokens,
             ),
         ),
-        GRPOConfig(group_size=2).build(),
+        GRPOConfig(group_size=2, entropy_coef=entropy_coef).build(),
     )
     backward, forward = made._policy.backward, made._policy.engine.forward
     calls = {"forward": 0, "backward": 0}
@@ -90,3 +90,13 @@ def test_the_update_is_that_of_one_micro_batch(start_model: Path, zero_stage: in
     assert torch.allclose(weights, cut_weights, atol=2e-6)
     for name in ("policy/loss", "policy/grad_norm", "policy/entropy", "mismatch/logprob_abs_mean"):
         assert cut[name] == pytest.approx(metrics[name], rel=1e-4, abs=1e-7)
+
+
+@pytest.mark.parametrize("zero_stage", [0, 3])
+def test_where_entropy_is_rewarded_every_row_has_a_gradient(start_model: Path, zero_stage: int) -> None:
+    _, _, metrics, weights = updated(start_model, ROWS, 10_000, zero_stage, entropy_coef=1.0)
+    assert metrics["policy/grad_norm"] > 0
+    assert metrics["policy/loss"] == pytest.approx(-metrics["policy/entropy"], rel=1e-5)
+    forward, backward, _, cut_weights = updated(start_model, ROWS, 16, zero_stage, entropy_coef=1.0)
+    assert forward == backward == ROWS // 2
+    assert torch.allclose(weights, cut_weights, atol=2e-6)

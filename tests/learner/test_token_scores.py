@@ -58,16 +58,16 @@ def test_equals_a_plain_log_softmax(monkeypatch, tokens_per_chunk, dtype, tolera
     head = head_of(dtype)
     hidden, targets, upstream = inputs(dtype)
     found, entropies = head(hidden, targets, 0.7)
-    (found * upstream).sum().backward()
+    loss_of = lambda scores, entropy: (scores * upstream + 0.3 * entropy * upstream.flip(0)).sum()  # noqa: E731
+    loss_of(found, entropies).backward()
     ours = gradient(hidden), gradient(head.weight)
 
     weight = head.weight.detach().float().requires_grad_()
     plain = hidden.detach().float().requires_grad_()
     expected, expected_entropies = naive(weight, plain, targets, 0.7)
-    (expected * upstream).sum().backward()
+    loss_of(expected, expected_entropies).backward()
     torch.testing.assert_close(found, expected, atol=tolerance * 4, rtol=tolerance)
     torch.testing.assert_close(entropies, expected_entropies, atol=tolerance * 4, rtol=tolerance)
-    assert not entropies.requires_grad
     for mine, theirs in zip(ours, (plain.grad, weight.grad), strict=True):
         torch.testing.assert_close(mine.float(), theirs, atol=tolerance * 4, rtol=tolerance)
     assert {mine.dtype for mine in ours} == {dtype}
@@ -80,9 +80,24 @@ def test_gradient_by_finite_differences(monkeypatch) -> None:
     hidden, targets, _ = inputs(torch.float32)
     hidden = hidden[:4].detach().requires_grad_()
     # The scores are float32, hence the wide step and tolerance.
-    assert torch.autograd.gradcheck(
-        lambda states: head(states, targets[:4], 1.3)[0], hidden, eps=1e-2, atol=2e-2, rtol=1e-2
-    )
+    for output in (0, 1):  # log-probabilities, entropies
+        assert torch.autograd.gradcheck(
+            lambda states, output=output: head(states, targets[:4], 1.3)[output],
+            hidden, eps=1e-2, atol=2e-2, rtol=1e-2,
+        )  # fmt: skip
+
+
+def test_a_word_that_cannot_come_adds_nothing_to_entropy_or_gradient() -> None:
+    head = head_of(torch.float32)
+    hidden, targets, _ = inputs(torch.float32)
+    head.weight.data[5] = 0.0
+    head.bias = nn.Parameter(torch.zeros(VOCABULARY))
+    head.bias.data[5] = -torch.inf
+    targets[targets == 5] = 6
+    scores, entropies = head(hidden, targets, 1.0)
+    (scores + entropies).sum().backward()
+    assert entropies.isfinite().all()
+    assert gradient(hidden).isfinite().all()
 
 
 def test_a_frozen_head_gets_no_gradient() -> None:
