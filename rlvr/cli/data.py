@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -37,7 +37,8 @@ Keys:
 Exit codes: 0 fine, 2 the file has faults or cannot be read.
 """
 KEYS = ("data.folder", "data.split_seed", "prompt", "model", "family")
-MAX_FAULTS = 20
+MAX_FAULTS, SHOWN_PLACES = 20, 3
+"""Kinds of fault that are listed, and rows that are named of each."""
 SHOWN_CHARS = 1500
 
 
@@ -223,23 +224,41 @@ def validate_file(words: Words) -> None:
         print(
             f"  as text    {len(found.as_text):,} answers have no meaning that the verifier knows; only equal texts are right:"
         )
-        for where, reason in list(found.as_text.items())[:MAX_FAULTS]:
-            print(f"    {where}: {reason}")
+        reasons = [((reason,), where) for where, reason in found.as_text.items()]
+        print("\n".join(f"    {places(at)}: {reason}" for (reason,), at in alike(reasons)[:MAX_FAULTS]))
     if found.faults or not found.problems:
         raise fault_list(path, found.faults)
     print("no faults")
 
 
 def fault_list(path: Path, faults: list[DataError]) -> DataError:
-    """One error that lists the first faults of a file, each with its place."""
+    """One error that lists the faults of a file; rows with the same fault share an entry, which counts them."""
     if not faults:
         return DataError("the file holds no problem", where=str(path), fix="one row per problem")
     if len(faults) == 1:
         return faults[0]
-    lines = [f"    {error.where}: {error.what}\n      fix: {error.fix}" for error in faults[:MAX_FAULTS]]
-    more = len(faults) - MAX_FAULTS
+    kinds = alike([((fault.what, str(fault.fix)), str(fault.where)) for fault in faults])
+    lines = [f"    {places(at)}: {what}\n      fix: {fix}" for (what, fix), at in kinds[:MAX_FAULTS]]
+    if len(kinds) > MAX_FAULTS:
+        lines.append(f"    and {len(kinds) - MAX_FAULTS:,} other kinds of fault")
     return DataError(
-        "\n".join([f"{len(faults):,} faults", *lines, *([f"    and {more:,} more"] if more > 0 else [])]),
+        "\n".join([f"{len(faults):,} rows have faults", *lines]),
         where=str(path),
         fix="correct these rows or leave them out",
     )
+
+
+def alike(found: Iterable[tuple[tuple[str, ...], str]]) -> list[tuple[tuple[str, ...], list[str]]]:
+    """Pairs of words and a place → the words, each once, with all of their places, in the order in which they came."""
+    kinds: dict[tuple[str, ...], list[str]] = {}
+    for words, place in found:
+        kinds.setdefault(words, []).append(place)
+    return list(kinds.items())
+
+
+def places(where: Sequence[str]) -> str:
+    """``own.jsonl:4``, or of many ``20 rows (own.jsonl:4, own.jsonl:7, own.jsonl:8, …)``."""
+    if len(where) == 1:
+        return where[0]
+    rest = ", …" if len(where) > SHOWN_PLACES else ""
+    return f"{len(where):,} rows ({', '.join(where[:SHOWN_PLACES])}{rest})"

@@ -72,7 +72,7 @@ def test_all_faults_are_named_by_their_lines(rlvr: Rlvr, cwd: Path) -> None:
     own(cwd / "own.jsonl", '{"cut": ', *map(json.dumps, rows[3:]), json.dumps(rows[0]))
     result = rlvr("data", "validate", "own.jsonl")
     assert result.code == 2
-    assert "5 faults" in result.err
+    assert "5 rows have faults" in result.err
     for line, words in (
         (4, "not valid JSON"),
         (5, "'$$' is empty"),
@@ -82,6 +82,18 @@ def test_all_faults_are_named_by_their_lines(rlvr: Rlvr, cwd: Path) -> None:
         assert f"own.jsonl:{line}: " in result.err
         assert words in result.err
     assert "own.jsonl:8: problem id 'fake/train/0' stands at own.jsonl:1 already" in result.err
+
+
+def test_rows_with_the_same_fault_share_one_entry_that_counts_them(rlvr: Rlvr, cwd: Path) -> None:
+    row = to_row(problems(1)[0])
+    cut = [json.dumps({key: row[key] for key in row if key != "prompt"})] * 20
+    odd = json.dumps({**row, "ability": "maths"})
+    result = rlvr("data", "validate", own(cwd / "own.jsonl", *cut[:12], odd, *cut[12:]).name)
+    assert result.code == 2
+    assert "21 rows have faults" in result.err
+    assert "20 rows (own.jsonl:4, own.jsonl:5, own.jsonl:6, …): column 'prompt' is missing" in result.err
+    assert result.err.count("is missing") == 1
+    assert "own.jsonl:16: " in result.err
 
 
 def test_a_file_in_the_columns_of_a_registered_benchmark(rlvr: Rlvr, cwd: Path) -> None:
