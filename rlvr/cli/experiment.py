@@ -137,6 +137,7 @@ def run_training(config: ExperimentConfig, resolved: dict[str, Any]) -> Path:
             ) as (engine, learner),
         ):
             _report(f"engines ready after {time.monotonic() - started:.0f} s")
+            progress.begin()
             end = train(
                 config=config.train,
                 algorithm=algorithm,

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Self
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 PLAIN_INTERVAL = 10.0
 """Seconds between plain lines of one stage; its last line always appears."""
@@ -26,27 +26,30 @@ def say(text: str) -> None:
 
 
 class StageProgress:
-    """One stage with a known number of units: a bar on a terminal, a line now and then elsewhere."""
+    """One stage with a known number of units: a bar on a terminal, a line now and then elsewhere.
+
+    The time left is told from the pace since the stage was entered, which is after whatever it waits for at first.
+    """
 
     def __init__(self, title: str, total: int, done_before: int = 0) -> None:
         """Show nothing yet; ``done_before`` units were done by an earlier session."""
         self._title, self._total, self._done_before = title, total, done_before
-        self._started = time.monotonic()
-        self._last_line = 0.0
+        self._started = self._last_line = 0.0
         self._bar: Progress | None = None
         if sys.stderr.isatty():
+            # rich's own column for the time left forgets a unit after half a minute, and long ones have none.
             self._bar = Progress(
                 TextColumn("{task.description}"),
                 BarColumn(bar_width=24),
                 MofNCompleteColumn(),
                 TextColumn("{task.fields[detail]}"),
-                TimeRemainingColumn(),
                 console=console(),
             )
             self._task = self._bar.add_task(title, total=total, detail="")
 
     def __enter__(self) -> Self:
-        """Start the display."""
+        """Start the display and the clock."""
+        self._started = time.monotonic()
         if self._bar:
             self._bar.start()
         return self
@@ -59,16 +62,16 @@ class StageProgress:
             self._bar.stop()
 
     def update(self, done: int, detail: str) -> None:
-        """Show ``done`` of the total and a short detail."""
+        """Show ``done`` of the total, a short detail, and the time left."""
+        now = time.monotonic()
+        rate = (now - self._started) / max(1, done - self._done_before)
+        if done < self._total:
+            detail += f"  left {duration((self._total - done) * rate)}"
         if self._bar:
             self._bar.update(self._task, completed=done, detail=detail)
-            return
-        now = time.monotonic()
-        if done >= self._total or now - self._last_line >= PLAIN_INTERVAL:
+        elif done >= self._total or now - self._last_line >= PLAIN_INTERVAL:
             self._last_line = now
-            rate = (now - self._started) / max(1, done - self._done_before)
-            left = "" if done >= self._total else f"  left {duration((self._total - done) * rate)}"
-            say(f"{self._title} {done}/{self._total}  {detail}{left}")
+            say(f"{self._title} {done}/{self._total}  {detail}")
 
 
 class TrainingProgress:
@@ -77,6 +80,9 @@ class TrainingProgress:
     def __init__(self, title: str, num_steps: int, last_step: int = 0) -> None:
         """Show nothing yet; an earlier session has done ``last_step`` steps."""
         self._stage = StageProgress(title, num_steps, last_step)
+
+    def begin(self) -> None:
+        """The first step begins: the engines, whose start says nothing of the pace, are ready."""
         self._stage.__enter__()
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
@@ -90,7 +96,8 @@ class TrainingProgress:
         entropy = f"entropy {metrics['policy/entropy']:.3f}  " if "policy/entropy" in metrics else ""
         self._stage.update(
             step,
-            f"reward {metrics['reward/mean']:.3f}  length {metrics['response/length_mean']:.0f}  "
+            f"reward {metrics['reward/mean']:.3f}  unparsed {metrics['verify/unparsed']:.0%}  "
+            f"cut off {metrics['response/truncated_share']:.0%}  length {metrics['response/length_mean']:.0f}  "
             f"{entropy}{metrics['throughput/tokens_per_second']:,.0f} tok/s  "
             f"[{split} s, verify {metrics['time/verify']:.2f}]",
         )
