@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from rlvr.errors import DataError
 from rlvr.records import Problem, Status, Verdict
-from rlvr.rewards.extract import final_answer
+from rlvr.rewards.extract import final_answer, place_of_answer
 from rlvr.rewards.math.numbers import close, plain_number
 from rlvr.rewards.math.spelling import normalise, standard_characters
 
@@ -37,6 +37,11 @@ class ChoiceVerifier:
     def identity(self) -> str:
         """Version and settings."""
         return f"choice/2(tolerance={self.tolerance},extraction={self.extraction})"
+
+    @property
+    def expects(self) -> str:
+        """Where an answer must stand."""
+        return f"as a letter or a number {place_of_answer(self.extraction)}"
 
     def verify(self, problem: Problem, response: str, finish_reason: str) -> Verdict:
         """Judge one response; one that was cut off has not answered."""

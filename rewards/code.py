@@ -187,6 +187,8 @@ ABILITIES = (PLAIN.name, LIVECODEBENCH.name)
 class CodeVerifier:
     """Judges programs; may be called from several threads, each of which then runs a jail at a time."""
 
+    expects = "in the last closed ```python block, or as a response that is a program throughout"
+
     def __init__(self, config: SandboxConfig | None = None, conventions: Conventions = PLAIN) -> None:
         """Choose and test the isolation.
 

@@ -15,6 +15,13 @@ FENCE = re.compile(r"^([ \t]*)```[ \t]*([\w+-]*)[^\n]*$", re.MULTILINE)
 QUOTES = re.compile(r'"""|\'\'\'')
 END_OF_THOUGHTS = "</think>"
 PYTHON_TAGS = ("", "python", "python3", "py")
+PLACES = {
+    "boxed": r"in the last \boxed{…}",
+    "answer_tag": "in the last <answer>…</answer>",
+    "hashes": "after the last ####",
+    "answer_line": "after 'Answer:' on the last line",
+}
+"""Where an answer must stand, in words for people, by convention."""
 
 
 def last_boxed(text: str) -> str | None:
@@ -73,6 +80,11 @@ def final_answer(text: str, where: str) -> str | None:
         if answer is not None:
             return answer.strip() or None
     return None
+
+
+def place_of_answer(where: str) -> str:
+    """In words for people, where :func:`final_answer` looks by one convention."""
+    return PLACES.get(where) or ", or else ".join(PLACES[each] for each in ("boxed", "answer_tag", "hashes"))
 
 
 def program(text: str) -> str | None:

@@ -24,6 +24,7 @@ class FinalAnswerVerifier:
     """Compares the final integers with the ground truth, exactly: as many, equal, and in its order."""
 
     identity = "final_answer/2"
+    expects = "after # at the very end of the response, such as '# 12'"
 
     def verify(self, problem: Problem, response: str, finish_reason: str) -> Verdict:
         """Judge one response.

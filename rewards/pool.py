@@ -41,6 +41,11 @@ class VerifierPool:
         """That of the verifier below: where it runs does not change a verdict."""
         return self.verifier.identity
 
+    @property
+    def expects(self) -> str:
+        """That of the verifier below."""
+        return self.verifier.expects
+
     def submit(self, problem: Problem, response: str, finish_reason: str) -> Future[Verdict]:
         """Judge one response beside the caller; the future never raises for a fault of the verifier."""
         submitted = time.monotonic()

@@ -28,6 +28,8 @@ class ProcessVerifier:
     Under ``strict`` a right answer with a wrong step is ``incorrect``.
     """
 
+    expects = FinalAnswerVerifier.expects
+
     def __init__(self, config: ProcessConfig | None = None) -> None:
         """Take the mix."""
         self.config = config or ProcessConfig()

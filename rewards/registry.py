@@ -35,7 +35,7 @@ class ArithmeticVerifier:
         """Choose by the mix."""
         self._steps = None if config.process.mix == "outcome" else ProcessVerifier(config.process)
         self._verifier: Verifier = self._steps or FinalAnswerVerifier()
-        self.identity = self._verifier.identity
+        self.identity, self.expects = self._verifier.identity, self._verifier.expects
 
     def verify(self, problem: Problem, response: str, finish_reason: str) -> Verdict:
         """Judge one response."""
@@ -78,6 +78,11 @@ class MixedVerifier:
     def identity(self) -> str:
         """Those of all."""
         return " + ".join(self.verifiers[name].identity for name in sorted(self.verifiers))
+
+    @property
+    def expects(self) -> str:
+        """By the abilities of the problems."""
+        return "; ".join(f"for {name} {self.verifiers[name].expects}" for name in sorted(self.verifiers))
 
     def verify(self, problem: Problem, response: str, finish_reason: str) -> Verdict:
         """Judge one response by its problem's verifier."""

@@ -24,6 +24,11 @@ from rlvr.records import Completion, Problem, Rollout, RolloutGroup, Status, Ver
 from rlvr.rewards.training import TrainingReward
 from rlvr.seeds import derive_seed
 
+UNREAD_SHARE = 0.9
+"""A step in which so many responses hold no answer that can be read is worth a warning."""
+SHOWN_CHARACTERS = 200
+"""Of the end of a response, where its answer should be."""
+
 
 class PromptStream(Iterator[Problem]):
     """The problems in a new seeded order every epoch, without end."""
@@ -150,6 +155,7 @@ def collect(
         sampled += groups
         kept += [group for group in groups if sampling.keep_group is None or sampling.keep_group(group)]
     if not kept:
+        refuse_unread(sampled, verifier.expects)
         accuracy = sum(group.accuracy for group in sampled) / max(1, len(sampled))
         raise TrainingError(
             f"none of {len(sampled)} groups of {sampling.group_size} can teach anything: in each, all answers are "
@@ -160,6 +166,47 @@ def collect(
         )
     pool_metrics = verifier.metrics() if isinstance(verifier, StreamingVerifier) else {}
     return Collected(kept[:num_groups], sampled, verify_seconds, pool_metrics)
+
+
+def refuse_unread(sampled: Sequence[RolloutGroup], expects: str) -> None:
+    """Raise a TrainingError if groups taught nothing for want of answers, and not because they were too hard."""
+    unread = why_unread(sampled, expects, share=0.5)
+    if unread is not None:
+        raise TrainingError(
+            f"none of {len(sampled)} groups can teach anything: {unread}",
+            where="dynamic sampling",
+            fix="a prompt=NAME that asks for the answer where the verifier looks for it, or "
+            "where responses are cut off a larger rollout.max_response_tokens",
+        )
+
+
+def why_unread(groups: Sequence[RolloutGroup], expects: str, share: float = UNREAD_SHARE) -> str | None:
+    """What a person should know where most responses hold no answer: how many, the likely cause, and one of them.
+
+    Args:
+        groups: what was sampled.
+        expects: the verifier's words for where an answer must stand.
+        share: of the responses that the verifier has judged; with fewer unread ones there is nothing to say.
+
+    Returns:
+        Sentences, or None.
+    """
+    judged = [rollout for group in groups for rollout in group.rollouts if rollout.verdict.counts]
+    unread = [rollout.completion for rollout in judged if rollout.verdict.status is Status.UNPARSED]
+    if not unread or len(unread) < share * len(judged):
+        return None
+    cut_off = [completion for completion in unread if completion.finish_reason == "length"]
+    ended = [completion for completion in unread if completion.finish_reason != "length"]
+    if len(cut_off) >= len(ended):
+        cause = f"the length limit, which cut {len(cut_off):,} of them off (rollout.max_response_tokens)"
+    else:
+        cause = f"their form: an answer is looked for {expects}, so the prompt has to ask for it there (prompt=NAME)"
+    shown = (cut_off if len(cut_off) >= len(ended) else ended)[0].text
+    ends = "ends" if len(shown) > SHOWN_CHARACTERS else "is"
+    return (
+        f"{len(unread):,} of {len(judged):,} responses hold no answer that the verifier can read. The likely cause is "
+        f"{cause}. One response {ends} {shown[-SHOWN_CHARACTERS:]!r}"
+    )
 
 
 def sample_groups(

@@ -12,7 +12,7 @@ from pathlib import Path
 from rlvr.algorithms.algorithm import Algorithm
 from rlvr.batch import collate
 from rlvr.checkpoint import LEARNER_FOLDER, MODEL_FOLDER, Checkpoint, Checkpoints, Progress, save_model
-from rlvr.collect import Collected, PromptStream, check_error_share, collect
+from rlvr.collect import Collected, PromptStream, check_error_share, collect, why_unread
 from rlvr.config import TrainConfig
 from rlvr.errors import RlvrError
 from rlvr.guards import Guards
@@ -100,6 +100,7 @@ def train(
             tracker.log_samples(step, sample_rows(collected.groups, num_logged_samples, config.reward))
             check_error_share(metrics["verify/error"], config.max_error_share)
             guards.check_rollouts(step, metrics)
+            guards.check_answers(step, why_unread(collected.sampled, verifier.expects))
             laps.lap("rollout")
 
             with SIGNALS.held():

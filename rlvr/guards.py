@@ -32,6 +32,7 @@ class Guards:
         """
         self._config, self._run, self._report = config, run, report
         self._jumps = {"reward/mean": config.reward_jump, "verify/error": config.error_jump}
+        self._unread_was_said = False
         self.watched: dict[str, list[float]] = {BAD_STEPS: [0.0]}
         """What a checkpoint keeps: the last values of the watched metrics."""
 
@@ -59,6 +60,12 @@ class Guards:
                         "guards.on_jump=warn lets it pass",
                     )
                 self._report(f"{what}; see rollouts.jsonl for what was sampled")
+
+    def check_answers(self, step: int, unread: str | None) -> None:
+        """Say once in a session why hardly any response holds an answer; None where enough do."""
+        if unread is not None and not self._unread_was_said:
+            self._unread_was_said = True
+            self._report(f"WARNING, step {step}: {unread}")
 
     def check_update(self, step: int, metrics: Mapping[str, float], batches: Sequence[TrainBatch]) -> None:
         """Look at what an update did, before its weights are sent anywhere.

@@ -143,6 +143,10 @@ class Verifier(Protocol):
     def identity(self) -> str:
         """Name and version, recorded with every result."""
 
+    @property
+    def expects(self) -> str:
+        """Where an answer must stand in a response, for people who wonder why none was found: ``after the last ####``."""
+
     def verify(self, problem: Problem, response: str, finish_reason: str) -> Verdict:
         """Judge one response to a problem."""
 

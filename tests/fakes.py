@@ -227,6 +227,7 @@ class FakeVerifier:
     """Judges by the word that the response holds: ``error``, ``timeout``, or the answer after #."""
 
     identity = "fake/1"
+    expects = "after #"
 
     def __init__(self) -> None:
         self.calls: list[tuple[str, str, str]] = []

@@ -10,7 +10,7 @@ from rlvr.algorithms.algorithm import Sampling
 from rlvr.algorithms.dapo import DAPOConfig
 from rlvr.algorithms.remax import ReMaxConfig
 from rlvr.batch import collate
-from rlvr.collect import Collected, check_error_share, collect
+from rlvr.collect import Collected, check_error_share, collect, why_unread
 from rlvr.errors import TrainingError, VerifierError
 from rlvr.protocols import SamplingSettings
 from rlvr.records import Problem, RolloutGroup, Status, Verdict
@@ -190,6 +190,37 @@ def test_groups_that_teach_nothing_are_replaced_by_the_next_prompts() -> None:
     assert metrics["filter/kept_groups"] == 4
     assert metrics["filter/sampling_factor"] == pytest.approx(11 / 4)
     assert metrics["reward/uniform_group_share"] == pytest.approx(7 / 11)
+
+
+@pytest.mark.parametrize(
+    ("respond", "found", "absent"),
+    [
+        (
+            lambda index, sample: f"so it is {index}",
+            ["an answer is looked for after #", "'so it is 0'"],
+            "length",
+        ),
+        (
+            lambda index, sample: f"long {'x' * 300}…",
+            ["cut 18 of them off (rollout.max_response_tokens)"],
+            "form",
+        ),
+        (lambda index, sample: "# no", ["all answers are right or all are wrong"], "hold no answer"),
+    ],
+)
+def test_groups_without_answers_are_told_from_problems_that_are_too_hard(
+    respond: Respond, found: list[str], absent: str
+) -> None:
+    with pytest.raises(TrainingError) as error:
+        run(FakeEngine(respond), sampling=DAPOConfig(group_size=3).build().sampling)
+    for words in found:
+        assert words in str(error.value)
+    assert absent not in error.value.what
+
+
+def test_answers_that_the_verifier_failed_on_are_no_unread_ones() -> None:
+    collected = run(FakeEngine(lambda index, sample: "error"))
+    assert why_unread(collected.sampled, "after #") is None
 
 
 def test_a_step_that_needs_no_refill_samples_once() -> None:

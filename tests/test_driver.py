@@ -263,3 +263,16 @@ def test_nothing_touches_the_global_random_state(tmp_path: Path) -> None:
     before = torch.random.get_rng_state()
     Run(tmp_path)()
     assert torch.equal(before, torch.random.get_rng_state())
+
+
+def test_responses_without_answers_are_warned_about_once(tmp_path: Path) -> None:
+    run = Run(tmp_path, lambda index, sample: f"I think {index}")()
+    [warning] = [line for line in run.said if "WARNING" in line]
+    assert warning.startswith("WARNING, step 1: 8 of 8 responses hold no answer that the verifier can read")
+    assert "an answer is looked for after #" in warning
+    assert "'I think " in warning
+
+
+def test_a_few_responses_without_answers_are_nothing_to_warn_about(tmp_path: Path) -> None:
+    run = Run(tmp_path, lambda index, sample: "I think" if sample % 2 else f"# {index}")()
+    assert not any("WARNING" in line for line in run.said)

@@ -16,7 +16,7 @@ from types import TracebackType
 from rlvr.errors import DataError
 from rlvr.records import Problem, Status, Verdict
 from rlvr.rewards.config import MathConfig
-from rlvr.rewards.extract import final_answer
+from rlvr.rewards.extract import final_answer, place_of_answer
 from rlvr.rewards.math.numbers import close, is_decimal, plain_number
 from rlvr.rewards.math.spelling import normalise
 from rlvr.rewards.math.worker import MathWorker, WorkerDiedError, WorkerTimeoutError
@@ -43,6 +43,11 @@ class MathVerifier:
     def identity(self) -> str:
         """Version and every setting, because each can change a verdict."""
         return f"math/{VERSION}({','.join(f'{key}={value}' for key, value in asdict(self.config).items())})"
+
+    @property
+    def expects(self) -> str:
+        """Where an answer must stand."""
+        return place_of_answer(self.config.extraction)
 
     def verify(self, problem: Problem, response: str, finish_reason: str) -> Verdict:
         """Judge one response; one that was cut off has not answered."""
