@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from rlvr.errors import ConfigError
 
-EXTRACTIONS = ("auto", "any", "boxed", "answer_tag", "hashes", "answer_line")
+EXTRACTIONS = ("auto", "any", "boxed", "answer_tag", "hashes", "answer_line", "last_number")
 ATTRIBUTES = ("optional", "required", "ignored")
 PERCENTS = ("unit", "value")
 DEGREES = ("unit", "radians")
@@ -39,7 +39,8 @@ class MathConfig:
     extraction: str = "auto"
     """Where the answer stands: the last balanced ``\\boxed{…}`` (``boxed``), the last
     ``<answer>…</answer>`` or the box in it (``answer_tag``), after the last ``####`` (``hashes``), after
-    ``Answer:`` on the last line (``answer_line``); ``any`` takes the first of the former three that occurs,
+    ``Answer:`` on the last line (``answer_line``), in the last box or else the last number (``last_number``);
+    ``any`` takes the first of the former three that occurs,
     ``auto`` the place that the prompt template asks for."""
     max_answer_chars: int = 1000
     """A longer answer is not read at all: ``unparsed``."""

@@ -11,6 +11,8 @@ BOX_TOKENS = re.compile(
     r"\\f?boxed\s*\{|\\fbox\s*\{|\\boxed\s*([-+]?[0-9][0-9.,/]*|[A-Z](?=\s*\$))|\\.|[{}]", re.DOTALL
 )
 """Braces of a box may be left out around a number, or around a letter at the end of a formula."""
+STATED = re.compile(r"\banswer is:?[ \t]*(?=\S)", re.IGNORECASE)
+NUMBER = re.compile(r"-?(?:\d[\d,]*)?\.?\d+")
 FENCE = re.compile(r"^([ \t]*)```[ \t]*([\w+-]*)[^\n]*$", re.MULTILINE)
 QUOTES = re.compile(r'"""|\'\'\'')
 END_OF_THOUGHTS = "</think>"
@@ -65,6 +67,21 @@ def last_line(text: str) -> str | None:
     return rest.strip(" *") if colon and label.strip(" *").lower() == "answer" else None
 
 
+def stated_or_last_number(text: str) -> str | None:
+    """Content of the last box, or else what the last ``answer is`` states, or else the last number of all.
+
+    So reads Qwen2.5-Math's evaluation, for prompts that ask for no particular place.
+    """
+    boxed = last_boxed(text)
+    if boxed is not None:
+        return boxed
+    ends = [match.end() for match in STATED.finditer(text)]
+    if ends:
+        return text[ends[-1] :].partition("\n")[0].partition(". ")[0].rstrip(". ")
+    numbers = NUMBER.findall(text)
+    return numbers[-1] if numbers else None
+
+
 def tagged_answer(text: str) -> str | None:
     """Content of the last ``<answer>…</answer>``; of the box inside it, if there is one."""
     tagged = last_tagged(text)
@@ -74,7 +91,12 @@ def tagged_answer(text: str) -> str | None:
 def final_answer(text: str, where: str) -> str | None:
     """The final answer by one convention of :data:`rlvr.rewards.config.EXTRACTIONS`; None if it is not there."""
     general = {"boxed": last_boxed, "answer_tag": last_tagged, "hashes": after_hashes}
-    stated = {**general, "answer_tag": tagged_answer, "answer_line": last_line}
+    stated = {
+        **general,
+        "answer_tag": tagged_answer,
+        "answer_line": last_line,
+        "last_number": stated_or_last_number,
+    }
     for finder in general.values() if where in ("auto", "any") else [stated[where]]:
         answer = finder(text)
         if answer is not None:

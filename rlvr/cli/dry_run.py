@@ -43,6 +43,7 @@ ANSWERS = {
     "answer_tag": "<think> … </think> <answer> \\boxed{{{}}} </answer>",
     "answer_line": "Answer: {}",
     "hashes": "#### {}",
+    "last_number": "The answer is {}.",
 }
 """A response that states the right answer, by ability or by where the prompt asks for it."""
 BOXED_ANSWER = "The answer is $\\boxed{{{}}}$."

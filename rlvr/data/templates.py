@@ -150,6 +150,23 @@ _ALL = (
         extraction="boxed",
     ),
     PromptTemplate(
+        "qwen_math",
+        "qwen_math of Oat-Zero's training: the instruction is the system's message",
+        text=(
+            f"<|im_start|>system\n{BOXED}<|im_end|>\n"
+            "<|im_start|>user\n{question}<|im_end|>\n<|im_start|>assistant\n"
+        ),
+        extraction="boxed",
+        special=CHATML,
+        stop=CHATML[1:],
+    ),
+    PromptTemplate(
+        "abel",
+        "SimpleRL-Zoo's simple prompt, which its Llama-3.1-8B was trained with: no place for the answer",
+        text="Question:\n{question}\nAnswer:\nLet's think step by step.\n",
+        extraction="last_number",
+    ),
+    PromptTemplate(
         "plain",
         "abel of Qwen2.5-Math's evaluation for base models, with a place for the answer",
         text=f"Question:\n{{question}}\n{BOXED}\nAnswer:\nLet's think step by step.\n",

@@ -36,15 +36,15 @@ EVALUATIONS: dict[str, tuple[dict[str, str], list[str], str | None, int]] = {
         {"base": "Qwen/Qwen2.5-32B", "rl": "hkust-nlp/Qwen-2.5-32B-SimpleRL-Zoo"}, MATH, "qwen_boxed", 16384),
     "simplerl_zoo_llama": (
         {"base": "meta-llama/Llama-3.1-8B", "rl": "hkust-nlp/Llama-3.1-8B-SimpleRL-Zoo"},
-        MATH, "plain", 16384),
+        MATH, "abel", 16384),
     "oat_zero": (
-        {"base": "Qwen/Qwen2.5-Math-7B", "rl": "sail/Qwen2.5-Math-7B-Oat-Zero"}, MATH, "qwen_boxed", 3072),
+        {"base": "Qwen/Qwen2.5-Math-7B", "rl": "sail/Qwen2.5-Math-7B-Oat-Zero"}, MATH, "qwen_math", 3072),
     "dapo_32b": ({"base": "Qwen/Qwen2.5-32B", "rl": "BytedTsinghua-SIA/DAPO-Qwen-32B"}, ["aime24"], "dapo", 16384),
     "code_r1": (
         {"base": "Qwen/Qwen2.5-7B-Instruct-1M", "rl": "ganler/CodeR1-Zero-Qwen2.5-7B-12k-832"}, CODE, None, 16384),
     "deepcoder": (
         {"base": "deepseek-ai/DeepSeek-R1-Distill-Qwen-14B", "rl": "agentica-org/DeepCoder-14B-Preview"},
-        ["livecodebench"], None, 16384),
+        ["livecodebench"], None, 32768),
     "distillation": (
         {"base": "Qwen/Qwen2.5-Math-7B", "rl": "sail/Qwen2.5-Math-7B-Oat-Zero",
          "instruct": "Qwen/Qwen2.5-Math-7B-Instruct", "distilled": "deepseek-ai/DeepSeek-R1-Distill-Qwen-7B"},

@@ -117,6 +117,13 @@ def test_an_unknown_template_is_refused_with_the_nearest_one() -> None:
         ("dapo", "Answer: 3\nor so", None),
         ("dapo", "The Answer: 3", None),
         ("dapo", "\\boxed{4}", None),
+        ("qwen_math", "3 \\boxed{4}", "4"),
+        ("abel", "3 apples and \\boxed{4} pears, 5 in all", "4"),
+        ("abel", "So the answer is: x + 4. That took 3 steps.", "x + 4"),
+        ("abel", "The answer is 3. No, the answer is $4$.", "$4$"),
+        ("abel", "It makes 2 + 2 = 1,004.50 in all", "1,004.50"),
+        ("abel", "it falls to -4", "-4"),
+        ("abel", "nobody knows", None),
         ("chat", "#### 4", "4"),
     ],
 )
