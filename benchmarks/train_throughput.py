@@ -207,7 +207,7 @@ def rlvr_side(settings: dict[str, Any]) -> dict[str, Any]:
     from rlvr.config import ClusterConfig, GuardsConfig, TrackingConfig
     from rlvr.data.benchmarks import training_problems
     from rlvr.data.prompts import load_renderer
-    from rlvr.driver import train
+    from rlvr.driver import Training, train
     from rlvr.guards import Guards
     from rlvr.rewards.registry import verifier_for
     from rlvr.tracking.trackers import make_trackers
@@ -231,7 +231,7 @@ def rlvr_side(settings: dict[str, Any]) -> dict[str, Any]:
         SEED,
     ) as (engine, learner):
         started = time.time()
-        train(
+        training = Training(
             config=config,
             algorithm=algorithm,
             engine=engine,
@@ -243,10 +243,9 @@ def rlvr_side(settings: dict[str, Any]) -> dict[str, Any]:
             seed=SEED,
             tracker=tracker,
             num_logged_samples=4,
-            output=folder / "model",
-            checkpoints=Checkpoints(folder / "run"),
             guards=Guards(GuardsConfig(), folder / "run"),
         )
+        train(training, output=folder / "model", checkpoints=Checkpoints(folder / "run"))
     tracker.close()
     rollouts = config.prompts_per_step * settings["group_size"]
     return {

@@ -34,10 +34,11 @@ class PromptStream(Iterator[Problem]):
     """The problems in a new seeded order every epoch, without end."""
 
     def __init__(self, problems: Sequence[Problem], seed: int, num_drawn: int = 0) -> None:
-        """Go on after ``num_drawn`` problems have been taken: order and place follow from it."""
+        """Go on after ``num_drawn`` problems have been taken."""
         self._problems, self._seed = problems, seed
         self._epoch, self._order = -1, list[int]()
         self.num_drawn = num_drawn
+        """Problems taken so far: order and place follow from it alone, so setting it goes to any place."""
 
     def __next__(self) -> Problem:
         """The next problem."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -16,7 +16,16 @@ from rlvr.collect import Collected, PromptStream, check_error_share, collect, wh
 from rlvr.config import TrainConfig
 from rlvr.errors import RlvrError
 from rlvr.guards import Guards
-from rlvr.protocols import Learner, Probe, RolloutEngine, SamplingSettings, TokenRenderer, Tracker, Verifier
+from rlvr.protocols import (
+    Learner,
+    Probe,
+    RolloutEngine,
+    SamplingSettings,
+    SyncReport,
+    TokenRenderer,
+    Tracker,
+    Verifier,
+)
 from rlvr.records import Problem, RolloutGroup
 from rlvr.rewards.training import TrainingReward
 from rlvr.seeds import derive_seed
@@ -26,106 +35,163 @@ NUM_PROBES = 4
 """Sequences compared between engine and learner at every weight update."""
 
 
+@dataclass(kw_only=True)
+class Training:
+    """What a run trains with, and the stages of one of its steps: collect, learn, publish.
+
+    The stages know their step by its number and by what is handed on, so a loop may have them overlap.
+    """
+
+    config: TrainConfig
+    """Length and batch."""
+    algorithm: Algorithm
+    """The composition that is trained with."""
+    engine: RolloutEngine
+    """Samples responses."""
+    learner: Learner
+    """Updates the policy."""
+    verifier: Verifier
+    """Scores responses."""
+    renderer: TokenRenderer
+    """Makes prompts."""
+    problems: Sequence[Problem]
+    """The training set; gone through in a new seeded order every epoch."""
+    max_response_tokens: int
+    """Responses are cut off here."""
+    seed: int
+    """Of the data order and, with ``config.seed_requests``, of the sampling."""
+    tracker: Tracker
+    """Receives one row of metrics per step."""
+    num_logged_samples: int
+    """Rollouts per step that it receives to be read."""
+    guards: Guards
+    """Stop a run that has gone wrong."""
+    _prompts: PromptStream = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Put the problems in order."""
+        self._prompts = PromptStream(self.problems, self.seed)
+
+    def publish_first(self, step: int) -> None:
+        """Send and prove the weights that a session starts with: on prompts, since nothing has been sampled yet."""
+        self.learner.publish(
+            step, [Probe(self.renderer.render(problem), 1) for problem in self.problems[:NUM_PROBES]]
+        )
+
+    def collect(self, step: int, num_drawn: int) -> Sampled:
+        """Sample and verify the rollouts of a step, whose first prompt comes after so many others.
+
+        Raises:
+            VerifierError: the verifier failed on too many responses.
+            TrainingError: there is nothing to learn from, or a guard has stopped the run.
+        """
+        config = self.config
+        self._prompts.num_drawn = num_drawn
+        settings = SamplingSettings(
+            config.temperature,
+            self.max_response_tokens,
+            logprobs=True,
+            stop_token_ids=self.renderer.stop_token_ids,
+            seed=derive_seed(self.seed, step) if config.seed_requests else None,
+        )
+        collected = collect(
+            self.engine,
+            self.renderer,
+            self.verifier,
+            self._prompts,
+            config.prompts_per_step,
+            self.algorithm.sampling,
+            settings,
+        )
+        metrics = collected.metrics(config.reward)
+        self.tracker.log_samples(step, sample_rows(collected.groups, self.num_logged_samples, config.reward))
+        check_error_share(metrics["verify/error"], config.max_error_share)
+        self.guards.check_rollouts(step, metrics)
+        self.guards.check_answers(step, why_unread(collected.sampled, self.verifier.expects))
+        return Sampled(collected, metrics, self._prompts.num_drawn)
+
+    def learn(self, step: int, sampled: Sampled) -> dict[str, float]:
+        """Assign credit and update the policy; what was measured on the way.
+
+        Raises:
+            TrainingError: a guard has stopped the run.
+        """
+        config, algorithm = self.config, self.algorithm
+        minibatch_size = config.minibatch_size or config.prompts_per_step * algorithm.group_size
+        batch = collate(sampled.collected.groups, self.max_response_tokens, config.reward)
+        num_updates = math.ceil(len(batch) / minibatch_size) * config.num_epochs
+        annotations = self.learner.annotate(batch, old_logprobs=algorithm.needs_old_logprobs(num_updates))
+        assigned = algorithm.assign_credit(batch, annotations, minibatch_size, config.num_epochs)
+        updated = self.learner.update(assigned.minibatches, value_only=step <= algorithm.value_only_steps)
+        metrics = assigned.metrics | updated
+        self.guards.check_update(step, metrics, assigned.minibatches)
+        return metrics
+
+    def publish(self, step: int, sampled: Sampled) -> SyncReport:
+        """Send the weights after a step to the engines, and prove that they arrived.
+
+        Raises:
+            WeightUpdateError: an engine does not hold the learner's weights.
+        """
+        return self.learner.publish(step, probes_from(sampled.collected.groups))
+
+
+@dataclass(frozen=True, slots=True)
+class Sampled:
+    """The rollouts of one step, and all that the next one needs to know of them."""
+
+    collected: Collected
+    metrics: dict[str, float]
+    """Of the rollouts."""
+    num_drawn: int
+    """Prompts drawn up to and with this step."""
+
+
 def train(
-    *,
-    config: TrainConfig,
-    algorithm: Algorithm,
-    engine: RolloutEngine,
-    learner: Learner,
-    verifier: Verifier,
-    renderer: TokenRenderer,
-    problems: Sequence[Problem],
-    max_response_tokens: int,
-    seed: int,
-    tracker: Tracker,
-    num_logged_samples: int,
-    output: Path,
-    checkpoints: Checkpoints,
-    guards: Guards,
-    resume: Checkpoint | None = None,
+    run: Training, *, output: Path, checkpoints: Checkpoints, resume: Checkpoint | None = None
 ) -> Progress:
-    """Train a policy: sample, verify, assign credit, update, publish; then save.
+    """Train a policy, one stage after another, step by step; then save it.
 
     A step is done as a whole or not at all. A signal or an error while responses are sampled and verified
     leaves a checkpoint of the step before; from the update on, a step is carried through.
 
     Args:
-        config: length and batch.
-        algorithm: the composition that is trained with.
-        engine: samples responses.
-        learner: updates the policy.
-        verifier: scores responses.
-        renderer: makes prompts.
-        problems: the training set; gone through in a new seeded order every epoch.
-        max_response_tokens: responses are cut off here.
-        seed: of the data order and, with ``config.seed_requests``, of the sampling.
-        tracker: receives one row of metrics per step.
-        num_logged_samples: rollouts per step that it receives to be read.
+        run: what is trained, and with what.
         output: folder of the final model.
         checkpoints: where checkpoints are written.
-        guards: stop a run that has gone wrong.
         resume: the one to go on from.
 
     Returns:
         Where the run stands at its end.
 
     Raises:
-        WeightUpdateError: an engine does not hold the learner's weights.
-        VerifierError: the verifier failed on too many responses.
-        TrainingError: there is nothing to learn from, or a guard has stopped the run.
-        CheckpointError: a checkpoint could not be written.
+        RlvrError: a stage has failed, or a checkpoint could not be written.
         KeyboardInterrupt: a signal has stopped the run.
     """
-    progress = Progress() if resume is None else go_on(resume, learner, guards)
+    progress = Progress() if resume is None else go_on(resume, run.learner, run.guards)
     clock = RunClock(progress.seconds)
-    stream = PromptStream(problems, seed, progress.num_drawn)
-    minibatch_size = config.minibatch_size or config.prompts_per_step * algorithm.group_size
-    settings = SamplingSettings(
-        config.temperature, max_response_tokens, logprobs=True, stop_token_ids=renderer.stop_token_ids
-    )
-    write = partial(write_checkpoint, learner)
-    # The first weights are proved on prompts, before anything has been sampled.
-    learner.publish(progress.step, [Probe(renderer.render(problem), 1) for problem in problems[:NUM_PROBES]])
-
+    write = partial(write_checkpoint, run.learner)
+    run.publish_first(progress.step)
     at_rest = True  # the learner stands where ``progress`` says
     try:
-        while progress.step < config.num_steps:
-            step = progress.step + 1
-            laps = StepClock()
-            seeded = replace(settings, seed=derive_seed(seed, step) if config.seed_requests else None)
-            collected = collect(
-                engine, renderer, verifier, stream, config.prompts_per_step, algorithm.sampling, seeded
-            )
-            metrics = collected.metrics(config.reward)
-            tracker.log_samples(step, sample_rows(collected.groups, num_logged_samples, config.reward))
-            check_error_share(metrics["verify/error"], config.max_error_share)
-            guards.check_rollouts(step, metrics)
-            guards.check_answers(step, why_unread(collected.sampled, verifier.expects))
+        while progress.step < run.config.num_steps:
+            step, laps = progress.step + 1, StepClock()
+            sampled = run.collect(step, progress.num_drawn)
             laps.lap("rollout")
-
             with SIGNALS.held():
                 at_rest = False
-                batch = collate(collected.groups, max_response_tokens, config.reward)
-                num_updates = math.ceil(len(batch) / minibatch_size) * config.num_epochs
-                annotations = learner.annotate(batch, old_logprobs=algorithm.needs_old_logprobs(num_updates))
-                assigned = algorithm.assign_credit(batch, annotations, minibatch_size, config.num_epochs)
-                metrics |= assigned.metrics
-                metrics |= learner.update(assigned.minibatches, value_only=step <= algorithm.value_only_steps)
-                guards.check_update(step, metrics, assigned.minibatches)
+                learned = run.learn(step, sampled)
                 laps.lap("learn")
-
-                sync = learner.publish(step, probes_from(collected.groups))
+                sync = run.publish(step, sampled)
                 laps.lap("sync")
-
-                tracker.log(
-                    step, metrics | sync.metrics() | laps.metrics() | speed_metrics(collected, laps.total)
-                )
-                progress = Progress(step, stream.num_drawn, clock.seconds, dict(guards.watched))
+                speed = laps.metrics() | speed_metrics(sampled.collected, laps.total)
+                run.tracker.log(step, sampled.metrics | learned | sync.metrics() | speed)
+                progress = Progress(step, sampled.num_drawn, clock.seconds, dict(run.guards.watched))
                 at_rest = True
-                if is_due(step, config):
+                if is_due(step, run.config):
                     checkpoints.save(progress, write)
         with SIGNALS.held():
-            save_model(output, learner.save)
+            save_model(output, run.learner.save)
     except (KeyboardInterrupt, RlvrError):
         if at_rest:
             with SIGNALS.held():

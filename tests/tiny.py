@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,15 @@ import torch
 
 from rlvr.algorithms.algorithm import Algorithm
 from rlvr.batch import TrainBatch
+from rlvr.checkpoint import Checkpoints
 from rlvr.cluster import LearnerPool, RolloutPool, training_pools
-from rlvr.config import ClusterConfig, LearnerConfig, RolloutConfig
+from rlvr.config import ClusterConfig, GuardsConfig, LearnerConfig, RolloutConfig, TrainConfig
+from rlvr.data.prompts import PromptRenderer
+from rlvr.driver import Training, train
+from rlvr.guards import Guards
+from rlvr.protocols import Tracker
+from rlvr.records import Problem
+from rlvr.rewards.final_answer import FinalAnswerVerifier
 
 TINY = Path(__file__).resolve().parents[1] / "rlvr" / "models" / "tiny"
 LENGTH, PROMPT = 60, 20
@@ -68,6 +75,39 @@ def tiny_pools(
         str(TINY), rollout, learner, cluster or ClusterConfig(), algorithm, 1.0, seed=0
     ) as pools:
         yield pools
+
+
+def train_tiny(
+    engine: RolloutPool,
+    learner: LearnerPool,
+    algorithm: Algorithm,
+    problems: Sequence[Problem],
+    renderer: PromptRenderer,
+    tracker: Tracker,
+    folder: Path,
+    *,
+    num_steps: int,
+    prompts_per_step: int,
+) -> None:
+    """A training run on such pools; its model lies in ``folder/after``."""
+    train(
+        Training(
+            config=TrainConfig(num_steps=num_steps, prompts_per_step=prompts_per_step),
+            algorithm=algorithm,
+            engine=engine,
+            learner=learner,
+            verifier=FinalAnswerVerifier(),
+            renderer=renderer,
+            problems=problems,
+            max_response_tokens=128,
+            seed=0,
+            tracker=tracker,
+            num_logged_samples=0,
+            guards=Guards(GuardsConfig(), folder / "run"),
+        ),
+        output=folder / "after",
+        checkpoints=Checkpoints(folder / "run"),
+    )
 
 
 def leave_one_tensor_stale(learner: LearnerPool, name: str) -> None:

@@ -9,7 +9,7 @@ from rlvr.algorithms.grpo import GRPOConfig
 from rlvr.algorithms.settings import AlgorithmConfig
 from rlvr.checkpoint import Checkpoints
 from rlvr.config import GuardsConfig, TrainConfig
-from rlvr.driver import train
+from rlvr.driver import Training, train
 from rlvr.guards import Guards
 from tests.fakes import (
     FakeEngine,
@@ -59,7 +59,7 @@ class Run:
             keep_model_every=self.config.keep_model_every,
             report=self.said.append,
         )
-        self.progress = train(
+        training = Training(
             config=self.config,
             algorithm=self.algorithm.build(),
             engine=self.engine,
@@ -71,9 +71,12 @@ class Run:
             seed=0,
             tracker=self.tracker,
             num_logged_samples=self.num_logged_samples,
+            guards=Guards(self.guards, self.folder, self.said.append),
+        )
+        self.progress = train(
+            training,
             output=self.folder / "model",
             checkpoints=checkpoints,
-            guards=Guards(self.guards, self.folder, self.said.append),
             resume=checkpoints.newest() if resume else None,
         )
         return self

@@ -25,7 +25,7 @@ from rlvr.data.benchmarks import (
 from rlvr.data.loaders import problems_hash
 from rlvr.data.model_folder import model_hash
 from rlvr.data.prompts import PromptRenderer, check_context, check_prompt_lengths, load_renderer
-from rlvr.driver import train
+from rlvr.driver import Training, train
 from rlvr.errors import ConfigError
 from rlvr.eval.evaluate import EvaluationProgress, evaluate
 from rlvr.eval.store import PROMPT_FILE, Evaluation, EvaluationSpec, SampleStore, load_evaluation
@@ -138,7 +138,7 @@ def run_training(config: ExperimentConfig, resolved: dict[str, Any]) -> Path:
         ):
             _report(f"engines ready after {time.monotonic() - started:.0f} s")
             progress.begin()
-            end = train(
+            training = Training(
                 config=config.train,
                 algorithm=algorithm,
                 engine=engine,
@@ -150,11 +150,9 @@ def run_training(config: ExperimentConfig, resolved: dict[str, Any]) -> Path:
                 seed=config.seed,
                 tracker=ProcessTracker(tracker, engine.process_metrics, config.tracking.process_every),
                 num_logged_samples=config.tracking.num_logged_samples,
-                output=model,
-                checkpoints=checkpoints,
                 guards=Guards(config.guards, folder, _report),
-                resume=resume,
             )
+            end = train(training, output=model, checkpoints=checkpoints, resume=resume)
     finally:
         tracker.close()
     # Written last: a run that has this file is complete.

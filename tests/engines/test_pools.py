@@ -13,19 +13,16 @@ from rlvr.algorithms.algorithm import Sampling
 from rlvr.algorithms.ppo import PPOConfig
 from rlvr.algorithms.settings import KLConfig
 from rlvr.batch import Annotations, RolloutBatch, TrainBatch, collate
-from rlvr.checkpoint import Checkpoints
 from rlvr.cluster import RolloutPool
 from rlvr.collect import collect
-from rlvr.config import GuardsConfig, TrainConfig
 from rlvr.data.prompts import PromptRenderer
-from rlvr.driver import probes_from, train
+from rlvr.driver import probes_from
 from rlvr.errors import WeightUpdateError
-from rlvr.guards import Guards
 from rlvr.protocols import Probe, SampleRequest, SamplingSettings, SyncReport
 from rlvr.records import Problem, RolloutGroup
 from rlvr.rewards.final_answer import FinalAnswerVerifier
 from tests.fakes import FakeTracker
-from tests.tiny import leave_one_tensor_stale, tiny_pools
+from tests.tiny import leave_one_tensor_stale, tiny_pools, train_tiny
 
 ALGORITHM = PPOConfig(
     group_size=4, kl=KLConfig(coef=0.01, placement="loss", estimator="k3"), importance_cap=2.0
@@ -71,22 +68,10 @@ def one_learner(
         many = [SampleRequest(i, renderer.render(problem), 4) for i, problem in enumerate(problems)]
         seeded = [_seeded(engine, order) for order in (many, many[::-1])]
         learner.save(folder / "before")
-        train(
-            config=TrainConfig(num_steps=5, prompts_per_step=8),
-            algorithm=ALGORITHM,
-            engine=engine,
-            learner=learner,
-            verifier=FinalAnswerVerifier(),
-            renderer=renderer,
-            problems=problems,
-            max_response_tokens=128,
-            seed=0,
-            tracker=tracker,
-            num_logged_samples=0,
-            output=folder / "after",
-            checkpoints=Checkpoints(folder / "run"),
-            guards=Guards(GuardsConfig(), folder / "run"),
-        )
+        train_tiny(
+            engine, learner, ALGORITHM, problems, renderer, tracker, folder,
+            num_steps=5, prompts_per_step=8,
+        )  # fmt: skip
         versions = [engine.version]
         greedy.append(_greedy(engine, requests))
         batch = _with_mixed_rewards(collate(_sampled(engine, renderer, problems[:8]), 128))

@@ -9,17 +9,12 @@ import pytest
 import ray
 
 from rlvr.algorithms.grpo import GRPOConfig
-from rlvr.checkpoint import Checkpoints
-from rlvr.config import GuardsConfig, TrainConfig
 from rlvr.data.prompts import PromptRenderer
-from rlvr.driver import train
 from rlvr.errors import WeightUpdateError
-from rlvr.guards import Guards
 from rlvr.protocols import Probe
 from rlvr.records import Problem
-from rlvr.rewards.final_answer import FinalAnswerVerifier
 from tests.fakes import FakeTracker
-from tests.tiny import leave_one_tensor_stale, random_batch, tiny_pools
+from tests.tiny import leave_one_tensor_stale, random_batch, tiny_pools, train_tiny
 
 STEPS = 50
 STALE = "model.layers.1.self_attn.k_proj.weight"
@@ -37,22 +32,10 @@ def test_fifty_honest_steps_in_bfloat16_and_then_one_stale_tensor(
     with tiny_pools(
         algorithm, num_workers=1, num_learners=1, zero_stage=2, learning_rate=1e-4, dtype="bfloat16"
     ) as (engine, learner):
-        train(
-            config=TrainConfig(num_steps=STEPS, prompts_per_step=4),
-            algorithm=algorithm,
-            engine=engine,
-            learner=learner,
-            verifier=FinalAnswerVerifier(),
-            renderer=renderer,
-            problems=problems,
-            max_response_tokens=128,
-            seed=0,
-            tracker=tracker,
-            num_logged_samples=0,
-            output=tmp_path / "model",
-            checkpoints=Checkpoints(tmp_path / "run"),
-            guards=Guards(GuardsConfig(), tmp_path / "run"),
-        )
+        train_tiny(
+            engine, learner, algorithm, problems, renderer, tracker, tmp_path,
+            num_steps=STEPS, prompts_per_step=4,
+        )  # fmt: skip
         rows = [row for _, row in tracker.rows]
         assert len(rows) == STEPS
         assert all(row["sync/proved_share"] == 1 for row in rows)
