@@ -30,7 +30,9 @@ def evaluation(name: str, ids: tuple[str, ...], correct_pn: np.ndarray) -> Evalu
         chance_level=0.0,
     )  # fmt: skip
     counts = {Status.CORRECT.value: right, Status.INCORRECT.value: correct_pn.size - right}
-    return Evaluation(spec, ids, correct_pn.sum(axis=1), np.full(problems, samples), Path(name), counts, 0.0)
+    return Evaluation(
+        spec, ids, correct_pn.sum(axis=1), np.full(problems, samples), Path(name), counts, 0, 0, 0.0
+    )
 
 
 def main(arguments: list[str]) -> None:

@@ -40,6 +40,10 @@ class ModelResult:
     """(12,) problems per accuracy bin."""
     rarely_solved: tuple[str, ...]
     """Ids of problems with one or two correct samples."""
+    cut_off: float
+    """Share of the samples that the length limit ended."""
+    unanswered: float
+    """Share of the samples that ended by themselves without an answer that could be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +161,8 @@ def compare(
             curve(replicates, m),
             accuracy_histogram(samples_mp[m], correct_mp[m]),
             rarely_solved(base.problem_ids, correct_mp[m]),
+            evaluation.share(evaluation.num_cut_off),
+            evaluation.share(evaluation.num_unanswered),
         )
         for m, evaluation in enumerate(evaluations)
     )

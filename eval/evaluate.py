@@ -36,6 +36,8 @@ class EvaluationProgress:
     num_total: int
     num_correct: int
     """Among the samples of this session."""
+    num_cut_off: int
+    """Samples of this session that the length limit ended."""
     num_sampled: int
     """Samples of this session."""
     num_tokens: int
@@ -83,7 +85,7 @@ def evaluate(
         sampling = SamplingSettings(
             plan.temperature, plan.max_tokens, plan.top_p, stop_token_ids=renderer.stop_token_ids
         )
-        correct = sampled = tokens = 0
+        correct = cut_off = sampled = tokens = 0
         errors = store.num_errors
         refuse_errors(errors, total, folder)
         sampled_chunks = ((chunks[key], found) for key, found in engine.generate(requests, sampling))
@@ -91,10 +93,11 @@ def evaluate(
             store.append(samples)
             sampled += len(samples)
             correct += sum(sample.status is Status.CORRECT for sample in samples)
+            cut_off += sum(sample.finish_reason == "length" for sample in samples)
             errors += sum(sample.status is Status.ERROR for sample in samples)
             tokens += sum(sample.num_tokens for sample in samples)
             refuse_errors(errors, total, folder)
-            on_progress(EvaluationProgress(len(store.done), total, correct, sampled, tokens))
+            on_progress(EvaluationProgress(len(store.done), total, correct, cut_off, sampled, tokens))
     finally:
         store.close()
 

@@ -27,6 +27,8 @@ SPEC_FILE, PROBLEMS_FILE, COUNTS_FILE = "spec.json", "problems.jsonl", "counts.j
 PROMPT_FILE = "prompt.txt"
 """The first problem's prompt as the model read it, special tokens included."""
 SERVED = "served:"
+COUNTED = {"of", "correct", "valid", "status", "cut_off", "unanswered", "tokens"}
+"""What stands in ``counts.json``."""
 COMPARED_KEYS = ("benchmark", "problems_sha256", "prompt_template", "sampling", "verifier")
 """What two evaluations must share before their pass@k may be compared."""
 
@@ -74,12 +76,20 @@ class Evaluation:
     folder: Path
     status_counts: dict[str, int]
     """Samples by verdict status, over all problems."""
+    num_cut_off: int
+    """Samples that the length limit ended; whatever they say, they count as wrong."""
+    num_unanswered: int
+    """Samples that ended by themselves and hold no answer that the verifier could read."""
     mean_num_tokens: float
 
     @property
     def name(self) -> str:
         """The model's name."""
         return self.spec.model_name
+
+    def share(self, count: int) -> float:
+        """Of all samples."""
+        return count / max(1, sum(self.status_counts.values()))
 
     def samples(self) -> Iterator[Sample]:
         """All rows, read from disk in the order in which they were written."""
@@ -205,6 +215,8 @@ def load_evaluation(folder: Path, problem_ids: Sequence[str]) -> Evaluation:
         np.array(counts["valid"], dtype=np.int64),
         folder,
         counts["status"],
+        counts["cut_off"],
+        counts["unanswered"],
         sum(counts["tokens"]) / max(1, sum(counts["status"].values())),
     )
 
@@ -216,7 +228,8 @@ def read_counts(folder: Path, problem_ids: Sequence[str]) -> dict[str, Any] | No
         return None
     try:
         counts: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        return counts if counts["of"] == counted(folder, problem_ids) else None
+        is_whole = counts.keys() >= COUNTED  # those of earlier versions are not
+        return counts if is_whole and counts["of"] == counted(folder, problem_ids) else None
     except (ValueError, TypeError, KeyError):
         return None
 
@@ -244,6 +257,7 @@ def count(folder: Path, spec: EvaluationSpec, problem_ids: Sequence[str]) -> dic
     """Read every row, check that each is there once, count, and keep the counts."""
     index = {problem_id: i for i, problem_id in enumerate(problem_ids)}
     correct, valid, tokens = [0] * len(index), [0] * len(index), [0] * len(index)
+    cut_off = unanswered = 0
     status_counts = {status.value: 0 for status in Status}
     seen: set[tuple[str, int]] = set()
     for row in read_samples(folder / SAMPLES_FILE):
@@ -255,6 +269,10 @@ def count(folder: Path, spec: EvaluationSpec, problem_ids: Sequence[str]) -> dic
         seen.add(key)
         status_counts[row.status.value] += 1
         tokens[index[row.problem]] += row.num_tokens
+        if row.finish_reason == "length":
+            cut_off += 1
+        elif row.status is Status.UNPARSED:
+            unanswered += 1
         if row.status is not Status.ERROR:
             valid[index[row.problem]] += 1
             correct[index[row.problem]] += row.status is Status.CORRECT
@@ -265,7 +283,14 @@ def count(folder: Path, spec: EvaluationSpec, problem_ids: Sequence[str]) -> dic
             where=str(folder),
             fix="run the same evaluate command again: it goes on where it stopped",
         )
-    counts = {"correct": correct, "valid": valid, "status": status_counts, "tokens": tokens}
+    counts = {
+        "correct": correct,
+        "valid": valid,
+        "status": status_counts,
+        "cut_off": cut_off,
+        "unanswered": unanswered,
+        "tokens": tokens,
+    }
     if os.access(folder, os.W_OK):
         of = counted(folder, problem_ids)
         write_text(folder / COUNTS_FILE, json.dumps({"of": of, **counts}) + "\n")

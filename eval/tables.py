@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 
 from rlvr.eval.compare import Comparison, ModelResult, Trained, few_ks
@@ -11,6 +12,8 @@ WIDTH = 100
 """Columns of the terminal that a table has to fit into."""
 FEW_MODELS = 2
 """Up to so many trained models on one benchmark, the differences have rows of their own."""
+MENTIONED = 0.005
+"""Share of a model's responses that were cut off from which on it is mentioned."""
 SIGNS = {True: "▲", False: "▼"}
 
 
@@ -36,13 +39,17 @@ def over_k_lines(comparison: Comparison, ks: Sequence[int] | None = None) -> lis
     shown: list[ModelResult | Trained] = [*comparison.models, *comparison.means]
     trained: list[Trained] = [*comparison.against_base, *comparison.means]
     names = [model.name for model in shown]
+    cut_off = {model.name: f"{model.cut_off:.0%}" for model in comparison.models}
     names += [f"{each.name} − {comparison.base.name}" for each in trained]
-    fit = (WIDTH - max(map(len, names))) // (2 + len("+0.000 [+0.000, +0.000]"))
+    fit = (WIDTH - max(map(len, names)) - len("  cut off")) // (2 + len("+0.000 [+0.000, +0.000]"))
     columns = tuple(ks) if ks is not None else few_ks(comparison.ks, min(5, max(2, fit)))
-    header = ["", *(f"pass@{k}" for k in columns)]
-    models = [[model.name, *(cell(model.curve.at(k)) for k in columns)] for model in shown]
+    header = ["", *(f"pass@{k}" for k in columns), "cut off"]
+    models = [
+        [model.name, *(cell(model.curve.at(k)) for k in columns), cut_off.get(model.name, "")]
+        for model in shown
+    ]
     differences = [
-        [name, *(cell(each.difference.at(k), signed=True) for k in columns)]
+        [name, *(cell(each.difference.at(k), signed=True) for k in columns), ""]
         for name, each in zip(names[len(models) :], trained, strict=True)
     ]
     return [*aligned(header, models, differences), measured(comparison)]
@@ -68,11 +75,18 @@ def sign(difference: Interval) -> str:
 
 
 def measured(comparison: Comparison) -> str:
-    """What the numbers rest on."""
-    return (
+    """What the numbers rest on, and where responses were cut off how many of which model."""
+    rest = (
         f"{comparison.num_problems} problems × {comparison.num_samples} samples; "
         f"{comparison.level:.0%} intervals, {comparison.num_resamples:,} resamples of problems"
     )
+    cut = [
+        f"{model.cut_off:.0%} of {model.name}" for model in comparison.models if model.cut_off >= MENTIONED
+    ]
+    if not cut:
+        return rest
+    words = f"Cut off by the length limit (evaluation.max_tokens), and so wrong: {', '.join(cut)}."
+    return "\n".join([rest, *textwrap.wrap(words, WIDTH)])
 
 
 def cell(value: Interval, signed: bool = False, digits: int = 3) -> str:

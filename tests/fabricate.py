@@ -52,9 +52,13 @@ def evaluation(
     benchmark: str = "toy",
     samples: int = N,
     problems: Sequence[Problem] = (),
+    cut_off: int = 0,
+    unanswered: int = 0,
     **changes: Any,
 ) -> Evaluation:
     """One evaluation in ``folder``, its first ``correct[i]`` of ``samples`` samples of problem i right.
+
+    Of each problem the last ``cut_off`` samples met the length limit, and ``unanswered`` before them hold no answer.
 
     ``problems`` are made up unless they are given.
     """
@@ -67,13 +71,14 @@ def evaluation(
     folder.mkdir(parents=True)
     write_json(folder / SPEC_FILE, asdict(replace(spec, **changes)))
     write_problems(folder, problems)
-    rows = [
-        Sample(
-            problem.id, s, float(s < c), Status.CORRECT if s < c else Status.INCORRECT, "1", text, 5, "stop"
-        )
-        for problem, c in zip(problems, correct, strict=True)
-        for s in range(samples)
-    ]
+    rows = []
+    for problem, right in zip(problems, correct, strict=True):
+        for s in range(samples):
+            status = Status.CORRECT if s < right else Status.INCORRECT
+            if s >= samples - cut_off - unanswered:
+                status = Status.UNPARSED
+            ended = "length" if s >= samples - cut_off else "stop"
+            rows.append(Sample(problem.id, s, float(status is Status.CORRECT), status, "1", text, 5, ended))
     (folder / SAMPLES_FILE).write_bytes(encode_samples(rows))
     return load_evaluation(folder, [problem.id for problem in problems])
 

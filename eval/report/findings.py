@@ -15,6 +15,9 @@ from rlvr.eval.statistics import TOLERANCE, Crossing, Interval, is_high_variance
 from rlvr.eval.store import Evaluation
 from rlvr.records import Status
 
+NOTED_SHARE = 0.02
+"""Of a model's responses: as many cut off, or without an answer, are worth a word."""
+
 
 @dataclass(frozen=True, slots=True)
 class Findings:
@@ -189,6 +192,31 @@ def training_caveats(comparison: Comparison) -> list[str]:
     return lines + ([f"One run only: {listed(once)}. Another seed may give another curve."] if once else [])
 
 
+def lost_answers(comparison: Comparison, evaluations: Sequence[Evaluation]) -> list[str]:
+    """What pass@k owes to the length limit and to the form of answers, where that is worth a word."""
+    lines = []
+    if cut := [(m.cut_off, label(m.name)) for m in comparison.models if m.cut_off >= NOTED_SHARE]:
+        limit = evaluations[0].spec.sampling.get("max_tokens")
+        lines.append(
+            f"Cut off by the length limit{f' of {limit:,} tokens' if limit else ''}, and so counted as wrong whatever they "
+            f"would have said: {shares_of(cut)}. A larger evaluation.max_tokens may raise their pass@k."
+        )
+    if without := [(m.unanswered, label(m.name)) for m in comparison.models if m.unanswered >= NOTED_SHARE]:
+        lines.append(
+            f"Ended by themselves without an answer where the prompt asks for it: {shares_of(without)}. "
+            "Part of a difference may be the form of answers."
+        )
+    return lines
+
+
+def shares_of(found: Sequence[tuple[float, str]]) -> str:
+    """``12 % of A's responses and 3 % of B's``."""
+    [(share, first), *others] = found
+    return listed(
+        [f"{percent(share)} of {first}'s responses", *(f"{percent(s)} of {name}'s" for s, name in others)]
+    )
+
+
 def caveats(comparison: Comparison, evaluations: Sequence[Evaluation]) -> list[str]:
     """What a reader must know before quoting a number."""
     n, largest = comparison.num_samples, comparison.ks[-1]
@@ -215,6 +243,7 @@ def caveats(comparison: Comparison, evaluations: Sequence[Evaluation]) -> list[s
             f"not certainty: {comparison.num_problems} problems that agree still leave room for about "
             f"{percent(min(1.0, 3 / comparison.num_problems), 1)} that would not."
         )
+    lines += lost_answers(comparison, evaluations)
     if rare := [f"{len(m.rarely_solved)} for {label(m.name)}" for m in comparison.models if m.rarely_solved]:
         lines.append(
             f"Problems solved only once or twice in {n} samples: {', '.join(rare)}. "

@@ -253,8 +253,9 @@ def model_table(analysis: BenchmarkAnalysis) -> Markup:
             [
                 label(model.name),
                 *(interval_cell(model.curve.at(k)) for k in ks),
+                Cell(percent(model.cut_off, 1), model.cut_off),
                 *(Cell(percent(s, 1), s) for s in shares),
                 Cell(f"{evaluation.mean_num_tokens:.0f}", evaluation.mean_num_tokens),
             ]
         )
-    return table(["", *(f"pass@{k}" for k in ks), *statuses, "tokens, mean"], rows)
+    return table(["", *(f"pass@{k}" for k in ks), "cut off", *statuses, "tokens, mean"], rows)

@@ -155,6 +155,8 @@ def _model(model: ModelResult, evaluation: Evaluation) -> dict[str, Any]:
         "rarely_solved": list(model.rarely_solved),
         "mean_num_tokens": round(evaluation.mean_num_tokens, 3),
         "status_counts": evaluation.status_counts,
+        "cut_off": _rounded(model.cut_off),
+        "unanswered": _rounded(model.unanswered),
         "model_sha256": evaluation.spec.model_sha256,
     }
 

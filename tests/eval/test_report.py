@@ -255,6 +255,21 @@ def test_words_claim_only_what_the_intervals_show(
     caveats = " ".join(found.caveats)
     for phrase in ("one training run", "draw at least 16 samples", "Blind guessing would reach 0.337"):
         assert phrase in caveats
+    assert "length limit" not in caveats
+    assert "without an answer" not in caveats
+
+
+def test_cut_off_and_unanswered_responses_are_told_apart(tmp_path: Path) -> None:
+    limit = {"sampling": {"temperature": 0.6, "top_p": 0.95, "max_tokens": 8}}
+    base = toy_evaluation(tmp_path, "base", [1] * 12, cut_off=6, **limit)
+    grpo = toy_evaluation(tmp_path, "grpo", [1] * 12, cut_off=2, unanswered=4, **limit)
+    found = findings(compare([base, grpo], num_resamples=50), [base, grpo]).caveats
+    [cut] = [line for line in found if "length limit" in line]
+    assert cut.startswith("Cut off by the length limit of 8 tokens")
+    assert "75\N{NO-BREAK SPACE}% of Base's responses and 25\N{NO-BREAK SPACE}% of GRPO's" in cut
+    [without] = [line for line in found if "without an answer" in line]
+    assert "50\N{NO-BREAK SPACE}% of GRPO's responses" in without
+    assert "Base" not in without
 
 
 def test_reference_table_matches_its_own_gaps() -> None:

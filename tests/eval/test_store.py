@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import subprocess
 import sys
@@ -153,6 +154,10 @@ def test_counts_are_kept_and_never_outlive_what_they_are_of(tmp_path: Path, monk
         first.status_counts,
     )
     assert load_evaluation(tmp_path, ["p1", "p0"]).status_counts == first.status_counts
+    earlier = json.loads((tmp_path / COUNTS_FILE).read_text())
+    del earlier["cut_off"]  # as an earlier version left it
+    (tmp_path / COUNTS_FILE).write_text(json.dumps(earlier))
+    assert load_evaluation(tmp_path, ["p0", "p1"]).num_cut_off == 0
     (tmp_path / COUNTS_FILE).write_text("{")
     assert load_evaluation(tmp_path, ["p0", "p1"]).mean_num_tokens == 3
     path.write_bytes(encode_samples([*ALL[:3], sample("p1", 1, Status.INCORRECT)]))

@@ -277,7 +277,7 @@ def test_an_evaluation_with_lost_samples_bounds_k_for_all(tmp_path: Path) -> Non
     whole = [evaluation(tmp_path / name, name, COUNTS[name]) for name in ("base", "grpo", "grpo-step2")]
     cut = whole[2]
     fewer = Evaluation(
-        cut.spec, cut.problem_ids, cut.num_correct.clip(max=5), cut.num_samples - 3, cut.folder, {}, 1.0
+        cut.spec, cut.problem_ids, cut.num_correct.clip(max=5), cut.num_samples - 3, cut.folder, {}, 0, 0, 1.0
     )
     [analysis] = analyse(StudyResults([BenchmarkResults([*whole[:2], fewer])]), num_resamples=10)
     assert analysis.comparison.ks == (1, 2, 4)

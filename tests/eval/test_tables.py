@@ -21,7 +21,7 @@ def comparison(folder: Path, names: list[str], benchmark: str = "toy") -> Compar
 
 def test_one_benchmark_and_few_models_over_k(tmp_path: Path) -> None:
     lines = table_lines([comparison(tmp_path, ["base", "grpo"])])
-    assert lines[0].split() == ["pass@1", "pass@4", "pass@8"]
+    assert lines[0].split() == ["pass@1", "pass@4", "pass@8", "cut", "off"]
     assert lines[2].startswith("base")
     assert "0.354 [" in lines[2]
     assert any(line.startswith("grpo − base") and "+0.250 [" in line for line in lines)
@@ -32,13 +32,26 @@ def test_one_benchmark_and_few_models_over_k(tmp_path: Path) -> None:
 
 def test_a_long_name_leaves_room_for_fewer_columns(tmp_path: Path) -> None:
     lines = table_lines([comparison(tmp_path, ["base", "grpo (algorithm.kl.coef_0.001)"])])
-    assert lines[0].split() == ["pass@1", "pass@8"]
+    assert lines[0].split() == ["pass@1", "pass@8", "cut", "off"]
     assert max(map(len, lines)) <= WIDTH
 
 
 def test_a_lone_model(tmp_path: Path) -> None:
     lines = table_lines([comparison(tmp_path, ["base"])])
     assert len(lines) == 4
+
+
+def test_responses_that_were_cut_off_have_a_column_and_a_line(tmp_path: Path) -> None:
+    short = [evaluation(tmp_path / "base", "base", COUNTS["base"])]
+    short.append(evaluation(tmp_path / "grpo", "grpo", [0] * 12, cut_off=7))
+    found = compare(short, num_resamples=300)
+    lines = table_lines([found])
+    assert lines[2].endswith(" 0%")
+    assert lines[3].endswith(" 88%")
+    word = "Cut off by the length limit (evaluation.max_tokens), and so wrong: 88% of grpo."
+    assert lines[-1].splitlines()[1] == word
+    assert word in "\n".join(table_lines([found, found]))
+    assert "Cut off" not in table_lines([comparison(tmp_path, ["base", "ppo"])])[-1]
 
 
 def test_several_benchmarks_side_by_side(tmp_path: Path) -> None:
