@@ -130,6 +130,10 @@ class Checkpoints:
         self._identity, self._report = dict(identity or {}), report
         self._last_step = 0
 
+    def folder_of(self, step: int) -> Path:
+        """Where the checkpoint of a step stands, or would stand."""
+        return self.folder / f"step-{step:06}"
+
     def all(self) -> list[Checkpoint]:
         """Every checkpoint that can be read, by step; what is damaged inside shows in ``faults``."""
         found = []
@@ -193,7 +197,7 @@ class Checkpoints:
         Raises:
             CheckpointError: it could not be written; what was there before is untouched.
         """
-        final = self.folder / f"step-{progress.step:06}"
+        final = self.folder_of(progress.step)
         temporary = self.folder / f".{final.name}.tmp"
         try:
             self.require_space()

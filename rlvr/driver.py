@@ -209,7 +209,9 @@ def go_on(checkpoint: Checkpoint, learner: Learner, guards: Guards) -> Progress:
 
 
 def is_due(step: int, config: TrainConfig) -> bool:
-    """Whether a checkpoint is written after a step."""
+    """Whether a checkpoint is written after a step; after the last one too, so that a longer run can go on from it."""
+    if config.checkpoint_every and step == config.num_steps:
+        return True
     return any(every and step % every == 0 for every in (config.checkpoint_every, config.keep_model_every))
 
 

@@ -185,6 +185,12 @@ def test_models_that_are_kept_outlive_their_checkpoints(tmp_path: Path) -> None:
     assert found == [(3, False), (6, True), (7, True)]
 
 
+def test_the_last_step_leaves_a_checkpoint_whenever_any_does(tmp_path: Path) -> None:
+    for folder, every, expected in (("due", 2, [2, 3]), ("first", 9, [3]), ("off", 0, [])):
+        Run(tmp_path / folder, num_steps=3, checkpoint_every=every)()
+        assert [each.step for each in Checkpoints(tmp_path / folder).all()] == expected
+
+
 def test_every_request_and_every_step_has_a_seed_of_its_own(tmp_path: Path) -> None:
     seeds = [each.seed for each in Run(tmp_path)().engine.settings]
     assert None not in seeds

@@ -85,22 +85,37 @@ class DyingTracker(FakeTracker):
 
 @pytest.mark.parametrize("name", ["ppo", "grpo", "reinforce_pp", "rloo", "remax", "dapo"])
 def test_every_algorithm_goes_on_with_the_batches_that_it_would_have_had(tmp_path: Path, name: str) -> None:
-    def run(folder: str) -> Run:
-        return Run(
-            tmp_path / folder,
-            engine=SeededEngine(),
-            algorithm=replace(ALGORITHMS[name], group_size=4),
-            num_steps=6,
-            prompts_per_step=4,
-            checkpoint_every=3,
-        )
-
-    whole = run("whole")()
-    killed = run("cut")
+    whole = seeded_run(tmp_path / "whole", name)()
+    killed = seeded_run(tmp_path / "cut", name)
     killed.tracker = DyingTracker()
     with pytest.raises(Killed):
         killed()
-    resumed = run("cut")(resume=True)
+    resumed = seeded_run(tmp_path / "cut", name)(resume=True)
+    assert_same_end(resumed, whole)
+    assert (whole.progress.num_drawn > 6 * 4) == (name == "dapo")  # refused groups are replaced
+
+
+@pytest.mark.parametrize("name", ["ppo", "dapo"])
+def test_a_finished_run_that_is_made_longer_equals_a_longer_one(tmp_path: Path, name: str) -> None:
+    whole = seeded_run(tmp_path / "whole", name)()
+    short = seeded_run(tmp_path / "short", name, num_steps=3)()
+    assert short.learner.calls[-1].startswith("save")
+    assert_same_end(seeded_run(tmp_path / "short", name)(resume=True), whole)
+
+
+def seeded_run(folder: Path, name: str, *, num_steps: int = 6) -> Run:
+    return Run(
+        folder,
+        engine=SeededEngine(),
+        algorithm=replace(ALGORITHMS[name], group_size=4),
+        num_steps=num_steps,
+        prompts_per_step=4,
+        checkpoint_every=3,
+    )
+
+
+def assert_same_end(resumed: Run, whole: Run) -> None:
+    """The steps from the fourth on are those of a run that was never stopped."""
     assert resumed.learner.calls[:2] == ["load state", "publish 3"]
     assert [step for step, _ in resumed.tracker.rows] == [4, 5, 6]
     for found, expected in zip(resumed.learner.updates, whole.learner.updates[3:], strict=True):
@@ -114,7 +129,6 @@ def test_every_algorithm_goes_on_with_the_batches_that_it_would_have_had(tmp_pat
     ]
     assert untimed[0] == untimed[1]
     assert resumed.progress.num_drawn == whole.progress.num_drawn
-    assert (whole.progress.num_drawn > 6 * 4) == (name == "dapo")  # refused groups are replaced
     assert resumed.learner.num_updates == whole.learner.num_updates
     assert resumed.progress.watched == whole.progress.watched
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from rlvr.checkpoint import Checkpoints, disk_bytes, identity_of
+from rlvr.cli.claim import trained_steps
 from rlvr.cli.sources import Engines, Source
 from rlvr.cluster import check_plan, training_pools
 from rlvr.config import BenchmarkConfig, DataConfig, EvaluationConfig, ExperimentConfig
@@ -28,6 +29,7 @@ from rlvr.data.prompts import PromptRenderer, check_context, check_prompt_length
 from rlvr.driver import Training, train
 from rlvr.errors import ConfigError
 from rlvr.eval.evaluate import EvaluationProgress, evaluate
+from rlvr.eval.homes import TRAINED_FILE
 from rlvr.eval.store import PROMPT_FILE, Evaluation, EvaluationSpec, SampleStore, load_evaluation
 from rlvr.files import write_json, write_text
 from rlvr.guards import Guards
@@ -42,7 +44,7 @@ from rlvr.seeds import derive_seed
 from rlvr.tracking.progress import StageProgress, TrainingProgress, say
 from rlvr.tracking.trackers import ProcessTracker, make_trackers
 
-TRAINED_FILE, MODEL_FOLDER = "trained.json", "model"
+MODEL_FOLDER = "model"
 CHECKPOINT_FACTOR = 4
 """A checkpoint is at least so many times larger than the start model: the model twice, and Adam's moments."""
 MAX_ENGINE_SEED = 1 << 20
@@ -107,10 +109,13 @@ def _say_notes(name: str, notes: Sequence[str]) -> None:
 
 
 def run_training(config: ExperimentConfig, resolved: dict[str, Any]) -> Path:
-    """Train unless the run's folder already holds the trained model; return the model's folder."""
+    """Train unless the run's folder already holds the trained model; return the model's folder.
+
+    A finished run of fewer steps is gone on with.
+    """
     folder = Path(config.run.dir)
     model = folder / MODEL_FOLDER
-    if (folder / TRAINED_FILE).exists():
+    if (trained := trained_steps(folder)) is not None and trained >= config.train.num_steps:
         _report(f"{model} is already there, nothing to do")
         return model
     problems, renderer, verifier = check_training(config)
@@ -120,6 +125,7 @@ def run_training(config: ExperimentConfig, resolved: dict[str, Any]) -> Path:
     checkpoints.require_space(CHECKPOINT_FACTOR * disk_bytes(Path(config.model)))
     last_step = 0 if resume is None else resume.step
     _announce(config, algorithm.group_size, len(problems), last_step)
+    (folder / TRAINED_FILE).unlink(missing_ok=True)  # of fewer steps: the run is no longer complete
     started = time.monotonic()
     progress = TrainingProgress(f"train {config.algorithm.name}", config.train.num_steps, last_step)
     tracker = make_trackers(folder, config.tracking, resolved, progress, last_step=last_step)
@@ -397,11 +403,3 @@ def evaluation_seconds(folder: Path) -> float:
     """Wall time that an evaluation has taken, over all its sessions."""
     path = folder / "wall_seconds.json"
     return float(json.loads(path.read_text())) if path.exists() else 0.0
-
-
-def read_metrics(folder: Path) -> list[dict[str, Any]]:
-    """Rows of a run's metrics.jsonl."""
-    path = folder / "metrics.jsonl"
-    if not path.exists():
-        return []
-    return [json.loads(line) for line in path.read_text().splitlines() if line.strip()]

@@ -9,21 +9,21 @@ from typing import Any
 
 from rlvr.algorithms.registry import ALGORITHMS
 from rlvr.cli import hydra_app
-from rlvr.cli.claim import claim_run
+from rlvr.cli.claim import claim_runs
 from rlvr.cli.dry_run import show_training
 from rlvr.cli.experiment import (
-    TRAINED_FILE,
     check_training,
     evaluation_seconds,
     kept_models,
     load_benchmarks,
-    read_metrics,
     run_evaluations,
     run_training,
 )
+from rlvr.cli.longer import check_measured, keep_measured
 from rlvr.cli.sources import OwnEngines
 from rlvr.config import ExperimentConfig
 from rlvr.errors import ConfigError, did_you_mean
+from rlvr.eval.homes import TRAINED_FILE, read_metrics
 from rlvr.eval.report import BenchmarkResults, StudyResults, write_report
 from rlvr.eval.report.results import checkpoint_of
 from rlvr.eval.store import Evaluation
@@ -86,11 +86,15 @@ def app(config: ExperimentConfig, resolved: dict[str, Any]) -> None:
     )
     source = OwnEngines(config.rollout, config.cluster)
     source.check([config.model], benchmarks)
-    claim_run(folder, resolved)
+    if config.run.resume != "never":
+        check_measured(
+            folder / EVALUATION_FOLDER, {name: run_config for name, (run_config, _) in runs.items()}
+        )
+    claim_runs([(folder, resolved), *((Path(each.run.dir), plain) for each, plain in runs.values())])
 
     models = {BASE: config.model}
     for name, (run_config, run_resolved) in runs.items():
-        claim_run(Path(run_config.run.dir), run_resolved)
+        keep_measured(folder / EVALUATION_FOLDER, name, run_config)
         models[name] = str(run_training(run_config, run_resolved))
         if config.evaluation.checkpoints:
             models |= kept_models(run_config, name)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from rlvr.cli import hydra_app
-from rlvr.cli.claim import claim_run
+from rlvr.cli.claim import claim_runs
 from rlvr.cli.dry_run import show_training
 from rlvr.cli.experiment import check_training, run_training
 from rlvr.config import ExperimentConfig
@@ -22,6 +22,7 @@ Examples:
   rlvr train recipe=tiny algorithm=ppo run.dir=runs/ppo       also: reinforce_pp, rloo, remax, dapo, …
   rlvr train recipe=tiny algorithm=grpo_verl                  as verl computes it
   rlvr train -m recipe=tiny algorithm.group_size=4,8,16       one run each
+  rlvr train recipe=tiny train.num_steps=80                   goes on with a finished run of 40, in the same folder
   rlvr train model=Qwen/Qwen2.5-7B data.path=train.parquet run.dir=runs/qwen
 
 Writes config.json, metrics.jsonl, rollouts.jsonl and model/ (a Hugging Face folder) into run.dir.
@@ -51,5 +52,5 @@ def app(config: ExperimentConfig, resolved: dict[str, Any]) -> None:
                 fix="algorithm=NAME, seed=N and overrides here, or `rlvr study` for several from one start",
             )
     check_training(config)
-    claim_run(Path(config.run.dir), resolved)
+    claim_runs([(Path(config.run.dir), resolved)])
     say(f"trained model: {run_training(config, resolved)}")

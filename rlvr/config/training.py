@@ -13,7 +13,8 @@ class TrainConfig:
     """Length and batch of the training loop."""
 
     num_steps: int = 100
-    """Driver iterations: sample, verify, update, publish."""
+    """Driver iterations: sample, verify, update, publish. May grow within a run, also after its end: no step
+    depends on it."""
     prompts_per_step: int = 32
     """Prompts in one step; each is sampled ``algorithm.group_size`` times."""
     minibatch_size: int | None = None
@@ -37,8 +38,8 @@ class TrainConfig:
     that an interrupted run draws the responses that it would have drawn. false leaves it to the engine, which
     on CUDA may sample faster."""
     checkpoint_every: int = 20
-    """Steps between checkpoints, from which an interrupted run goes on; 0 writes one only when a signal
-    stops the run."""
+    """Steps between checkpoints, from which an interrupted run goes on, and a longer one from the last; 0 writes one
+    only when a signal stops the run."""
     keep_checkpoints: int = 2
     """Checkpoints kept to go on from; older ones are deleted."""
     keep_model_every: int = 0

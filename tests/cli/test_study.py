@@ -100,6 +100,45 @@ def test_checkpoints_are_measured_on_demand(study, pools: Pools, tmp_path: Path)
     assert (tmp_path / "study" / "evaluation" / "chains" / "grpo-step1").is_dir()
 
 
+def test_a_longer_study_keeps_what_it_measured_as_a_checkpoint(study, pools: Pools, tmp_path: Path) -> None:
+    kept = ("train.keep_model_every=1", "evaluation.checkpoints=true")
+    evaluation = tmp_path / "study" / "evaluation" / "chains"
+    assert study(*kept).code == 0
+    before = (evaluation / "grpo" / "samples.jsonl.gz").read_bytes()
+    pools.evaluated = []
+    result = study(*kept, "train.num_steps=4")
+    assert result.code == 0, result.err
+    assert "going on after step 2" in result.err
+    # What was measured after two steps is not measured again, and stands under the name of that checkpoint.
+    assert (evaluation / "grpo-step2" / "samples.jsonl.gz").read_bytes() == before
+    assert [Path(model).parts[-2] for model, _ in pools.evaluated] == ["grpo", "step-000003"]
+    summary = json.loads((tmp_path / "study" / "summary.json").read_text())
+    assert summary["steps"]["grpo"]["step"] == [0, 1, 2, 3, 4]
+
+
+def test_a_study_that_is_half_measured_is_not_made_longer(study, pools: Pools, tmp_path: Path) -> None:
+    pools.samples_left = 2 * 8 + (6 + 4) * 4 + 5  # two steps, the base, and some of the trained model
+    assert study().code == 130
+    pools.samples_left = None
+    result = study("train.num_steps=4")
+    assert result.code == 2
+    assert "of its model after 2 steps" in result.err
+    assert "train.num_steps=2 draws the others first" in result.err
+    assert json.loads((tmp_path / "study" / "config.json").read_text())["train"]["num_steps"] == 2
+    assert len(pools.trained) == 1
+    assert study().code == study("train.num_steps=4").code == 0
+
+
+def test_a_study_whose_last_run_does_not_fit_trains_none(study, pools: Pools, tmp_path: Path) -> None:
+    words = ("algorithms=[grpo,rloo]",)
+    assert study(*words).code == 0
+    (tmp_path / "study" / "rloo" / "checkpoints").rename(tmp_path / "lost")
+    result = study(*words, "train.num_steps=4")
+    assert result.code == 2
+    assert "rloo ended after 2 steps and left no checkpoint" in result.err
+    assert len(pools.trained) == 2
+
+
 def test_each_algorithm_is_trained_from_every_seed(study, pools: Pools, tmp_path: Path) -> None:
     result = study("algorithms=[grpo,rloo]", "seeds=[0,3]", "seed=5")
     assert result.code == 0, result.err

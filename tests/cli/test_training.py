@@ -12,7 +12,7 @@ def test_training_writes_its_run_and_nothing_else(train, tmp_path: Path, cwd: Pa
     result = train()
     assert result.code == 0, result.err
     run = tmp_path / "run"
-    names = {"config.json", "metrics.jsonl", "rollouts.jsonl", "trained.json", "model"}
+    names = {"config.json", "metrics.jsonl", "rollouts.jsonl", "trained.json", "model", "checkpoints"}
     assert {path.name for path in run.iterdir()} == names
     assert list(cwd.iterdir()) == []
     rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
@@ -78,6 +78,59 @@ def test_an_interrupted_training_goes_on_where_it_stopped(train, pools: Pools, t
     assert [row["step"] for row in rows] == [1, 2, 3, 4, 5]
     samples = (tmp_path / "run" / "rollouts.jsonl").read_text().splitlines()
     assert [json.loads(line)["step"] for line in samples] == [1, 2, 3, 4, 5]
+
+
+def test_a_finished_run_is_gone_on_with(train, pools: Pools, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    assert train("train.num_steps=3", "train.checkpoint_every=2").code == 0
+    before = json.loads((run / "trained.json").read_text())
+    # A longer run that is cut short is unfinished, and goes on in turn.
+    pools.samples_left = 8
+    stopped = train("train.num_steps=5", "train.checkpoint_every=2")
+    assert stopped.code == 130
+    assert "going on after step 3" in stopped.err
+    assert not (run / "trained.json").exists()
+    pools.samples_left = None
+    result = train("train.num_steps=5", "train.checkpoint_every=2")
+    assert result.code == 0, result.err
+    assert "going on after step 4" in result.err
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows] == [1, 2, 3, 4, 5]
+    assert json.loads((run / "config.json").read_text())["train"]["num_steps"] == 5
+    assert json.loads((run / "trained.json").read_text())["date"] >= before["date"]
+    assert train("train.num_steps=5", "train.checkpoint_every=2").code == 0
+    assert len(pools.trained) == 3
+
+
+def test_what_makes_a_longer_run_another_one_is_refused(train, pools: Pools, tmp_path: Path) -> None:
+    assert train("train.num_steps=3", "train.checkpoint_every=2").code == 0
+    config = (tmp_path / "run" / "config.json").read_text()
+    changed = train("train.num_steps=5", "algorithm.group_size=8")
+    assert changed.code == 2
+    assert "algorithm.group_size: 4 there, 8 now" in changed.err
+    assert "num_steps" not in changed.err
+    fewer = train("train.num_steps=2")
+    assert fewer.code == 2
+    assert "has done 3 steps, which is more than 2" in fewer.err
+    assert (tmp_path / "run" / "config.json").read_text() == config
+    assert len(pools.trained) == 1
+
+
+def test_a_run_that_left_no_checkpoint_is_not_made_longer(train, pools: Pools, tmp_path: Path) -> None:
+    assert train("train.checkpoint_every=0").code == 0
+    result = train("train.checkpoint_every=0", "train.num_steps=3")
+    assert result.code == 2
+    assert "ended after 2 steps and left no checkpoint" in result.err
+    assert train("train.checkpoint_every=0").code == 0  # untouched
+    assert len(pools.trained) == 1
+
+
+def test_a_run_on_its_way_may_end_earlier_but_not_before_what_is_done(train, pools: Pools) -> None:
+    pools.samples_left = 3 * 8 + 1
+    assert train("train.num_steps=9").code == 130
+    pools.samples_left = None
+    assert "has done 3 steps" in train("train.num_steps=2").err
+    assert train("train.num_steps=4").code == 0
 
 
 def test_starting_anew_keeps_what_was_there(train, pools: Pools, tmp_path: Path) -> None:

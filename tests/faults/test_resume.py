@@ -1,4 +1,4 @@
-"""A run that was killed and gone on with equals one that was never stopped, bit for bit."""
+"""A run that was killed, or was shorter, and gone on with equals one that was never stopped, bit for bit."""
 
 from __future__ import annotations
 
@@ -58,6 +58,28 @@ def test_going_on_equals_never_having_stopped(tmp_path: Path, algorithm: str) ->
     assert command.returncode == 0, stderr(tmp_path / "cut")
     assert f"going on after step {step}" in stderr(tmp_path / "cut")
 
+    assert_equal_runs(runs["cut"], runs["whole"], critic=algorithm == "ppo")
+
+
+@pytest.mark.timeout(3 * TIMEOUT)
+def test_a_finished_run_that_is_made_longer_equals_a_longer_one(tmp_path: Path) -> None:
+    """Cut where no checkpoint is due, with a warm-up that is not over and another epoch to come."""
+    words = ("train", *COMMON, "train.checkpoint_every=4", "algorithm=grpo", "train.num_epochs=2")
+    for name, lengths in {"whole": [6], "longer": [3, 6]}.items():
+        (tmp_path / name).mkdir()
+        for length in lengths:
+            command = start(
+                tmp_path / name, *words, f"train.num_steps={length}", f"run.dir={tmp_path / name / 'run'}"
+            )
+            command.communicate(timeout=TIMEOUT)
+            assert command.returncode == 0, stderr(tmp_path / name)
+    assert "going on after step 3" in stderr(tmp_path / "longer")
+    assert_equal_runs(tmp_path / "longer" / "run", tmp_path / "whole" / "run", critic=False)
+
+
+def assert_equal_runs(gone_on: Path, whole_run: Path, *, critic: bool) -> None:
+    """Two runs of six steps computed the same, to the last byte."""
+    runs = {"whole": whole_run, "cut": gone_on}
     # The responses first: where they differ, all else does.
     assert lines(runs["cut"] / "rollouts.jsonl") == lines(runs["whole"] / "rollouts.jsonl")
     metrics = [[untimed(row) for row in lines(run / "metrics.jsonl")] for run in runs.values()]
@@ -68,7 +90,7 @@ def test_going_on_equals_never_having_stopped(tmp_path: Path, algorithm: str) ->
     assert whole.step == cut.step == 6
     assert without_state(whole.files) == without_state(cut.files)
     assert any(name.startswith("learner/policy/") for name in cut.files)
-    assert any(name.startswith("learner/critic/") for name in cut.files) == (algorithm == "ppo")
+    assert any(name.startswith("learner/critic/") for name in cut.files) == critic
     assert whole.progress().num_drawn == cut.progress().num_drawn >= 6 * 8
     assert whole.progress().watched == cut.progress().watched
     trained = [json.loads((run / "trained.json").read_text())["model_sha256"] for run in runs.values()]
