@@ -83,7 +83,11 @@ def evaluate(
             renderer.request(key, chunk.problem, len(chunk.samples)) for key, chunk in enumerate(chunks)
         ]
         sampling = SamplingSettings(
-            plan.temperature, plan.max_tokens, plan.top_p, stop_token_ids=renderer.stop_token_ids
+            plan.temperature,
+            plan.max_tokens,
+            plan.top_p,
+            plan.top_k,
+            stop_token_ids=renderer.stop_token_ids,
         )
         correct = cut_off = sampled = tokens = 0
         errors = store.num_errors

@@ -50,7 +50,7 @@ class EvaluationSpec:
     """Samples per problem, n."""
     prompt_template: str
     sampling: dict[str, Any]
-    """temperature, top_p, max_tokens."""
+    """temperature, top_p, max_tokens, and top_k where it is on."""
     verifier: str
     """Name and version of the verifier."""
     seed: int

@@ -25,6 +25,8 @@ class SamplingSettings:
     temperature: float
     max_tokens: int
     top_p: float = 1.0
+    top_k: int = -1
+    """Draw from the so many likeliest tokens; -1 from all."""
     logprobs: bool = False
     """Whether the engine returns the log-probability of each sampled token."""
     stop_token_ids: tuple[int, ...] = ()

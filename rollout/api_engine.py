@@ -106,6 +106,8 @@ class ApiEngine:
             "top_p": settings.top_p,
             "max_tokens": settings.max_tokens,
         }
+        if settings.top_k != -1:  # not OpenAI's, so strict servers refuse it
+            body["top_k"] = settings.top_k
         if self._api.seed_field is not None:
             self._num_sent += 1
             body[self._api.seed_field] = derive_seed(self._seed, self._num_sent) % MAX_SEED

@@ -187,6 +187,7 @@ class VLLMEngine:
             n=request.num_samples,
             temperature=0.0 if request.greedy else settings.temperature,
             top_p=settings.top_p,
+            top_k=settings.top_k,
             max_tokens=settings.max_tokens,
             stop_token_ids=list(settings.stop_token_ids),
             # Each of the n samples adds its index.

@@ -123,7 +123,7 @@ def _show_requests(config: EvaluateConfig, resolved: dict[str, Any], models: Seq
     for name, benchmark in config.benchmarks.items():
         plan = _sampling(benchmark, config.evaluation)
         WordsRenderer(_template(benchmark, config.prompt))
-        count = _num_problems(benchmark, config.data)
+        count = _limited(_num_problems(benchmark, config.data), config.evaluation) or 0
         requests += len(models) * count * plan.num_samples
         tokens += len(models) * count * plan.num_samples * plan.max_tokens
         print(f"  {_work_line(config, name)}{'' if count else '; problems not counted below'}")
@@ -144,11 +144,11 @@ def evaluation_size(config: Config, model: str) -> tuple[RolloutConfig, list[str
 def _work_line(config: Config, name: str) -> str:
     """What is sampled on one benchmark."""
     benchmark = config.benchmarks[name]
-    plan, count = _sampling(benchmark, config.evaluation), _published(benchmark)
+    plan, count = _sampling(benchmark, config.evaluation), _limited(_published(benchmark), config.evaluation)
     problems = f"{count:,} problems × " if count else ""
     return (
         f"{name}: {problems}{plan.num_samples:,} samples at temperature {plan.temperature}, top-p {plan.top_p}, "
-        f"at most {plan.max_tokens:,} tokens each; prompt {_template(benchmark, config.prompt).name}"
+        f"{'' if plan.top_k == -1 else f'top-k {plan.top_k}, '}at most {plan.max_tokens:,} tokens each; prompt {_template(benchmark, config.prompt).name}"
     )
 
 
@@ -156,6 +156,10 @@ def _published(benchmark: BenchmarkConfig) -> int | None:
     """Problems that a benchmark should have, without looking."""
     entry = entry_of(benchmark)
     return benchmark.num_problems or (entry.num_problems if entry else None)
+
+
+def _limited(count: int | None, evaluation: EvaluationConfig) -> int | None:
+    return min(count, evaluation.limit) if count and evaluation.limit else count
 
 
 def _num_problems(benchmark: BenchmarkConfig, data: DataConfig) -> int:
@@ -178,7 +182,7 @@ def _longest_prompt(config: Config, model: str) -> int:
 
 def _sampling(benchmark: BenchmarkConfig, evaluation: EvaluationConfig) -> SamplingPlan:
     entry = entry_of(benchmark)
-    return evaluation.plan(entry.plan if entry else SamplingPlan())
+    return evaluation.plan(entry.plan if entry else SamplingPlan(), benchmark)
 
 
 def _template(benchmark: BenchmarkConfig, prompt: str | None) -> PromptTemplate:

@@ -140,6 +140,7 @@ def measure_one(engine: RolloutEngine, store: Store, temperature: float, respons
         temperature,
         int(sampling["max_tokens"]),
         float(sampling["top_p"]),
+        int(sampling.get("top_k", -1)),
         logprobs=True,
         stop_token_ids=renderer.stop_token_ids,
     )

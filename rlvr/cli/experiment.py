@@ -359,7 +359,7 @@ def _spec(
         num_problems=len(benchmark.problems),
         num_samples=plan.num_samples,
         prompt_template=renderer.identity,
-        sampling={"temperature": plan.temperature, "top_p": plan.top_p, "max_tokens": plan.max_tokens},
+        sampling=plan.sampling(),
         verifier=verifier,
         seed=seed,
         chance_level=chance_level(benchmark.problems),

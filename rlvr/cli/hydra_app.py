@@ -21,6 +21,7 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from rlvr.algorithms.registry import ALGORITHMS, load_plugin
 from rlvr.algorithms.settings import keys
+from rlvr.cli.other_names import meant, meant_by_flag
 from rlvr.errors import ConfigError, RlvrError, did_you_mean
 from rlvr.provenance import redacted
 
@@ -66,7 +67,7 @@ def run(
     register(schema)
     if any(argument in ("--help", "-h") for argument in arguments):
         print(f"{examples}\nAll keys with their defaults (documented in rlvr/config/):\n", flush=True)
-    refuse_unknown_flags(arguments)
+    refuse_unknown_flags(arguments, schema)
     failures: list[RlvrError] = []
     here = os.getpid()
 
@@ -193,7 +194,7 @@ def split_plugins(arguments: list[str]) -> tuple[list[str], list[str]]:
     return files, rest
 
 
-def refuse_unknown_flags(arguments: list[str]) -> None:
+def refuse_unknown_flags(arguments: list[str], schema: type) -> None:
     """Hydra would answer an unknown flag with its own usage text."""
     known = {
         "--help",
@@ -212,7 +213,9 @@ def refuse_unknown_flags(arguments: list[str]) -> None:
     for argument in arguments:
         if argument.startswith("-") and argument.partition("=")[0] not in known:
             raise ConfigError(
-                f"unknown flag {argument!r}", where="command line", fix=did_you_mean(argument, known)
+                f"unknown flag {argument!r}",
+                where="command line",
+                fix=meant_by_flag(argument, set(_keys(schema))) or did_you_mean(argument, known),
             )
 
 
@@ -223,7 +226,7 @@ def refuse_unknown(config: DictConfig, schema: type) -> None:
     known = set(_keys(schema))
     for key in _flat(plain):
         if key not in known and not key.startswith(dictionaries(schema)):
-            raise ConfigError(f"unknown key {key!r}", where="command line", fix=did_you_mean(key, known))
+            raise ConfigError(f"unknown key {key!r}", where="command line", fix=meant(key, known))
 
 
 def dictionaries(schema: type) -> tuple[str, ...]:
@@ -268,7 +271,7 @@ def explain(error: Exception, schema: type, folder: Path) -> ConfigError:
         if f"{key}.".startswith(dictionaries(schema)):
             return ConfigError(f"there is no key {key!r} yet", where="command line", fix=f"+{key}=… adds it")
         if key not in known:
-            return ConfigError(f"unknown key {key!r}", where="command line", fix=did_you_mean(key, known))
+            return ConfigError(f"unknown key {key!r}", where="command line", fix=meant(key, known))
         if key.startswith("algorithm."):
             return ConfigError(
                 "this algorithm has no such setting",
@@ -282,7 +285,7 @@ def explain(error: Exception, schema: type, folder: Path) -> ConfigError:
         return ConfigError(
             f"unknown key {match.group(1)!r} in {match.group(2)}",
             where=f"{file.group(1)}.yaml" if file else "a recipe or the command line",
-            fix=did_you_mean(match.group(1), {key.rpartition(".")[2] for key in _keys(schema)}),
+            fix=meant(match.group(1), set(_keys(schema))),
         )
     match = re.match(r"Error merging override ([^=]+)=", lines[0])
     if match:

@@ -11,6 +11,8 @@ from rlvr.config.checks import require, require_positive
 from rlvr.config.data import FORMATS
 from rlvr.errors import did_you_mean
 
+PLANNED = ("num_samples", "temperature", "top_p", "top_k", "max_tokens")
+"""What a benchmark and ``evaluation`` may both state of the sampling."""
 NAME = re.compile(r"[\w+-][\w.+-]*")
 
 
@@ -30,6 +32,12 @@ class BenchmarkConfig:
     """Difficulties of generated problems; null takes the family's own."""
     num_problems: int | None = None
     """How many are generated, or taken from the beginning of a set; null takes the family's own, or all."""
+    num_samples: int | None = None
+    """Samples per problem of this benchmark, as are the next four its own; null takes ``evaluation``'s."""
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    max_tokens: int | None = None
     out_of_domain: bool = False
     """Unlike the training problems: reported beside the in-domain benchmark, never mixed with it."""
 

@@ -37,6 +37,8 @@ class EvaluateConfig:
     seed: int = 0
     num_samples: int | None = None
     """Short for ``evaluation.num_samples``."""
+    limit: int | None = None
+    """Short for ``evaluation.limit``."""
     run: RunConfig = field(default_factory=RunConfig)
     data: DataConfig = field(default_factory=DataConfig)
     rollout: RolloutConfig = field(default_factory=RolloutConfig)
@@ -62,7 +64,8 @@ class EvaluateConfig:
             "benchmarks=[…] alone",
         )
         self.benchmarks = as_benchmarks(self.benchmarks or [self.benchmark or "chains"])
-        if self.num_samples is not None:
-            self.evaluation.num_samples = self.num_samples
-            self.evaluation.__post_init__()
-            self.num_samples = None
+        for name in ("num_samples", "limit"):
+            if getattr(self, name) is not None:
+                setattr(self.evaluation, name, getattr(self, name))
+                setattr(self, name, None)
+        self.evaluation.__post_init__()

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
+from typing import Any
 from urllib.parse import urlsplit
 
+from rlvr.config.benchmarks import PLANNED, BenchmarkConfig
 from rlvr.config.checks import require, require_positive
 
-PLANNED = ("num_samples", "temperature", "top_p", "max_tokens")
 VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")
 
 
@@ -19,8 +20,15 @@ class SamplingPlan:
     num_samples: int = 128
     temperature: float = 0.6
     top_p: float = 0.95
+    top_k: int = -1
+    """Draw from the so many likeliest tokens; -1 from all."""
     max_tokens: int = 16_384
     chunk_size: int = 32
+
+    def sampling(self) -> dict[str, Any]:
+        """What the record of an evaluation says of it beside n; ``top_k`` only where it is on."""
+        shape = {"temperature": self.temperature, "top_p": self.top_p, "max_tokens": self.max_tokens}
+        return shape if self.top_k == -1 else shape | {"top_k": self.top_k}
 
 
 @dataclass
@@ -29,8 +37,13 @@ class EvaluationConfig:
 
     num_samples: int | None = None
     """Samples per problem, n; pass@k is reported for the powers of two up to n."""
+    limit: int | None = None
+    """Problems of each benchmark, the first ones, for a quick look; null takes all."""
     temperature: float | None = None
+    """0 is greedy: every sample of a problem is the same, so there can be only one."""
     top_p: float | None = None
+    top_k: int | None = None
+    """Draw from the so many likeliest tokens; -1 from all."""
     max_tokens: int | None = None
     """Longest response; a longer one is cut off and wrong."""
     chunk_size: int = 32
@@ -39,16 +52,44 @@ class EvaluationConfig:
     """``rlvr study`` only: also measure the models that ``train.keep_model_every`` keeps."""
 
     def __post_init__(self) -> None:
-        """Check the ranges."""
-        self.plan(SamplingPlan())
+        """Check the ranges; what a benchmark adds to them is checked once it is known."""
+        self.plan(SamplingPlan(num_samples=1))
+        if self.limit is not None:
+            require_positive(self, "evaluation", "limit")
 
-    def plan(self, default: SamplingPlan) -> SamplingPlan:
-        """What is drawn, where ``default`` is a benchmark's own."""
-        stated = {name: value for name in PLANNED if (value := getattr(self, name)) is not None}
+    def plan(self, default: SamplingPlan, benchmark: BenchmarkConfig | None = None) -> SamplingPlan:
+        """What is drawn on a benchmark: what it states itself, or else what is stated here, or else the default.
+
+        Args:
+            default: the registered benchmark's.
+            benchmark: its settings; None has none of its own.
+
+        Raises:
+            ConfigError: a value is out of its range, or many samples would all be the same.
+        """
+        benchmark = benchmark or BenchmarkConfig()
+        here, there = ({name: getattr(of, name) for name in PLANNED} for of in (self, benchmark))
+        stated = {name: value for of in (here, there) for name, value in of.items() if value is not None}
         plan = replace(default, chunk_size=self.chunk_size, **stated)
-        require_positive(plan, "evaluation", "num_samples", "max_tokens", "chunk_size")
-        require(plan.temperature >= 0, "negative temperature", "evaluation.temperature", "0 (greedy) or more")
-        require(0 < plan.top_p <= 1, f"top_p is {plan.top_p}", "evaluation.top_p", "above 0, at most 1")
+
+        def key(name: str) -> str:
+            return f"{'evaluation' if there[name] is None else f'benchmarks.{benchmark.name}'}.{name}"
+
+        for name in ("num_samples", "max_tokens"):
+            require(getattr(plan, name) > 0, f"{name} is {getattr(plan, name)}", key(name), "more than 0")
+        require_positive(plan, "evaluation", "chunk_size")
+        require(plan.temperature >= 0, "negative temperature", key("temperature"), "0 (greedy) or more")
+        require(0 < plan.top_p <= 1, f"top_p is {plan.top_p}", key("top_p"), "above 0, at most 1")
+        require(
+            plan.top_k == -1 or plan.top_k > 0, f"top_k is {plan.top_k}", key("top_k"), "1 or more; -1 is off"
+        )
+        on = f" on {benchmark.name}" if benchmark.name else ""
+        require(
+            plan.temperature > 0 or plan.num_samples == 1,
+            f"at temperature 0 the {plan.num_samples} samples of a problem{on} would all be the same",
+            key("num_samples"),
+            f"{key('num_samples')}=1 for the greedy response; {key('temperature')}=0.6 or another one for pass@k",
+        )
         return plan
 
 

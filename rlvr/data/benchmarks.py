@@ -296,10 +296,12 @@ def load_benchmark(
     problems, notes = benchmark_problems(config, data), []
     if entry and entry.num_problems not in (None, len(problems)) and config.num_problems is None:
         notes.append(f"{len(problems):,} problems where {entry.num_problems:,} were published")
+    if evaluation.limit is not None and evaluation.limit < len(problems):
+        notes.append(f"the first {evaluation.limit:,} of {len(problems):,} problems (evaluation.limit)")
     return Benchmark(
         name=config.name,
-        problems=problems,
-        plan=evaluation.plan(entry.plan if entry else SamplingPlan()),
+        problems=problems[: evaluation.limit],
+        plan=evaluation.plan(entry.plan if entry else SamplingPlan(), config),
         template=template(prompt or (entry.prompt if entry else "chat")),
         out_of_domain=config.out_of_domain,
         notes=tuple(notes),

@@ -69,6 +69,22 @@ def test_evaluations_are_planned(rlvr, name: str) -> None:
     assert "chains: 64 samples at temperature 1.0" in result.out
 
 
+def test_a_quick_look_is_planned_as_one(rlvr) -> None:
+    model = RECIPES.parent / "models" / "tiny"
+    result = rlvr(
+        "evaluate",
+        f"model={model}",
+        "benchmark=gsm8k",
+        "limit=20",
+        "evaluation.top_k=5",
+        "evaluation.max_tokens=64",
+        "--dry-run",
+    )
+    assert result.code == 0, result.err
+    assert "gsm8k: 20 problems × " in result.out
+    assert "top-k 5, at most" in result.out
+
+
 def test_what_does_not_fit_is_refused_with_a_way_out(rlvr) -> None:
     result = rlvr(
         "train", "recipe=tiny", "cluster=gpu_1", "model=Qwen/Qwen2.5-32B",

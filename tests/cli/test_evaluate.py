@@ -128,6 +128,37 @@ def test_models_with_other_chat_templates_are_refused_before_the_first_sample(
     assert pools.evaluated, plain.err
 
 
+def test_a_quick_look_takes_the_first_problems(evaluate, pools: Pools, tmp_path: Path) -> None:
+    result = evaluate(pools.model, "limit=2")
+    assert result.code == 0, result.err
+    assert "chains: the first 2 of 6 problems (evaluation.limit)" in result.err
+    folder = tmp_path / "measured" / "evaluation" / "chains" / pools.model.name
+    found = [json.loads(line)["id"] for line in (folder / "problems.jsonl").read_text().splitlines()]
+    assert found == [problem.id for problem in make_splits(8, 6, [3], 1)[1][:2]]
+    assert len(list(read_samples(folder / "samples.jsonl.gz"))) == 2 * 4
+    # The whole benchmark is another evaluation.
+    whole = evaluate(pools.model)
+    assert whole.code == 2
+    assert "problems_sha256" in whole.err
+
+
+def test_each_benchmark_may_have_a_sampling_of_its_own(rlvr, pools: Pools, tmp_path: Path) -> None:
+    result = rlvr(
+        *("evaluate", f"model={pools.model}", f"run.dir={tmp_path}/measured", *SMALL),
+        "benchmarks={chains: {num_samples: 2, top_k: 20}, longer: {family: chains, operations: [5], num_problems: 4}}",
+    )
+    assert result.code == 0, result.err
+    specs = {
+        name: json.loads(
+            (tmp_path / "measured" / "evaluation" / name / pools.model.name / "spec.json").read_text()
+        )
+        for name in ("chains", "longer")
+    }
+    assert [spec["num_samples"] for spec in specs.values()] == [2, 4]
+    assert specs["chains"]["sampling"] == {"temperature": 1.0, "top_p": 1.0, "max_tokens": 128, "top_k": 20}
+    assert "top_k" not in specs["longer"]["sampling"]
+
+
 def test_benchmarks_are_sampled_as_each_asks_unless_the_command_does(
     rlvr, pools: Pools, tmp_path: Path
 ) -> None:

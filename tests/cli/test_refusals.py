@@ -36,6 +36,11 @@ def refused(result, *words: str) -> None:
 
 
 TINY = ("train", "recipe=tiny")
+GREEDY = [
+    "at temperature 0 the 4 samples of a problem",
+    "evaluation.num_samples=1",
+    "evaluation.temperature=0.6",
+]
 
 
 @pytest.mark.parametrize(
@@ -48,6 +53,41 @@ TINY = ("train", "recipe=tiny")
         ((*TINY, "algorithm.group_sze=4"), ["unknown key 'algorithm.group_sze'", "'algorithm.group_size'?"]),
         ((*TINY, "sed=4"), ["unknown key 'sed'", "'seed'?"]),
         ((*TINY, "+learner.lr=1"), ["unknown key 'learner.lr'"]),
+        ((*TINY, "lr=1e-4"), ["unknown key 'lr'", "'learner.learning_rate'?"]),
+        ((*TINY, "actor_rollout_ref.actor.optim.lr=1e-4"), ["'learner.learning_rate'?"]),
+        ((*TINY, "actor_rollout_ref.rollout.n=4"), ["'algorithm.group_size'?"]),
+        ((*TINY, "n=4"), ["'algorithm.group_size'?"]),
+        ((*TINY, "evaluation.n=4"), ["'evaluation.num_samples'?"]),
+        ((*TINY, "batch_size=4"), ["'train.prompts_per_step'?"]),
+        ((*TINY, "max_new_tokens=4"), ["'rollout.max_response_tokens'?"]),
+        ((*TINY, "learning_rate=1e-4"), ["'learner.learning_rate'?"]),
+        ((*TINY, "temperature=0.5"), ["'evaluation.temperature' or 'train.temperature'?"]),
+        ((*TINY, "k=4"), ["'evaluation.num_samples'?"]),
+        ((*TINY, "limit=4"), ["'evaluation.limit'?"]),
+        (
+            (*TINY, "--num-steps", "4"),
+            ["unknown flag '--num-steps'", "key=value; did you mean 'train.num_steps'?"],
+        ),
+        (("evaluate", "model=m", "--limit", "4"), ["unknown flag '--limit'", "key=value: limit=…"]),
+        (("evaluate", "model=m", "n=4"), ["unknown key 'n'", "'evaluation.num_samples'?"]),
+        (("evaluate", "model=m", "k=4"), ["'evaluation.num_samples'?"]),
+        (("evaluate", "model=m", "max_new_tokens=4"), ["'evaluation.max_tokens'?"]),
+        (("evaluate", "pretrained=m", "tasks=gsm8k"), ["unknown key 'pretrained'", "'model'?"]),
+        (("evaluate", "model=m", "num_samples=4", "evaluation.temperature=0"), GREEDY),
+        (("evaluate", "model=m", "evaluation.num_samples=4", "evaluation.temperature=0"), GREEDY),
+        (
+            ("evaluate", "model=m", "evaluation.temperature=0"),
+            ["the 128 samples of a problem on chains would all be the same", "evaluation.num_samples=1"],
+        ),
+        (
+            ("evaluate", "model=m", "num_samples=1", "benchmarks={chains: {temperature: 0, num_samples: 8}}"),
+            ["the 8 samples", "where: benchmarks.chains.num_samples", "benchmarks.chains.num_samples=1"],
+        ),
+        (("evaluate", "model=m", "limit=0"), ["where: evaluation.limit"]),
+        (
+            ("evaluate", "model=m", "evaluation.top_k=0"),
+            ["top_k is 0", "where: evaluation.top_k", "-1 is off"],
+        ),
         ((*TINY, "+foo=1"), ["unknown key 'foo'"]),
         ((*TINY, "++foo=1"), ["unknown key 'foo'"]),
         ((*TINY, "--hepl"), ["--hepl"]),
@@ -254,7 +294,7 @@ def test_an_unknown_key_in_a_recipe_is_named() -> None:
     explained = explain(error, ExperimentConfig, RECIPES / "experiment")
     assert "num_step" in explained.what
     assert explained.where == "recipe/mine.yaml"
-    assert explained.fix == "did you mean 'num_steps'?"
+    assert explained.fix == "did you mean 'train.num_steps'?"
 
 
 def test_an_unknown_key_in_a_recipe_of_ones_own(rlvr, tmp_path: Path) -> None:
@@ -262,4 +302,4 @@ def test_an_unknown_key_in_a_recipe_of_ones_own(rlvr, tmp_path: Path) -> None:
     path.parent.mkdir()
     path.write_text("# @package _global_\ntrain:\n  num_step: 3\n")
     words = ("--config-dir", str(tmp_path), "recipe=mine", "model=m")
-    refused(rlvr("train", *words), "unknown key 'num_step'", "where: recipe/mine.yaml", "'num_steps'?")
+    refused(rlvr("train", *words), "unknown key 'num_step'", "where: recipe/mine.yaml", "'train.num_steps'?")

@@ -40,6 +40,8 @@ class OneLearner:
     versions: list[int]
     greedy: list[dict[int, list[int]]]
     """Responses before and after the five steps."""
+    likeliest: dict[int, list[int]]
+    """Responses to the same, drawn at temperature 1 from the one likeliest token."""
     seeded: list[dict[int, list[tuple[int, ...]]]]
     """The same seeded requests twice, in another order; more prompt tokens than one engine step takes."""
     weights: list[dict[str, torch.Tensor]]
@@ -65,6 +67,7 @@ def one_learner(
         learner,
     ):
         greedy = [_greedy(engine, requests)]
+        likeliest = _greedy(engine, requests, SamplingSettings(1.0, 128, top_k=1))
         many = [SampleRequest(i, renderer.render(problem), 4) for i, problem in enumerate(problems)]
         seeded = [_seeded(engine, order) for order in (many, many[::-1])]
         learner.save(folder / "before")
@@ -84,6 +87,7 @@ def one_learner(
         rows=[row for _, row in tracker.rows],
         versions=versions,
         greedy=greedy,
+        likeliest=likeliest,
         seeded=seeded,
         weights=[load_file(folder / name / "model.safetensors") for name in ("before", "after")],
         batch=batch,
@@ -115,8 +119,10 @@ def _minibatches(batch: RolloutBatch, annotations: Annotations) -> Sequence[Trai
     return ALGORITHM.assign_credit(batch, annotations, 20).minibatches
 
 
-def _greedy(engine: RolloutPool, requests: Sequence[SampleRequest]) -> dict[int, list[int]]:
-    found = engine.generate(requests, GREEDY)
+def _greedy(
+    engine: RolloutPool, requests: Sequence[SampleRequest], settings: SamplingSettings = GREEDY
+) -> dict[int, list[int]]:
+    found = engine.generate(requests, settings)
     return {key: list(completion.response_tokens) for key, [completion] in found}
 
 
@@ -129,6 +135,10 @@ def _with_mixed_rewards(batch: RolloutBatch) -> RolloutBatch:
     """Rewards that differ within groups whatever was sampled, so that there is a gradient."""
     fields = {name: getattr(batch, name) for name in RolloutBatch.__slots__}
     return RolloutBatch(**{**fields, "rewards": (torch.arange(len(batch)) % 3 == 0).float()})
+
+
+def test_the_likeliest_token_alone_is_greedy(one_learner: OneLearner) -> None:
+    assert one_learner.likeliest == one_learner.greedy[0]
 
 
 def test_nothing_drifts_at_learning_rate_zero(one_learner: OneLearner) -> None:

@@ -25,9 +25,11 @@ def requests(count: int, num_samples: int = 1, words: Any = ASKED) -> list[Sampl
     return [SampleRequest(key, (), num_samples, words=words) for key in range(count)]
 
 
-def sampled(server: Server, asked: list[SampleRequest], **api: Any) -> dict[int, list[Completion]]:
+def sampled(
+    server: Server, asked: list[SampleRequest], settings: SamplingSettings = SETTINGS, **api: Any
+) -> dict[int, list[Completion]]:
     with api_engine("small", ApiConfig(base_url=server.url, **api), seed=1) as engine:
-        found = list(engine.generate(asked, SETTINGS))
+        found = list(engine.generate(asked, settings))
     assert len({key for key, _ in found}) == len(found)
     return dict(found)
 
@@ -62,6 +64,12 @@ def test_greedy_is_temperature_zero() -> None:
     with serving(lambda body: chat()) as server:
         sampled(server, [SampleRequest(0, (), 1, greedy=True, words=ASKED)])
     assert server.asked[0][1]["temperature"] == 0
+
+
+def test_the_likeliest_tokens_are_asked_for_only_where_they_are_wanted() -> None:
+    with serving(lambda body: chat()) as server:
+        sampled(server, requests(1, 1), SamplingSettings(0.6, 16, 0.95, top_k=20))
+    assert server.asked[0][1]["top_k"] == 20
 
 
 def test_seeds_are_sent_under_the_servers_name_and_differ() -> None:
