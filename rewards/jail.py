@@ -32,8 +32,8 @@ POLL_SECONDS = 0.05
 SWEEP_SECONDS = 0.002
 
 
-def main() -> None:
-    """Run one request."""
+def main(rules: int | OSError | None = None) -> None:
+    """Run one request; ``rules`` are the server's for Landlock, or the reason why there are none."""
     sys.dont_write_bytecode = True  # our own modules are cached by now; the program shall cache none
     kernel.prctl(kernel.PR_SET_PDEATHSIG, kernel.SIGKILL)  # the judge's death is ours
     request = json.loads(sys.stdin.buffer.read())
@@ -57,7 +57,7 @@ def main() -> None:
         _report(report, {"refused": str(error)})
         return
     if pid == 0:
-        child(request, stdin, ready_child, uid)
+        child(request, stdin, ready_child, uid, rules if level == "landlock" else None)
     os.close(ready_child)
     os.dup2(2, 1)  # the judge sees the end of the output when the child is gone
     refused = os.read(ready, 4096)
@@ -200,10 +200,14 @@ def descendants(spared: Collection[int]) -> set[int]:
 # -------------------------------------------------------------------------------------- in the child
 
 
-def child(request: dict[str, Any], stdin: int, ready: int, uid: int | None) -> None:
+def child(
+    request: dict[str, Any], stdin: int, ready: int, uid: int | None, rules: int | OSError | None
+) -> None:
     """Lock this process in and run the program; never returns."""
     try:
-        output = arrange_descriptors(stdin, ready, request["call"] is not None)
+        if isinstance(rules, OSError):
+            raise rules
+        output = arrange_descriptors(stdin, ready, rules, request["call"] is not None)
         lock_in(request, uid)
         for number in (signal.SIGINT, signal.SIGPIPE, signal.SIGTERM):
             signal.signal(number, signal.SIG_DFL)
@@ -215,16 +219,17 @@ def child(request: dict[str, Any], stdin: int, ready: int, uid: int | None) -> N
     jail_program.run(request, output)
 
 
-RESULT, READY = 3, 4
+RESULT, READY, RULES = 3, 4, 5
 
 
-def arrange_descriptors(stdin: int, ready: int, is_call: bool) -> int:
+def arrange_descriptors(stdin: int, ready: int, rules: int | None, is_call: bool) -> int:
     """0 input, 1 output, 2 nowhere, and for a call 3 for its result with 1 going nowhere; nothing else.
 
-    Returns the descriptor of the judge's pipe.
+    ``READY``, and ``RULES`` where there are any, are closed before the program starts. Returns the descriptor
+    of the judge's pipe.
     """
-    high = [os.dup(descriptor) for descriptor in (stdin, 1, ready)]
-    safe = [_above(descriptor) for descriptor in high]
+    given = [stdin, 1, ready] + ([] if rules is None else [rules])
+    safe = [_above(descriptor) for descriptor in given]
     os.dup2(safe[0], 0)
     os.dup2(safe[2], READY)
     if is_call:
@@ -233,7 +238,9 @@ def arrange_descriptors(stdin: int, ready: int, is_call: bool) -> int:
     else:
         os.dup2(safe[1], 1)
         os.dup2(2, RESULT)
-    kernel.syscall("close_range", READY + 1, 2**31 - 1, 0)
+    if rules is not None:
+        os.dup2(safe[3], RULES)
+    kernel.syscall("close_range", READY + 1 if rules is None else RULES + 1, 2**31 - 1, 0)
     return RESULT if is_call else 1
 
 
@@ -275,7 +282,10 @@ def lock_in(request: dict[str, Any], uid: int | None) -> None:
     kernel.drop_capabilities(keep)
     kernel.prctl(kernel.PR_SET_PDEATHSIG, kernel.SIGKILL)
     if level == "landlock":
-        kernel.landlock(request["readable"], request["listable"], [folder])
+        # First what all programs may read, file by file and made once; then, of their folders, this one's.
+        own = kernel.ruleset(list(request["shown"].values()), request["packages_path"], [folder])
+        kernel.landlock(RULES)
+        kernel.landlock(own)
     if level != "rlimits":
         kernel.seccomp()
 

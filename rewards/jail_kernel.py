@@ -67,6 +67,7 @@ REFUSED = {
     "move_mount": (429, 429), "open_tree": (428, 428), "fsopen": (430, 430), "fsconfig": (431, 431),
     "fsmount": (432, 432), "fspick": (433, 433), "mount_setattr": (442, 442), "unshare": (272, 97),
     "setns": (308, 268), "swapon": (167, 224), "swapoff": (168, 225), "reboot": (169, 142),
+    "landlock_create_ruleset": (444, 444), "landlock_add_rule": (445, 445), "landlock_restrict_self": (446, 446),
     "sethostname": (170, 161), "setdomainname": (171, 162), "init_module": (175, 105),
     "finit_module": (313, 273), "delete_module": (176, 106), "kexec_load": (246, 104),
     "kexec_file_load": (320, 294), "syslog": (103, 116), "acct": (163, 89), "quotactl": (179, 60),
@@ -193,8 +194,8 @@ FS_RIGHTS_BY_ABI = {1: 13, 2: 14, 3: 15, 4: 15, 5: 16}
 """How many access rights each version of Landlock knows; later versions as version 5."""
 
 
-def landlock(readable: Sequence[str], listable: Sequence[str], writable: Sequence[str]) -> None:
-    """Allow reading ``readable``, listing ``listable`` and anything in ``writable``; refuse all other files.
+def ruleset(readable: Sequence[str], listable: Sequence[str], writable: Sequence[str]) -> int:
+    """A descriptor of Landlock rules: read ``readable``, list ``listable``, do anything in ``writable``, no more.
 
     Where the kernel can, TCP, abstract sockets and signals to processes outside are refused as well.
     """
@@ -203,7 +204,7 @@ def landlock(readable: Sequence[str], listable: Sequence[str], writable: Sequenc
     words = [handled, *([0b11] if abi >= 4 else []), *([0b11] if abi >= 6 else [])]
     packed = struct.pack(f"{len(words)}Q", *words)
     attributes = ctypes.create_string_buffer(packed, len(packed))
-    ruleset = syscall("landlock_create_ruleset", attributes, len(packed), 0)
+    made = syscall("landlock_create_ruleset", attributes, len(packed), 0)
     rules = [(path, READ_FILE | READ_DIR) for path in readable]
     rules += [(path, READ_DIR) for path in listable]
     rules += [(path, handled) for path in writable]
@@ -214,10 +215,15 @@ def landlock(readable: Sequence[str], listable: Sequence[str], writable: Sequenc
         if not stat.S_ISDIR(os.fstat(descriptor).st_mode):
             rights &= READ_FILE | WRITE_FILE
         struct.pack_into("<Qi", rule, 0, rights & handled, descriptor)
-        syscall("landlock_add_rule", ruleset, 1, rule, 0)
+        syscall("landlock_add_rule", made, 1, rule, 0)
         os.close(descriptor)
-    syscall("landlock_restrict_self", ruleset, 0)
-    os.close(ruleset)
+    return made
+
+
+def landlock(made: int) -> None:
+    """Hold this process to a set of rules from now on, beside any that hold it already; closes its descriptor."""
+    syscall("landlock_restrict_self", made, 0)
+    os.close(made)
 
 
 LOAD, JUMP_EQUAL, JUMP_SET, JUMP_AT_LEAST, LEAVE = 0x20, 0x15, 0x45, 0x35, 0x06

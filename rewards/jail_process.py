@@ -7,12 +7,14 @@ Bubblewrap builds its namespaces before it starts anything, so there each jail s
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import select
 import selectors
 import signal
 import socket
 import subprocess
+import tempfile
 import threading
 import time
 from dataclasses import dataclass
@@ -62,6 +64,8 @@ class JailProcess:
     """Process file descriptor."""
     child: subprocess.Popen[bytes] | None = None
     """Where it is a child of this process."""
+    namespace: int = -1
+    """Process file descriptor of the first process in a namespace, which ends after all others there."""
 
     def exchange(self, request: bytes, limit: int, seconds: float) -> tuple[bytes, bytes, bool]:
         """Write ``request`` and read both pipes until they end, or more than ``limit`` bytes have come.
@@ -127,13 +131,23 @@ class JailProcess:
         if self.child is not None:
             self.child.wait()
         os.close(self.handle)
+        if self.namespace >= 0:
+            select.select([self.namespace], [], [])
+            os.close(self.namespace)
 
 
 class JailServer:
     """Starts jails by forking a clean process; may be used from several threads."""
 
-    def __init__(self) -> None:
-        """Nothing is started before the first jail."""
+    def __init__(self, around: Surroundings, folder: str) -> None:
+        """Nothing is started before the first jail.
+
+        Args:
+            around: what every program may read.
+            folder: below it lie the private folders of all programs.
+        """
+        words = {"readable": around.readable, "listable": around.listable, "writable": [folder]}
+        self._shared = json.dumps(words).encode()
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
@@ -159,10 +173,10 @@ class JailServer:
         return JailProcess(request, output, report, handle)
 
     def _fork(self, descriptors: list[int]) -> int:
-        if self._control is None:
-            self._launch()
-        assert self._control is not None
         try:
+            if self._control is None:
+                self._launch()
+            assert self._control is not None
             socket.send_fds(self._control, [b"jail"], descriptors)
             _, handles, _, _ = socket.recv_fds(self._control, 16, 1)
             if not handles:
@@ -186,6 +200,10 @@ class JailServer:
                 start_new_session=True,
             )
         self._control = ours
+        with tempfile.TemporaryFile() as shared:  # a message may be too long for it
+            shared.write(self._shared)
+            shared.seek(0)
+            socket.send_fds(ours, [b"shared"], [shared.fileno()])
 
     def close(self) -> None:
         """End the server and every jail of it."""
@@ -194,6 +212,8 @@ class JailServer:
 
     def _end(self) -> None:
         if self._control is not None:
+            with contextlib.suppress(OSError):
+                self._control.send(b"close")
             self._control.close()
         if self._process is not None:
             try:
@@ -210,18 +230,26 @@ def start_bubblewrapped(around: Surroundings, disk_mib: int, folder: str) -> Jai
     Raises:
         SandboxError: the tool is not installed, or cannot be started.
     """
+    info, info_in = os.pipe()
     try:
         child = subprocess.Popen(
-            [*bubblewrap(around, disk_mib, ENVIRONMENT), *command(jail.__name__, jail.main.__name__)],
+            [
+                *bubblewrap(around, disk_mib, ENVIRONMENT, info_in),
+                *command(jail.__name__, jail.main.__name__),
+            ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             env=ENVIRONMENT,
             cwd=folder,
             start_new_session=True,
+            pass_fds=[info_in],
         )
     except OSError as error:
+        os.close(info)
         raise SandboxError(f"bubblewrap cannot be started: {error}") from error
+    finally:
+        os.close(info_in)
     assert child.stdin is not None
     assert child.stdout is not None
     assert child.stderr is not None
@@ -229,4 +257,18 @@ def start_bubblewrapped(around: Surroundings, disk_mib: int, folder: str) -> Jai
         request, output, report = (
             os.dup(stream.fileno()) for stream in (child.stdin, child.stdout, child.stderr)
         )
-    return JailProcess(request, output, report, os.pidfd_open(child.pid), child)
+    handle = os.pidfd_open(child.pid)
+    with os.fdopen(info, encoding="utf-8") as words:
+        return JailProcess(request, output, report, handle, child, first_in_namespace(words.read()))
+
+
+def first_in_namespace(info: str) -> int:
+    """A process file descriptor of the first process inside, from bubblewrap's own words; −1 if it is not there.
+
+    Bubblewrap itself ends a moment earlier than what it started. The number cannot be another's yet: inside,
+    the jail still waits for its request.
+    """
+    try:
+        return os.pidfd_open(json.loads(info)["child-pid"])
+    except (ValueError, ProcessLookupError):  # it has failed, and its report says why
+        return -1

@@ -1,16 +1,18 @@
 """The clean process that jails are forked from: an interpreter that has started once and seen no program.
 
-Started by jail_process.py. For every message on its standard input, a socket, it forks; the new process is
-a jail (jail.py) on the three descriptors that came with the message, and a descriptor of that process goes
-back. Requests and programs pass by here unread, so no run can leave anything to the next.
+Started by jail_process.py. The first message on its standard input, a socket, says what every program may
+read. For every message after that it forks; the new process is a jail (jail.py) on the three descriptors that
+came with the message, and a descriptor of that process goes back. Requests and programs pass by here unread, so no run can leave anything to the next.
 """
 
 from __future__ import annotations
 
 import contextlib
 import gc
+import json
 import os
 import select
+import shutil
 import signal
 import socket
 import sys
@@ -21,7 +23,7 @@ from rlvr.rewards import jail_kernel as kernel
 
 
 def serve() -> None:
-    """Fork a jail for every message, until the judge closes the socket; then end all that is left.
+    """Make the rules that all programs share, and fork a jail for every message, until the judge has gone.
 
     A jail ends what its program started. Of a jail that was killed itself, the processes become children of
     this one, which ends them: nothing that a program starts has another ancestor before init.
@@ -36,6 +38,9 @@ def serve() -> None:
     kernel.refusals()
     gc.freeze()
     control = socket.socket(fileno=0)
+    with os.fdopen(socket.recv_fds(control, 16, 1)[1][0], encoding="utf-8") as file:
+        shared = json.load(file)
+    rules = rules_of_all(shared)
     jails: set[int] = set()
     while True:
         ready = select.select([control.fileno(), deaths], [], [])[0]
@@ -45,12 +50,11 @@ def serve() -> None:
         if control.fileno() not in ready:
             continue
         message, descriptors, _, _ = socket.recv_fds(control, 16, 3)
-        if not message:
-            jail.sweep(set())
-            return
+        if message != b"jail":
+            return end(shared, judge_died=not message)
         pid = os.fork()
         if pid == 0:
-            become_jail(descriptors)
+            become_jail(descriptors, rules)
         jails.add(pid)
         for descriptor in descriptors:
             os.close(descriptor)
@@ -58,10 +62,28 @@ def serve() -> None:
         handle = os.pidfd_open(pid)
         try:
             socket.send_fds(control, [b"started"], [handle])
-        except OSError:  # the judge is gone
-            jail.sweep(set())
-            return
+        except OSError:
+            return end(shared, judge_died=True)
         os.close(handle)
+
+
+def rules_of_all(shared: dict[str, list[str]]) -> int | OSError:
+    """Landlock's rules that are the same for every program, or why there are none.
+
+    They are some hundred files and folders, and opening them takes longer than a short program.
+    """
+    try:
+        return kernel.ruleset(shared["readable"], shared["listable"], shared["writable"])
+    except OSError as error:
+        return error
+
+
+def end(shared: dict[str, list[str]], judge_died: bool) -> None:
+    """End all that is left; a judge that was killed could not remove the folders of its programs."""
+    jail.sweep(set())
+    if judge_died:
+        for folder in shared["writable"]:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def bury(jails: set[int]) -> None:
@@ -78,16 +100,18 @@ def bury(jails: set[int]) -> None:
         jail.sweep(jails)
 
 
-def become_jail(descriptors: list[int]) -> None:
-    """Take the three descriptors as 0, 1 and 2, keep nothing else, and run one request; never returns."""
+def become_jail(descriptors: list[int], rules: int | OSError) -> None:
+    """Take the three descriptors as 0, 1 and 2, keep those and the rules, and run one request; never returns."""
     code = 1
     try:
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         for place, descriptor in enumerate(descriptors):
             os.dup2(descriptor, place)
-        os.closerange(3, 1024)
-        jail.main()
+        kept = rules if isinstance(rules, int) else 3
+        os.closerange(3, kept)
+        os.closerange(kept + isinstance(rules, int), 1024)
+        jail.main(rules)
         code = 0
     except BaseException:  # noqa: BLE001 - the judge reads it and says that the sandbox failed
         os.write(2, traceback.format_exc().encode())

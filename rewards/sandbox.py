@@ -16,8 +16,10 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import signal
 import tempfile
+import weakref
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,7 +69,10 @@ class Sandbox:
         """
         self.config = config or SandboxConfig()
         self._around = surroundings(tuple(self.config.packages))
-        self._server = JailServer()
+        self._folders = tempfile.mkdtemp(prefix="jails-")
+        weakref.finalize(self, shutil.rmtree, self._folders, ignore_errors=True)
+        Path(self._folders).chmod(0o711)
+        self._server = JailServer(self._around, self._folders)
         self.refusals: dict[str, str] = {}
         try:
             self.level = self._choose()
@@ -136,7 +141,7 @@ class Sandbox:
             SandboxError: the jail could not be set up, or did not report.
         """
         level = level or self.level
-        with tempfile.TemporaryDirectory(prefix="jail-", ignore_cleanup_errors=True) as outer:
+        with tempfile.TemporaryDirectory(dir=self._folders, ignore_cleanup_errors=True) as outer:
             folder, packages_path = self._lay_out(Path(outer), level)
             request = {
                 "source": source,
@@ -148,8 +153,6 @@ class Sandbox:
                 "folder": folder,
                 "shown": self._around.shown,
                 "hidden": self._around.hidden,
-                "readable": self._around.readable,
-                "listable": [*self._around.listable, packages_path],
                 "public": self._around.public,
                 "packages_path": [packages_path],
                 "cpu_seconds": self.config.cpu_seconds,
@@ -193,6 +196,10 @@ class Sandbox:
         try:
             words = json.loads(line)
         except ValueError:
+            if line.startswith("bwrap: "):  # nothing of ours has started
+                raise SandboxError(
+                    f"bubblewrap cannot shut a program in here: {line.removeprefix('bwrap: ')}"
+                ) from None
             raise SandboxError(
                 f"the jail did not report: {report[-500:].decode(errors='replace')!r}"
             ) from None

@@ -172,8 +172,8 @@ JAIL_MODULES = ("__init__", "jail", "jail_kernel", "jail_program", "plain")
 """All of this package that is needed inside; the rest, and data beside it, stay out of sight."""
 
 
-def bubblewrap(around: Surroundings, disk_mib: int, environment: Mapping[str, str]) -> list[str]:
-    """The ``bwrap`` command line in front of the interpreter.
+def bubblewrap(around: Surroundings, disk_mib: int, environment: Mapping[str, str], info: int) -> list[str]:
+    """The ``bwrap`` command line in front of the interpreter; it writes what it started to ``info``.
 
     Raises:
         FileNotFoundError: the tool is not installed.
@@ -194,7 +194,7 @@ def bubblewrap(around: Surroundings, disk_mib: int, environment: Mapping[str, st
         for word in ("--dev-bind", f"/dev/{name}", f"/dev/{name}")
     ]
     return [
-        tool, "--unshare-all", "--die-with-parent", "--new-session", "--clearenv",
+        tool, "--unshare-all", "--die-with-parent", "--new-session", "--clearenv", "--info-fd", str(info),
         *(word for name, value in environment.items() for word in ("--setenv", name, value)),
         "--size", str(disk_mib * 2**20), "--tmpfs", "/tmp", *binds, *devices, "--chdir", "/tmp", "--",
     ]  # fmt: skip

@@ -107,10 +107,11 @@ def test_one_run_leaves_nothing_to_the_next(verifier: CodeVerifier) -> None:
     assert run.output == b"False False False\n"
 
 
-def test_a_server_ends_with_its_judge() -> None:
+def test_a_server_ends_with_its_judge_and_removes_its_folders() -> None:
     code = (
         "import time\nfrom rlvr.rewards.sandbox import Sandbox\nsandbox = Sandbox()\n"
-        "print(sandbox._server._process.pid if sandbox._server._process else 0, flush=True)\ntime.sleep(600)"
+        "print(sandbox._server._process.pid if sandbox._server._process else 0, sandbox._folders, flush=True)\n"
+        "time.sleep(600)"
     )
     judge = subprocess.Popen(
         [sys.executable, "-c", code],
@@ -121,14 +122,17 @@ def test_a_server_ends_with_its_judge() -> None:
     )
     assert judge.stdout is not None
     try:
-        pid = int(judge.stdout.readline() or 0)
+        words = judge.stdout.readline().split()
+        pid = int(words[0]) if words else 0
         if not pid:
             pytest.skip("no sandbox here, or one without a server")
         assert alive(pid)
+        assert Path(words[1]).is_dir()
     finally:
         judge.kill()
         judge.communicate()
     wait_until_gone(pid)
+    assert not Path(words[1]).exists()
 
 
 def test_right_programs_pass_while_all_cores_are_busy(verifier: CodeVerifier) -> None:

@@ -218,6 +218,32 @@ def test_a_program_imports_and_reads_the_packages_that_it_may_and_no_others(leve
     assert words.splitlines()[-1] == "6 True"
 
 
+@pytest.mark.parametrize("level", [level for level in LEVELS if level != "rlimits"])
+def test_a_program_does_not_come_to_the_folder_of_another(level: str) -> None:
+    sandbox = verifier(level).sandbox
+    other = Path(sandbox._folders, "other", "work")
+    other.mkdir(parents=True, exist_ok=True)
+    (other / "file").write_text("untouched")
+    for place in (other, other.parent, other / "file"):
+        place.chmod(0o777)
+    run = sandbox.run(
+        "import os\n"
+        f"others = [{str(other)!r}, {sandbox._folders!r}, '..', '../..']\n"
+        f"attempts = [lambda: open({str(other / 'file')!r}).read(), lambda: open({str(other / 'file')!r}, 'w'),\n"
+        f"            lambda: open({str(other / 'new')!r}, 'w'), lambda: os.remove({str(other / 'file')!r}),\n"
+        f"            lambda: os.rename({str(other / 'file')!r}, 'mine')]\n"
+        "for place in others:\n"
+        "    try: names = os.listdir(place)\n    except OSError: continue\n"
+        "    if {'other', 'file'} & set(names): print('listed', place, names)\n"
+        "for number, attempt in enumerate(attempts):\n"
+        "    try: attempt(); print('did', number)\n    except OSError: pass"
+    )
+    assert run.ok, run
+    assert run.output == b""
+    assert [path.name for path in other.iterdir()] == ["file"]
+    assert (other / "file").read_text() == "untouched"
+
+
 def test_a_package_brings_what_it_requires_and_nothing_else() -> None:
     names = set(installed(("pandas",)))
     assert {"pandas", "numpy", "dateutil"} <= names
@@ -255,6 +281,19 @@ def test_a_level_that_does_not_work_is_refused_and_never_replaced_by_a_weaker_on
     with pytest.raises(ConfigError, match="bwrap is not installed") as caught:
         Sandbox(SandboxConfig(require="bubblewrap"))
     assert "weaker than rewards.sandbox.require=bubblewrap" in caught.value.what
+
+
+def test_a_bubblewrap_that_the_machine_forbids_is_refused_in_its_own_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forbidden = tmp_path / "bwrap"
+    forbidden.write_text("#!/bin/sh\necho 'bwrap: No permissions to create new namespace' >&2\nexit 1\n")
+    forbidden.chmod(0o755)
+    monkeypatch.setattr("shutil.which", lambda tool: str(forbidden))
+    with pytest.raises(
+        ConfigError, match="bubblewrap cannot shut a program in here: No permissions to create"
+    ):
+        Sandbox(SandboxConfig(level="bubblewrap"))
 
 
 def test_the_self_test_notices_a_jail_that_does_not_hold(monkeypatch: pytest.MonkeyPatch) -> None:
