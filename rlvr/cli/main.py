@@ -19,6 +19,7 @@ COMMANDS = {
     "perplexity": "how likely each model finds what the others write",
     "entropy": "entropy as sampled, and the temperature that matches the base's",
     "report": "one page from the evaluations of any number of runs",
+    "export": "evaluations as inspect_ai or lm-eval log them",
     "checkpoints": "list or verify the checkpoints of a run",
     "pretrain": "make a tiny base model from scratch",
     "distill": "fine-tune a student on a teacher's verified responses",
