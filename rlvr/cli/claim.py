@@ -1,15 +1,16 @@
-"""A run's folder belongs to one configuration."""
+"""A run's folder belongs to one configuration, and to one kind of run."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
-from rlvr.checkpoint import Checkpoints, set_aside
+from rlvr.checkpoint import MODEL_FOLDER, Checkpoints, set_aside
 from rlvr.errors import ConfigError
-from rlvr.eval.homes import TRAINED_FILE, read_metrics
+from rlvr.eval.homes import METRICS_FILE, STUDY_FOLDER, TRAINED_FILE, read_metrics
+from rlvr.eval.store import SPEC_FILE
 from rlvr.files import write_json
 from rlvr.tracking.progress import say
 
@@ -21,8 +22,81 @@ MAY_CHANGE = (
 )
 """Keys that decide where, how and for how long a run is carried out, and not what a step computes."""
 
+STUDY, TRAINING, EVALUATION = "a study", "a training run", "an evaluation"
+"""Kinds of run, as :func:`kind_in` tells them by what they leave in a folder."""
+
 Claim = tuple[Path, dict[str, Any]]
 """A run's folder and its resolved config."""
+
+
+def claim_study(folder: Path, resolved: dict[str, Any], runs: Iterable[Claim]) -> None:
+    """As :func:`claim_runs`, for a study and its training runs.
+
+    Raises:
+        ConfigError: as there, or another kind of run lies in the folder.
+    """
+    refuse_other_kind(folder, resolved, STUDY)
+    claim_runs([(folder, resolved), *runs])
+
+
+def claim_training(folder: Path, resolved: dict[str, Any]) -> None:
+    """As :func:`claim_runs`, for one training run.
+
+    Raises:
+        ConfigError: as there, or another kind of run lies in the folder.
+    """
+    refuse_other_kind(folder, resolved, TRAINING)
+    claim_runs([(folder, resolved)])
+
+
+def refuse_other_kind(folder: Path, resolved: dict[str, Any], kind: str) -> None:
+    """Raise a ConfigError if another kind of run lies in the folder, whatever its settings."""
+    found = kind_in(folder)
+    if resolved["run"]["resume"] != "never" and found not in (None, kind):
+        raise ConfigError(
+            f"{folder} holds {found}, and this would be {kind}",
+            where="run.dir",
+            fix="run.dir=ANOTHER_FOLDER; or run.resume=never, which keeps what is there under another name",
+        )
+
+
+def kind_in(folder: Path) -> str | None:
+    """The kind of run that a folder holds; None of one that holds none, or one that has only just begun."""
+    own = (folder / CONFIG_FILE).exists()
+    if own and any((folder / name).exists() for name in (METRICS_FILE, TRAINED_FILE)):
+        return TRAINING
+    if own and any(path.parent.name != MODEL_FOLDER for path in folder.glob(f"*/{CONFIG_FILE}")):
+        return STUDY
+    return EVALUATION if any(folder.glob(f"{STUDY_FOLDER}/*/*/{SPEC_FILE}")) else None
+
+
+def refuse_other_evaluations(folder: Path, models: Collection[str], benchmarks: Collection[str]) -> None:
+    """Refuse a folder with results that the report of this evaluation would not have: it would take their place.
+
+    Args:
+        folder: ``run.dir``.
+        models: names in tables of what is measured now.
+        benchmarks: names.
+
+    Raises:
+        ConfigError: it holds a study, or a model or benchmark that is not measured now.
+    """
+    fix = f"run.dir={folder}-2, or any other folder"
+    if kind_in(folder) == STUDY:
+        raise ConfigError(
+            f"{folder} holds a study, whose report this evaluation would overwrite", where="run.dir", fix=fix
+        )
+    there = [path.parent for path in sorted(folder.glob(f"{STUDY_FOLDER}/*/*/{SPEC_FILE}"))]
+    others = [path for path in there if path.name not in models or path.parent.name not in benchmarks]
+    if others:
+        named = ", ".join(f"{path.name} on {path.parent.name}" for path in others[:3])
+        raise ConfigError(
+            f"{folder} holds what is not measured now, and its report would be overwritten: {named}"
+            + (", …" if len(others) > 3 else ""),
+            where="run.dir",
+            fix=f"{fix}; or name those too, models=[…] benchmarks=[…], and one report has them all; or run.resume=never, "
+            "which keeps what is there under another name",
+        )
 
 
 def claim_runs(claims: Iterable[Claim]) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from rlvr.checkpoint import set_aside
 from rlvr.cli import hydra_app
+from rlvr.cli.claim import refuse_other_evaluations
 from rlvr.cli.dry_run import show_evaluation
 from rlvr.cli.experiment import MODEL_FOLDER, evaluation_folder, load_benchmarks, run_evaluations
 from rlvr.cli.regrade import change_lines, regrade
@@ -84,6 +85,7 @@ def measured(config: EvaluateConfig, folder: Path, resolved: dict[str, Any]) -> 
         source = Server(config.api)
         # A request there is one sample, which is stored as soon as it is judged: it may have been paid for.
         benchmarks = [replace(each, plan=replace(each.plan, chunk_size=1)) for each in benchmarks]
+    refuse_other_evaluations(folder, models, [each.name for each in benchmarks])
     evaluations = folder / STUDY_FOLDER
     unfinished = [model for name, model in models.items() if not is_finished(evaluations, name, benchmarks)]
     # What cannot work is said before anything starts; what is finished needs neither hardware nor server.

@@ -9,7 +9,7 @@ from typing import Any
 
 from rlvr.algorithms.registry import ALGORITHMS
 from rlvr.cli import hydra_app
-from rlvr.cli.claim import claim_runs
+from rlvr.cli.claim import claim_study
 from rlvr.cli.dry_run import show_training
 from rlvr.cli.experiment import (
     check_training,
@@ -90,7 +90,7 @@ def app(config: ExperimentConfig, resolved: dict[str, Any]) -> None:
         check_measured(
             folder / EVALUATION_FOLDER, {name: run_config for name, (run_config, _) in runs.items()}
         )
-    claim_runs([(folder, resolved), *((Path(each.run.dir), plain) for each, plain in runs.values())])
+    claim_study(folder, resolved, [(Path(each.run.dir), plain) for each, plain in runs.values()])
 
     models = {BASE: config.model}
     for name, (run_config, run_resolved) in runs.items():

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from rlvr.cli import hydra_app
-from rlvr.cli.claim import claim_runs
+from rlvr.cli.claim import claim_training
 from rlvr.cli.dry_run import show_training
 from rlvr.cli.experiment import check_training, run_training
 from rlvr.config import ExperimentConfig
@@ -52,5 +52,5 @@ def app(config: ExperimentConfig, resolved: dict[str, Any]) -> None:
                 fix="algorithm=NAME, seed=N and overrides here, or `rlvr study` for several from one start",
             )
     check_training(config)
-    claim_runs([(Path(config.run.dir), resolved)])
+    claim_training(Path(config.run.dir), resolved)
     say(f"trained model: {run_training(config, resolved)}")

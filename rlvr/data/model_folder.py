@@ -29,6 +29,9 @@ WRITERS_KEYS = ("transformers_version", "_name_or_path", "name_or_path", "is_loc
 """In JSON files: what transformers notes of how it wrote or read them, which decides nothing."""
 HASHED_BYTES = 1 << 24
 """Of a file of weights are in memory at a time while it is hashed."""
+MODEL_DEPTHS = ("*", "*/*", "*/*/*", "*/*/*/*")
+"""Where models lie in the folder of a run, of a study, or of several."""
+SHOWN_MODELS = 3
 WEIGHTS, INDEX = "*.safetensors", "model.safetensors.index.json"
 
 
@@ -46,6 +49,7 @@ def check_model_folder(model: str) -> None:
         if looks_like_hub_name:
             return
         raise ModelError("the model folder does not exist", where=model, fix="check model=…")
+    refuse_what_holds_models(folder)
     if not (folder / "config.json").exists():
         raise ModelError(
             "the model folder has no config.json", where=model, fix="a Hugging Face model folder"
@@ -71,6 +75,36 @@ def check_model_folder(model: str) -> None:
     _check_weights(
         model, tuple((str(p), p.stat().st_size, p.stat().st_mtime_ns) for p in asked if p.exists())
     )
+
+
+def refuse_what_holds_models(folder: Path) -> None:
+    """Refuse the folder of a run, a study or a collection, and name the models that lie in it.
+
+    Raises:
+        ModelError: the folder itself is no model, but was made by a run or has models in it.
+    """
+    if any(folder.glob(WEIGHTS)) or any((folder / name).exists() for name in TOKENIZER_FILES):
+        return
+    config = folder / "config.json"
+    is_run = config.exists() and "run" in json.loads(config.read_text(encoding="utf-8"))
+    found = [path.parent for depth in MODEL_DEPTHS for path in folder.glob(f"{depth}/config.json")]
+    models = sorted(
+        (each for each in found if any(each.glob(WEIGHTS))), key=lambda each: -each.stat().st_mtime_ns
+    )
+    if models:
+        named = ", or ".join(str(each) for each in models[:SHOWN_MODELS])
+        raise ModelError(
+            f"this is no model, but {len(models)} {'lies' if len(models) == 1 else 'lie'} in it",
+            where=str(folder),
+            fix=f"{named}{', …' if len(models) > SHOWN_MODELS else ''} (the newest first)",
+        )
+    if is_run:
+        raise ModelError(
+            "this is the folder of a run that has saved no model yet",
+            where=str(folder),
+            fix="the command of that run again, which goes on to its end; train.checkpoint_every sets when models are "
+            "saved on the way",
+        )
 
 
 @lru_cache(maxsize=64)

@@ -49,6 +49,33 @@ def test_an_evaluation_is_not_mixed_with_other_settings(evaluate, pools: Pools) 
     assert len(pools.evaluated) == 1
 
 
+@pytest.mark.parametrize("words", [("seed=1",), ("benchmark=skills",), ("name=other",)])
+def test_results_are_not_overwritten_by_those_of_another_model_or_benchmark(
+    evaluate, pools: Pools, tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    evaluate(pools.model)
+    before = {path: path.read_bytes() for path in (tmp_path / "measured").rglob("*") if path.is_file()}
+    result = evaluate(pools.model, *words)
+    assert result.code == 2
+    assert "fix: " in result.err
+    if words != ("seed=1",):
+        assert "holds what is not measured now" in result.err
+        assert f"{pools.model.name} on chains" in result.err
+        assert f"run.dir={tmp_path}/measured-2" in result.err
+    assert {p: p.read_bytes() for p in (tmp_path / "measured").rglob("*") if p.is_file()} == before
+    assert len(pools.evaluated) == 1
+    assert evaluate(pools.model, "seed=1", "run.resume=never").code == 0
+    assert (tmp_path / "measured.old1").exists()
+
+
+def test_a_model_more_joins_the_results(rlvr, evaluate, pools: Pools, tmp_path: Path) -> None:
+    evaluate(pools.model)
+    other = shutil.copytree(pools.model, tmp_path / "other")
+    both = rlvr("evaluate", f"models=[{pools.model},{other}]", f"run.dir={tmp_path}/measured", *SMALL)
+    assert both.code == 0, both.err
+    assert [Path(model).name for model, _ in pools.evaluated] == [pools.model.name, "other"]
+
+
 def test_an_interrupted_evaluation_goes_on_with_other_random_numbers(
     evaluate, pools: Pools, tmp_path: Path
 ) -> None:

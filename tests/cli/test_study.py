@@ -15,6 +15,8 @@ CHAINS_BENCHMARKS = (
     "+benchmarks.chains={family: chains}",
 )
 
+KINDS = {"a study": "study", "a training run": "run", "an evaluation": "measured"}
+
 
 @pytest.fixture
 def study(rlvr, pools: Pools, tmp_path: Path):
@@ -188,3 +190,29 @@ def test_train_takes_no_seeds(rlvr, pools: Pools, tmp_path: Path) -> None:
     result = rlvr("train", f"model={pools.model}", f"run.dir={tmp_path}/run", *SMALL, *TRAIN, "seeds=[0,1]")
     assert result.code == 2
     assert "`rlvr train` trains one algorithm, once" in result.err
+
+
+def test_a_study_a_run_and_an_evaluation_have_folders_of_their_own(
+    study, rlvr, train, evaluate, pools: Pools, tmp_path: Path
+) -> None:
+    """Even where their settings are the same: a study of one algorithm has those of its training run."""
+    assert study().code == train().code == evaluate(pools.model).code == 0
+    trained, measured = len(pools.trained), len(pools.evaluated)
+    into = {kind: f"run.dir={tmp_path}/{name}" for kind, name in KINDS.items()}
+    for words, kind in (
+        ((train, into["a study"]), "a study"),
+        ((train, into["an evaluation"]), "an evaluation"),
+        ((study, into["a training run"]), "a training run"),
+        ((study, into["an evaluation"]), "an evaluation"),
+    ):
+        command, folder = words
+        result = command(folder)
+        assert result.code == 2
+        assert f"holds {kind}, and this would be" in result.err
+    result = evaluate(pools.model, into["a study"])
+    assert result.code == 2
+    assert "holds a study, whose report this evaluation would overwrite" in result.err
+    assert (len(pools.trained), len(pools.evaluated)) == (trained, measured)
+    result = evaluate(tmp_path / "study", f"run.dir={tmp_path}/elsewhere")
+    assert result.code == 2
+    assert f"{tmp_path}/study/grpo/model" in result.err

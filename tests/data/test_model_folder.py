@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -91,3 +92,34 @@ def test_what_an_engine_may_take_over_differs_in_its_weights_alone(model_folder:
         merge(other / file, **change)
         assert not differ_in_weights_alone(str(model_folder), str(other)), file
     assert not differ_in_weights_alone("Qwen/Qwen2.5-7B", "Qwen/Qwen2.5-7B")
+
+
+def models(folder: Path, *names: str, model_folder: Path) -> None:
+    for age, name in enumerate(names):
+        copied = shutil.copytree(model_folder, folder / name)
+        os.utime(copied, (1_000_000 - age, 1_000_000 - age))
+
+
+def test_a_study_or_a_run_is_no_model_but_names_those_in_it(model_folder: Path, tmp_path: Path) -> None:
+    study = tmp_path / "study"
+    models(study, "ppo/model", "grpo/model", "grpo/checkpoints/step-2/model", model_folder=model_folder)
+    for folder in (study, study / "grpo"):
+        (folder / "config.json").write_text('{"run": {}}')
+    with pytest.raises(ModelError, match="no model, but 3 lie in it") as error:
+        check_model_folder(str(study))
+    first, second = (study / name / "model" for name in ("ppo", "grpo"))
+    assert str(error.value.fix).startswith(f"{first}, or {second}, or ")
+    with pytest.raises(ModelError, match="2 lie in it"):
+        check_model_folder(str(study / "grpo"))
+
+
+def test_an_interrupted_run_names_its_checkpoint_or_says_that_there_is_none(
+    model_folder: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "config.json").write_text('{"run": {}}')
+    with pytest.raises(ModelError, match="a run that has saved no model yet"):
+        check_model_folder(str(tmp_path))
+    models(tmp_path, "checkpoints/step-20/model", model_folder=model_folder)
+    with pytest.raises(ModelError, match="1 lies in it") as error:
+        check_model_folder(str(tmp_path))
+    assert f"{tmp_path}/checkpoints/step-20/model" in str(error.value.fix)
