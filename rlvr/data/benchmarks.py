@@ -319,10 +319,16 @@ def benchmark_problems(config: BenchmarkConfig, data: DataConfig) -> list[Proble
     if entry is None:
         problems = load_problems(str(config.path))
     elif entry.generate is not None and config.path is None:
-        return entry.generate(config, data)
+        return [named(problem, config.name) for problem in entry.generate(config, data)]
     else:
         problems = registered_problems(entry, config.path, data)
     return problems[: config.num_problems]
+
+
+def named(problem: Problem, benchmark: str) -> Problem:
+    """A generated problem under its benchmark's name: of one family there are several, and ids tell them apart."""
+    _, _, rest = problem.id.partition("/")
+    return replace(problem, id=f"{benchmark}/{rest}", data_source=benchmark)
 
 
 def registered_problems(entry: BenchmarkEntry, path: str | None, data: DataConfig) -> list[Problem]:

@@ -232,6 +232,25 @@ def test_generated_families_come_from_the_config() -> None:
     assert (len(hard), {p.extra_info["num_operations"] for p in hard}) == (40, {9, 10, 11, 12})
 
 
+GENERATED = [name for name, entry in BENCHMARKS.items() if entry.generate is not None]
+
+
+def test_ids_of_generated_problems_say_their_benchmark() -> None:
+    """So those of two benchmarks of one family differ, registered ones and a user's own."""
+    configs = [*map(BenchmarkConfig, GENERATED), BenchmarkConfig("mine", family="chains", operations=[5])]
+    found = {
+        config.name: [problem.id for problem in benchmark_problems(config, DataConfig())]
+        for config in configs
+    }
+    assert {"chains", "chains_long", "skills", "skills_long", "skills_mixed", "programs", "mine"} == set(
+        found
+    )
+    for name, ids in found.items():
+        assert all(each.startswith(f"{name}/test/") for each in ids)
+    every = [each for ids in found.values() for each in ids]
+    assert len(set(every)) == len(every)
+
+
 def test_training_takes_a_registered_set_with_its_prompt(tmp_path: Path) -> None:
     write(tmp_path / "math500.jsonl", LAYOUTS["math500"][0])
     data = DataConfig(path="math500", folder=str(tmp_path))
