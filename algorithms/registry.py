@@ -7,9 +7,6 @@ settings under the plain name, those of verl and OpenRLHF under ``<name>_verl`` 
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-from pathlib import Path
 from types import ModuleType
 
 from rlvr.algorithms.cispo import CISPOConfig
@@ -21,7 +18,8 @@ from rlvr.algorithms.reinforce_pp import ReinforcePPConfig
 from rlvr.algorithms.remax import ReMaxConfig
 from rlvr.algorithms.rloo import RLOOConfig
 from rlvr.algorithms.settings import AlgorithmConfig, KLConfig
-from rlvr.errors import ConfigError, RlvrError
+from rlvr.errors import ConfigError
+from rlvr.user_code import load_module
 
 PAPER: tuple[AlgorithmConfig, ...] = (
     PPOConfig(),
@@ -87,20 +85,4 @@ def load_plugin(file: str) -> None:
     Raises:
         ConfigError: no such file, or it fails; the message carries its error.
     """
-    path = Path(file)
-    spec = importlib.util.spec_from_file_location(f"rlvr_plugin_{path.stem}", path)
-    if not path.is_file() or spec is None or spec.loader is None:
-        raise ConfigError("there is no such Python file", where=f"--plugin {file}", fix="check the path")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    try:
-        spec.loader.exec_module(module)
-    except RlvrError:
-        raise
-    except Exception as error:
-        raise ConfigError(
-            f"the plugin fails: {type(error).__name__}: {error}",
-            where=f"--plugin {file}",
-            fix="mend the file",
-        ) from error
-    PLUGINS.append(module)
+    PLUGINS.append(load_module(file, f"--plugin {file}"))

@@ -154,6 +154,9 @@ class RewardsConfig:
 
     num_workers: int = 2
     """Verifications that run at the same time."""
+    function: str | None = None
+    """A function of yours, ``PATH.py:NAME``, that judges every response in place of the verifiers: it is called with the
+    problem and the response, and returns true or false, a score from 0 to 1, None for no answer, or a Verdict."""
     math: MathConfig = field(default_factory=MathConfig)
     sandbox: SandboxConfig = field(default_factory=SandboxConfig)
     process: ProcessConfig = field(default_factory=ProcessConfig)

@@ -13,6 +13,7 @@ from rlvr.rewards.choice import ChoiceVerifier
 from rlvr.rewards.code import LIVECODEBENCH, CodeVerifier
 from rlvr.rewards.config import RewardsConfig
 from rlvr.rewards.final_answer import INTEGERS, FinalAnswerVerifier, normalised
+from rlvr.rewards.function import FunctionVerifier
 from rlvr.rewards.math.verifier import MathVerifier
 from rlvr.rewards.pool import VerifierPool
 from rlvr.rewards.process import ProcessVerifier
@@ -102,6 +103,8 @@ def verifier_for(problems: Sequence[Problem], config: RewardsConfig | None = Non
         ConfigError: programs are to be run and this machine cannot hold them.
     """
     config = config or RewardsConfig()
+    if config.function is not None:
+        return FunctionVerifier(config.function)
     by_ability: dict[str, list[Problem]] = {}
     for problem in problems:
         refuse_unknown(problem)
@@ -125,6 +128,8 @@ def faults(problems: Sequence[Problem], config: RewardsConfig) -> dict[str, Data
     """
     found: dict[str, DataError] = {}
     made: dict[str, CheckingVerifier] = {}
+    if config.function is not None:
+        return found
     try:
         for problem in problems:
             try:
@@ -141,6 +146,8 @@ def faults(problems: Sequence[Problem], config: RewardsConfig) -> dict[str, Data
 
 def compared_as_text(problems: Sequence[Problem], config: RewardsConfig) -> dict[str, str]:
     """Problems whose ground truth has no meaning that the verifier knows, by id, and why: only equal texts are right."""
+    if config.function is not None:
+        return {}
     with MathVerifier(config.math) as verifier:
         reasons = {
             problem.id: verifier.as_text(problem.ground_truth)

@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
+import math
 import re
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
 
-from rlvr.errors import ConfigError
-from rlvr.records import Rollout
+from rlvr.errors import ConfigError, RlvrError, TrainingError
+from rlvr.records import Problem, Rollout
+from rlvr.user_code import load_function
+
+
+@dataclass
+class RewardFunction:
+    """A function of the user's and its weight in what a response earns."""
+
+    function: str
+    """``PATH.py:NAME``, called with the problem and the response; returns a number."""
+    weight: float = 1.0
+    """Times what it returns is added."""
 
 
 @dataclass
@@ -23,6 +38,8 @@ class TrainingReward:
     """Added to what a response earns that matches ``format``."""
     malformed: float | None = None
     """Earned by a response that does not match ``format``, whatever its answer; null: as its answer says."""
+    functions: list[RewardFunction] = field(default_factory=list)
+    """Functions of your own, whose weighted sum is added for every response: ``[{function: mine.py:brevity, weight: 0.1}]``."""
 
     def __post_init__(self) -> None:
         """Check that a right answer earns more, and that the form is one."""
@@ -47,14 +64,55 @@ class TrainingReward:
                 fix="the syntax of Python's re",
             ) from error
 
-    def __call__(self, rollout: Rollout) -> float:
-        """What a response earns that could be judged."""
+    def load(self) -> None:
+        """Load the functions, so that a mistake in their names is found before anything starts.
+
+        Raises:
+            ConfigError: there is no such function.
+        """
+        for each in self.functions:
+            _loaded(each.function)
+
+    def __call__(self, problem: Problem, rollout: Rollout) -> float:
+        """What a response to a problem earns that could be judged.
+
+        Raises:
+            TrainingError: a function has failed, or returned no finite number.
+        """
         fits = self.fits(rollout)
         if not fits and self.malformed is not None:
-            return self.malformed
-        earned = self.wrong + (self.right - self.wrong) * rollout.verdict.score
-        return earned + self.well_formed * fits
+            earned = self.malformed
+        else:
+            earned = self.wrong + (self.right - self.wrong) * rollout.verdict.score + self.well_formed * fits
+        return earned + sum(
+            each.weight * _number(each.function, problem, rollout.completion.text) for each in self.functions
+        )
 
     def fits(self, rollout: Rollout) -> bool:
         """Whether a response has the form that is asked for; each has where none is."""
         return self.format is None or bool(re.fullmatch(self.format, rollout.completion.text, re.DOTALL))
+
+
+@cache
+def _loaded(place: str) -> Callable[..., Any]:
+    return load_function(place, "train.reward.functions")
+
+
+def _number(place: str, problem: Problem, response: str) -> float:
+    try:
+        found = float(_loaded(place)(problem, response))
+    except RlvrError:
+        raise
+    except Exception as error:
+        raise TrainingError(
+            f"a reward function fails: {type(error).__name__}: {error}",
+            where=f"{place}, problem {problem.id}",
+            fix="mend it; the same command goes on from the last checkpoint",
+        ) from error
+    if not math.isfinite(found):
+        raise TrainingError(
+            f"a reward function returned {found}",
+            where=f"{place}, problem {problem.id}",
+            fix="a finite number",
+        )
+    return found

@@ -13,7 +13,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from rlvr.records import Rollout, RolloutGroup, Status
+from rlvr.records import Problem, Rollout, RolloutGroup, Status
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +129,7 @@ def response_lengths(mask: Tensor) -> Tensor:
     return ((mask > 0) * torch.arange(1, mask.shape[1] + 1, device=mask.device)).amax(1)
 
 
-def score_of(rollout: Rollout) -> float:
+def score_of(problem: Problem, rollout: Rollout) -> float:
     """The verifier's score, and nothing else, as reward."""
     return rollout.verdict.score
 
@@ -137,14 +137,14 @@ def score_of(rollout: Rollout) -> float:
 def collate(
     groups: Sequence[RolloutGroup],
     max_response_tokens: int,
-    reward: Callable[[Rollout], float] = score_of,
+    reward: Callable[[Problem, Rollout], float] = score_of,
 ) -> RolloutBatch:
     """Pad groups of equal size into one prompt-major batch.
 
     Args:
         groups: rollouts by prompt; greedy baselines for all of them or for none.
         max_response_tokens: where responses were cut off.
-        reward: what a response earns.
+        reward: what a response to a problem earns.
 
     Raises:
         ValueError: the groups are empty or differ in size.
@@ -171,14 +171,17 @@ def collate(
     valid = torch.tensor([rollout.verdict.counts for rollout in rollouts]) & torch.tensor(judged)
     mask = (torch.arange(longest) < lengths[:, None]).float()
     group_size = sizes.pop()
-    greedy = [reward(group.baseline) for group in groups if group.baseline is not None]
+    greedy = [reward(group.problem, group.baseline) for group in groups if group.baseline is not None]
     return RolloutBatch(
         group_size=group_size,
         tokens=tokens,
         prompt_lengths=prompt_lengths,
         response_mask=mask,
         rollout_logprobs=logprobs,
-        rewards=torch.tensor([reward(rollout) for rollout in rollouts], dtype=torch.float32),
+        rewards=torch.tensor(
+            [reward(group.problem, rollout) for group in groups for rollout in group.rollouts],
+            dtype=torch.float32,
+        ),
         valid=valid,
         policy_version=torch.tensor([c.policy_version for c in completions]),
         truncated=torch.tensor(

@@ -87,7 +87,7 @@ class Collected:
         cut_off = sum(rollout.completion.finish_reason == "length" for rollout in rollouts)
         valid = [rollout.verdict.score for rollout in rollouts if rollout.verdict.counts]
         uniform = sum(
-            len({reward(rollout) for rollout in group.rollouts if rollout.verdict.counts}) <= 1
+            len({reward(group.problem, rollout) for rollout in group.rollouts if rollout.verdict.counts}) <= 1
             for group in self.sampled
         )
         form = (

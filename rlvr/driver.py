@@ -255,7 +255,7 @@ def sample_rows(
                 "ground_truth": group.problem.ground_truth,
                 "response": shown.completion.text,
                 "score": shown.verdict.score,
-                "reward": reward(shown),
+                "reward": reward(group.problem, shown),
                 "status": shown.verdict.status.value,
                 "answer": shown.verdict.answer,
             }

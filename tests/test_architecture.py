@@ -18,7 +18,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "rlvr"
 
 FLOORS = (
     ("", "errors", "files", "openmp", "records", "seeds", "stopping"),
-    ("batch",),
+    ("batch", "user_code"),
     ("protocols",),
     ("algorithms", "rewards"),
     ("config", "provenance"),

@@ -30,6 +30,7 @@ def test_every_update_is_published_under_its_step(tmp_path: Path) -> None:
     assert run.learner.calls == [
         "publish 0",
         *(call for step in (1, 2, 3) for call in ("annotate", "update", f"publish {step}")),
+        *("save model", "save state"),  # a checkpoint, from which a longer run goes on
         "save .model.tmp",  # under its name once it is whole
     ]
     assert (tmp_path / "model").is_dir()

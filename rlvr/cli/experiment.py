@@ -57,6 +57,7 @@ def check_training(config: ExperimentConfig) -> tuple[list[Problem], PromptRende
         RlvrError: the first thing that is wrong.
     """
     check_plan(config.rollout, config.learner, config.cluster)
+    config.train.reward.load()
     template = training_template(config.data, config.prompt)
     renderer = load_renderer(config.model, template)
     problems = training_problems(config.data)

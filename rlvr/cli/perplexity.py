@@ -157,7 +157,7 @@ def same_prompts(spec: EvaluationSpec) -> PromptRenderer:
     from rlvr.data.prompts import load_renderer
     from rlvr.data.templates import template
 
-    renderer = load_renderer(spec.model_path, template(spec.prompt_template.partition(":")[0]))
+    renderer = load_renderer(spec.model_path, template(spec.prompt_template.rpartition(":")[0]))
     if renderer.identity != spec.prompt_template:
         raise ConfigError(
             f"the prompts would be {renderer.identity}, the responses were sampled with {spec.prompt_template}",

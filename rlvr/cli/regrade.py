@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from rlvr.data.loaders import problems_hash
-from rlvr.data.templates import TEMPLATES
+from rlvr.data.templates import FILE_SUFFIXES, TEMPLATES, template
 from rlvr.errors import ConfigError, DataError
 from rlvr.eval.homes import stores_in
 from rlvr.eval.samples import Sample
@@ -58,7 +58,8 @@ def regrade_one(source: Path, target: Path, rewards: RewardsConfig) -> Changes:
             where=str(source),
             fix="evaluate again",
         )
-    asked = TEMPLATES.get(old.spec.prompt_template.partition(":")[0])
+    name = old.spec.prompt_template.rpartition(":")[0]
+    asked = template(name) if Path(name).suffix in FILE_SUFFIXES else TEMPLATES.get(name)
     judged = rewards.asked_for(asked.extraction) if asked else rewards
     by_id = {problem.id: problem for problem in problems}
     changes: Changes = Counter()

@@ -21,6 +21,7 @@ from rlvr.errors import ConfigError, DataError, did_you_mean
 from rlvr.records import Problem, Status, Verdict
 from rlvr.rewards.code import ABILITIES
 from rlvr.rewards.config import RewardsConfig
+from rlvr.rewards.function import FunctionVerifier
 from rlvr.rewards.pool import VerifierPool
 from rlvr.rewards.process import ProcessVerifier
 from rlvr.rewards.registry import VERIFIERS, CheckingVerifier, MixedVerifier
@@ -32,6 +33,7 @@ Examples:
   rlvr verify rows.jsonl > verdicts.jsonl
   echo '{"id": 1, "kind": "math", "ground_truth": "1/2", "response": "so \\\\\\\\boxed{0.5}"}' | rlvr verify
   rlvr verify rows.jsonl math.units=required math.decimal_tolerance=1e-3
+  rlvr verify rows.jsonl function=mine.py:judge         a function of yours in place of the verifiers
   rlvr verify programs.jsonl sandbox.require=namespaces num_workers=8
 
 A row has id, kind, response, and by kind:
@@ -119,7 +121,9 @@ class Verifiers(dict[str, CheckingVerifier]):
 
     def __missing__(self, kind: str) -> CheckingVerifier:
         made: CheckingVerifier
-        if kind == "process":
+        if self.config.function is not None:
+            made = FunctionVerifier(self.config.function)
+        elif kind == "process":
             mix = self.config.process
             made = ProcessVerifier(mix)
         else:

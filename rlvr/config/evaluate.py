@@ -33,7 +33,8 @@ class EvaluateConfig:
     """What is measured: names and files, ``[math500,own.jsonl]``, or settings by name, each a
     :class:`BenchmarkConfig`. Nothing at all measures ``chains``."""
     prompt: str | None = None
-    """Prompt template by name (rlvr/data/templates.py); null takes each benchmark's own."""
+    """Prompt template by name (rlvr/data/templates.py), or a YAML file with one of your own; null takes each
+    benchmark's own."""
     seed: int = 0
     num_samples: int | None = None
     """Short for ``evaluation.num_samples``."""

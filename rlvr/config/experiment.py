@@ -40,8 +40,8 @@ class ExperimentConfig:
     run: RunConfig = field(default_factory=RunConfig)
     data: DataConfig = field(default_factory=DataConfig)
     prompt: str | None = None
-    """Prompt template of training and of all benchmarks, by name (rlvr/data/templates.py); null takes the data's
-    own: a registered benchmark's, or the messages of a file."""
+    """Prompt template of training and of all benchmarks, by name (rlvr/data/templates.py), or a YAML file with one of your
+    own; null takes the data's own: a registered benchmark's, or the messages of a file."""
     benchmarks: Any = None
     """``rlvr study`` only: what is measured: names of registered benchmarks and files, ``[math500,own.jsonl]``,
     or settings by name, each a :class:`BenchmarkConfig`."""

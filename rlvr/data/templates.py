@@ -10,10 +10,15 @@ template. Plain text is the same for every model; the words of published templat
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import yaml
 
 from rlvr.errors import ConfigError, DataError, did_you_mean
 from rlvr.records import ChatMessage, Problem
+from rlvr.rewards.config import EXTRACTIONS
 
 QUESTION, FORMAT = "{question}", "{format}"
 
@@ -222,14 +227,59 @@ _ALL = (
 TEMPLATES: Mapping[str, PromptTemplate] = {template.name: template for template in _ALL}
 
 
+FILE_SUFFIXES = (".yaml", ".yml")
+"""Of files that hold a template; such a template is called by its path."""
+
+
 def template(name: str, where: str = "prompt") -> PromptTemplate:
-    """A template by its name.
+    """A template by its name, or from a YAML file with its fields.
 
     Raises:
-        ConfigError: there is none of that name.
+        ConfigError: there is none of that name, or the file holds none.
     """
+    if Path(name).suffix in FILE_SUFFIXES:
+        return _from_file(Path(name), where)
     if name not in TEMPLATES:
         raise ConfigError(
-            f"there is no prompt template {name!r}", where=where, fix=did_you_mean(name, TEMPLATES)
+            f"there is no prompt template {name!r}",
+            where=where,
+            fix=f"{did_you_mean(name, TEMPLATES)}; or a YAML file of your own",
         )
     return TEMPLATES[name]
+
+
+def _from_file(path: Path, where: str) -> PromptTemplate:
+    place = f"{where}={path}"
+    try:
+        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"no template can be read: {error}", where=place, fix="a YAML file") from error
+    known = [spec.name for spec in fields(PromptTemplate) if spec.name not in ("name", "source")]
+    if not isinstance(found, dict):
+        raise ConfigError("the file holds no fields", where=place, fix=f"some of {', '.join(known)}")
+    for key, value in found.items():
+        if key not in known:
+            raise ConfigError(
+                f"a template has no field {key!r}", where=place, fix=did_you_mean(str(key), known)
+            )
+        many = key in ("special", "stop")
+        if not isinstance(value, list if many else str):
+            raise ConfigError(f"{key} is {value!r}", where=place, fix="a list of words" if many else "text")
+    if (found.get("text") is None) == (found.get("user") is None):
+        raise ConfigError(
+            "a template has either text, for a prompt that is sent as it stands, or user, for chat messages",
+            where=place,
+            fix="one of the two",
+        )
+    if QUESTION not in (found.get("text") or found["user"]):
+        raise ConfigError(f"there is no place for the question, {QUESTION}", where=place, fix=QUESTION)
+    if found.get("extraction", "any") not in EXTRACTIONS:
+        raise ConfigError(
+            f"there is no extraction {found['extraction']!r}",
+            where=place,
+            fix=did_you_mean(str(found["extraction"]), EXTRACTIONS),
+        )
+    words: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in found.items()
+    }
+    return PromptTemplate(str(path), "a file of the user's", **words)

@@ -77,7 +77,7 @@ def test_it_trains_by_its_recipe(rlvr, model_folder: Path, monkeypatch, tmp_path
     ("text", "words"),
     [
         (None, ["no such Python file", "plugin.py"]),
-        ("import nothing_of_that_name", ["the plugin fails", "nothing_of_that_name"]),
+        ("import nothing_of_that_name", ["the file fails", "nothing_of_that_name"]),
         (
             "from rlvr.algorithms.registry import register\nfrom rlvr.algorithms.grpo import GRPOConfig\n"
             "register(GRPOConfig())",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from tokenizers import AddedToken, Tokenizer, decoders, pre_tokenizers
@@ -138,3 +139,44 @@ def test_a_place_that_the_config_names_wins() -> None:
     config = RewardsConfig()
     config.math.extraction = "hashes"
     assert config.asked_for("boxed").math.extraction == "hashes"
+
+
+def test_a_template_of_ones_own_comes_from_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("system: Be brief.\nuser: 'Q: {question} A in a tag.'\nextraction: answer_tag\n")
+    found = template(str(file))
+    assert found.messages(problem(0))[0] == {"role": "system", "content": "Be brief."}
+    assert found.extraction == "answer_tag"
+    identity = PromptRenderer(QWEN, found).identity
+    assert identity.startswith(f"{file}:")
+    file.write_text(file.read_text().replace("brief", "long"))
+    assert PromptRenderer(QWEN, template(str(file))).identity != identity
+    assert template(identity.rpartition(":")[0]).name == str(file)  # how a result's template is found again
+
+
+@pytest.mark.parametrize(
+    ("text", "message", "fix"),
+    [
+        ("text: no place", "no place for the question", "{question}"),
+        ("text: '{question}'\nuser: '{question}'", "either text", "one of the two"),
+        ("system: hm", "either text", "one of the two"),
+        ("texts: '{question}'", "no field 'texts'", "'text'"),
+        ("text: '{question}'\nstop: eos", "stop is 'eos'", "a list"),
+        ("text: '{question}'\nextraction: box", "no extraction 'box'", "'boxed'"),
+        ("- a", "holds no fields", "extraction"),
+        ("text: [", "no template can be read", "YAML"),
+    ],
+)
+def test_a_file_that_is_no_template_says_why(tmp_path: Path, text: str, message: str, fix: str) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(text)
+    with pytest.raises(ConfigError, match=re.escape(message)) as caught:
+        template(str(file))
+    assert str(file) in str(caught.value.where)
+    assert fix in str(caught.value.fix)
+
+
+def test_a_file_that_is_not_there_is_named() -> None:
+    with pytest.raises(ConfigError, match="no template can be read") as caught:
+        template("nowhere/mine.yaml", "prompt")
+    assert caught.value.where == "prompt=nowhere/mine.yaml"

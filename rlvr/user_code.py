@@ -1,0 +1,61 @@
+"""Python files of users: plugins, and functions that a configuration names as ``PATH.py:NAME``."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from rlvr.errors import ConfigError, RlvrError, did_you_mean
+
+
+def load_module(file: str, where: str) -> ModuleType:
+    """Run a Python file.
+
+    Raises:
+        ConfigError: no such file, or it fails; the message carries its error.
+    """
+    path = Path(file)
+    spec = importlib.util.spec_from_file_location(f"rlvr_plugin_{path.stem}", path)
+    if not path.is_file() or spec is None or spec.loader is None:
+        raise ConfigError("there is no such Python file", where=where, fix="check the path")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    try:
+        spec.loader.exec_module(module)
+    except RlvrError:
+        raise
+    except Exception as error:
+        raise ConfigError(
+            f"the file fails: {type(error).__name__}: {error}", where=where, fix="mend the file"
+        ) from error
+    return module
+
+
+def load_function(place: str, where: str) -> Callable[..., Any]:
+    """The function that ``PATH.py:NAME`` names.
+
+    Raises:
+        ConfigError: it is not of that form, or there is no such file or function.
+    """
+    file, colon, name = place.rpartition(":")
+    if not colon or not file or not name:
+        raise ConfigError(f"{place!r} names no function", where=where, fix="PATH.py:NAME")
+    module = load_module(file, f"{where}={place}")
+    function = getattr(module, name, None)
+    if not callable(function):
+        own = [word for word, value in vars(module).items() if callable(value) and not word.startswith("_")]
+        raise ConfigError(
+            f"{file} has no function {name!r}", where=f"{where}={place}", fix=did_you_mean(name, own)
+        )
+    return function
+
+
+def identity_of(place: str) -> str:
+    """Name and content of the file that a function stands in, so that results of other code are told apart."""
+    file, _, name = place.rpartition(":")
+    return f"{Path(file).name}:{name}/{hashlib.sha256(Path(file).read_bytes()).hexdigest()[:12]}"
