@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import Field, fields, is_dataclass
 from pathlib import Path
@@ -22,6 +22,7 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from rlvr.algorithms.registry import ALGORITHMS, load_plugin
 from rlvr.algorithms.settings import keys
 from rlvr.cli.other_names import meant, meant_by_flag
+from rlvr.cli.overrides import job_name, key_of, replacing, slug, swept_keys
 from rlvr.errors import ConfigError, RlvrError, did_you_mean
 from rlvr.provenance import redacted
 
@@ -68,6 +69,8 @@ def run(
     if any(argument in ("--help", "-h") for argument in arguments):
         print(f"{examples}\nAll keys with their defaults (documented in rlvr/config/):\n", flush=True)
     refuse_unknown_flags(arguments, schema)
+    swept = swept_keys(arguments)
+    arguments = replacing(arguments, dictionaries(schema))
     failures: list[RlvrError] = []
     here = os.getpid()
 
@@ -80,7 +83,7 @@ def run(
             SIGNALS.install()
         try:
             if HydraConfig.get().mode is RunMode.MULTIRUN:
-                _separate_folder(config)
+                _separate_folder(config, swept)
             app(*checked(config, schema))
         except RlvrError as error:
             if elsewhere:  # where nobody reads the list
@@ -146,10 +149,10 @@ def variant(
         ConfigError: the overrides do not fit.
     """
     task = HydraConfig.get().overrides.task
-    replaced = {override.partition("=")[0] for override in overrides}
-    kept = [override for override in task if override.partition("=")[0].lstrip("+") not in replaced]
+    replaced = {key_of(override) for override in overrides}
+    kept = [override for override in task if key_of(override) not in replaced]
     try:
-        config = hydra.compose("config", [*kept, *overrides])
+        config = hydra.compose("config", [*kept, *replacing(overrides, dictionaries(schema))])
     except (HydraException, OmegaConfBaseException) as error:
         explained = explain(error, schema, RECIPES / "experiment")
         raise ConfigError(
@@ -164,12 +167,12 @@ def multirun_keys() -> set[str]:
     """Keys that the running job of a multirun was given on the command line; none outside of a multirun."""
     if HydraConfig.get().mode is not RunMode.MULTIRUN:
         return set()
-    return {override.partition("=")[0].lstrip("+") for override in HydraConfig.get().overrides.task}
+    return {key_of(override) for override in HydraConfig.get().overrides.task}
 
 
-def _separate_folder(config: DictConfig) -> None:
-    """Give every job of a multirun a folder of its own, named by its overrides."""
-    name = slug(HydraConfig.get().job.override_dirname)
+def _separate_folder(config: DictConfig, swept: Collection[str]) -> None:
+    """Give every job of a multirun a folder of its own, named by what it has of the swept keys."""
+    name = job_name(swept)
     key = "output" if "output" in config else "run.dir"
     OmegaConf.update(config, key, str(Path(OmegaConf.select(config, key)) / name))
 
@@ -225,13 +228,21 @@ def refuse_unknown(config: DictConfig, schema: type) -> None:
     assert isinstance(plain, dict)
     known = set(_keys(schema))
     for key in _flat(plain):
-        if key not in known and not key.startswith(dictionaries(schema)):
+        if key not in known and not key.startswith(_below(dictionaries(schema))):
             raise ConfigError(f"unknown key {key!r}", where="command line", fix=meant(key, known))
 
 
-def dictionaries(schema: type) -> tuple[str, ...]:
-    """Prefixes below which the names are the user's own; the config checks what they hold."""
-    return tuple(f"{key}." for key, spec in _specs(schema) if str(spec.type).startswith(("dict[", "Any")))
+def dictionaries(schema: type) -> dict[str, str]:
+    """Keys below which the names are the user's own, each with the override that empties it.
+
+    The config checks what they hold.
+    """
+    free = {key: f"{key}=null" for key, spec in _specs(schema) if spec.type == "Any"}
+    return free | {key: f"~{key}" for key, spec in _specs(schema) if str(spec.type).startswith("dict[")}
+
+
+def _below(keys: Iterable[str]) -> tuple[str, ...]:
+    return tuple(f"{key}." for key in keys)
 
 
 def _flat(config: dict[Any, Any], prefix: str = "") -> Iterator[str]:
@@ -239,11 +250,6 @@ def _flat(config: dict[Any, Any], prefix: str = "") -> Iterator[str]:
         yield f"{prefix}{name}"
         if isinstance(value, dict):
             yield from _flat(value, f"{prefix}{name}.")
-
-
-def slug(text: str) -> str:
-    """A file name made of ``text``: it cannot leave its folder."""
-    return re.sub(r"[^\w.+-]+", "_", text).strip("._") or "default"
 
 
 def evaluation_folder(model: str, models: Any, regraded: str | None) -> str:
@@ -266,9 +272,9 @@ def explain(error: Exception, schema: type, folder: Path) -> ConfigError:
             )
     match = re.search(r"(?:Could not override|Error merging override) '([^']+)'", text)
     if match:
-        key = match.group(1).partition("=")[0].lstrip("+~")
+        key = key_of(match.group(1))
         known = set(_keys(schema))
-        if f"{key}.".startswith(dictionaries(schema)):
+        if f"{key}.".startswith(_below(dictionaries(schema))):
             return ConfigError(f"there is no key {key!r} yet", where="command line", fix=f"+{key}=… adds it")
         if key not in known:
             return ConfigError(f"unknown key {key!r}", where="command line", fix=meant(key, known))
@@ -290,12 +296,6 @@ def explain(error: Exception, schema: type, folder: Path) -> ConfigError:
     match = re.match(r"Error merging override ([^=]+)=", lines[0])
     if match:
         reason = (lines[1:] or str(error.__cause__).strip().splitlines() or lines)[0]
-        if "Cannot merge DictConfig with ListConfig" in reason:
-            return ConfigError(
-                "the recipe names them with settings, so a list cannot replace them",
-                where=match.group(1),
-                fix=f"'+{match.group(1)}.NAME={{}}' adds one; without a recipe a list is fine",
-            )
         return ConfigError(reason, where=match.group(1), fix="see its type in rlvr/config/")
     key = getattr(error, "full_key", None)
     if isinstance(error, MissingMandatoryValue):

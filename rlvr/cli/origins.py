@@ -11,6 +11,8 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import OmegaConf
 
+from rlvr.cli.overrides import key_of
+
 DEFAULT, COMMAND_LINE = "default", "command line"
 
 
@@ -34,7 +36,7 @@ def origins() -> dict[str, str]:
                 _replace(found, key, f"{_short(file)}:{lines.get(key, 1)}")
     groups = set(HydraConfig.get().runtime.choices)
     for override in task:
-        key = override.partition("=")[0].lstrip("+~")
+        key = key_of(override)
         if key in groups:
             continue  # it chose a file, whose values name the file
         _replace(found, key, COMMAND_LINE)

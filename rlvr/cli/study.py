@@ -20,6 +20,7 @@ from rlvr.cli.experiment import (
     run_training,
 )
 from rlvr.cli.longer import check_measured, keep_measured
+from rlvr.cli.overrides import key_of
 from rlvr.cli.sources import OwnEngines
 from rlvr.config import ExperimentConfig
 from rlvr.errors import ConfigError, did_you_mean
@@ -184,7 +185,7 @@ def refuse_seeds_twice(config: ExperimentConfig, wanted: Mapping[str, Sequence[s
         return
     fix = "seeds=[…] in one study, and no seed=… beside it"
     for name, overrides in wanted.items():
-        if any(override.partition("=")[0].lstrip("+") == "seed" for override in overrides):
+        if any(key_of(override) == "seed" for override in overrides):
             raise ConfigError(
                 f"the variant {name!r} sets a seed, and seeds sets it too", where="variants", fix=fix
             )

@@ -64,6 +64,13 @@ class ExperimentConfig:
             "numbers from 0, each once, such as [0, 1, 2]",
         )
         self.benchmarks = as_benchmarks(self.benchmarks or {})
+        for name, overrides in self.variants.items():
+            require(
+                isinstance(overrides, list) and all(isinstance(word, str) for word in overrides),
+                f"{overrides!r} is no list of overrides",
+                f"variants.{name}",
+                "such as [algorithm.kl.coef=0.001]",
+            )
         group_size = self.build_algorithm().group_size
         rollouts = self.train.prompts_per_step * group_size
         minibatch = self.train.minibatch_size

@@ -15,7 +15,7 @@ class RunConfig:
     """Where a run lives."""
 
     dir: str = "runs/run"
-    """Folder of everything that the run writes. A multirun adds a folder per job."""
+    """Folder of everything that the run writes. A multirun adds a folder per job, named by the swept keys."""
     resume: str = "auto"
     """``auto``: go on with what is in the folder. ``never``: start anew; what is there is kept beside it,
     under a name that ends in ``.old1``, ``.old2``, …"""

@@ -244,7 +244,64 @@ def test_a_multirun_gives_every_job_a_folder_of_its_own(composed, tmp_path: Path
     assert {folder.parent for folder in folders} == {tmp_path / "sweep"}
     for checked, resolved in jobs:
         assert resolved["run"]["dir"] == checked.run.dir
-        assert "seed" in Path(checked.run.dir).name
+    assert folders[0].name == "seed_0_train.num_steps_2"
+
+
+def test_jobs_are_named_by_what_differs(composed, tmp_path: Path) -> None:
+    fixed = (
+        *("recipe=tiny", f"run.dir={tmp_path}/sweep", f"model={'/a/long/path' * 20}"),
+        *("'benchmarks={" + ", ".join(f"name{i}: {{family: chains}}" for i in range(20)) + "}'",),
+    )
+    jobs = composed("train", "-m", *(word.strip("'") for word in fixed), "algorithm.group_size=4,8", "seed=1")
+    assert [Path(checked.run.dir).name for checked, _ in jobs] == [
+        "algorithm.group_size_4",
+        "algorithm.group_size_8",
+    ]
+
+
+def test_long_values_that_are_swept_are_cut_and_stay_apart(composed, tmp_path: Path) -> None:
+    base = "/models/" + "x" * 300
+    words = ("train", "-m", "recipe=tiny", f"run.dir={tmp_path}/sweep", f"model={base}a,{base}b")
+    names = [Path(checked.run.dir).name for checked, _ in composed(*words)]
+    assert len(set(names)) == 2
+    assert all(len(name) <= 100 for name in names)
+    assert names == [Path(checked.run.dir).name for checked, _ in composed(*words)]
+
+
+def test_a_multirun_of_one_job_needs_no_folder_to_tell_it_apart(composed, tmp_path: Path) -> None:
+    [(checked, _)] = composed("train", "-m", "recipe=tiny", f"run.dir={tmp_path}/one", "seed=3")
+    assert checked.run.dir == f"{tmp_path}/one"
+
+
+@pytest.mark.parametrize("command", ["study", "train"])
+def test_benchmarks_on_the_command_line_replace_those_of_the_recipe(composed, command: str) -> None:
+    [(named, resolved)] = composed(command, "recipe=tiny", "benchmarks={mine: {path: own.jsonl}}")
+    assert list(named.benchmarks) == list(resolved["benchmarks"]) == ["mine"]
+    [(listed, _)] = composed(command, "recipe=tiny", "benchmarks=[chains,own.jsonl]")
+    assert list(listed.benchmarks) == ["chains", "own"]
+    [(more, _)] = composed(command, "recipe=tiny", "+benchmarks.chains={family: chains}")
+    assert list(more.benchmarks) == ["skills", "chains"]
+    [(plain, _)] = composed(command, "model=m", "benchmarks={mine: {path: own.jsonl}}")
+    assert list(plain.benchmarks) == ["mine"]
+
+
+def test_variants_and_models_on_the_command_line_replace_those_of_the_recipe(composed) -> None:
+    [(study, _)] = composed("study", "recipe=tiny_kl", "variants={low: ['algorithm.kl.coef=0.1']}")
+    assert study.variants == {"low": ["algorithm.kl.coef=0.1"]}
+    assert list(study.benchmarks) == ["skills"]
+    [(evaluate, _)] = composed("evaluate", "recipe=easyr1", "models={a: m, b: n}")
+    assert evaluate.models == {"a": "m", "b": "n"}
+
+
+def test_benchmarks_may_be_swept(composed, tmp_path: Path) -> None:
+    jobs = composed(
+        "study", "-m", "recipe=tiny", f"run.dir={tmp_path}/b", "benchmarks=[chains],[skills,chains]"
+    )
+    assert [list(checked.benchmarks) for checked, _ in jobs] == [["chains"], ["skills", "chains"]]
+    assert [Path(checked.run.dir).name for checked, _ in jobs] == [
+        "benchmarks_chains",
+        "benchmarks_skills_chains",
+    ]
 
 
 def test_a_folder_of_a_multirun_can_be_named_on_the_command_line(composed, tmp_path: Path) -> None:

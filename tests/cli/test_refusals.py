@@ -113,6 +113,7 @@ GREEDY = [
         ((*TINY, "algorithm.reduction=token"), ["'token'", "'token_mean'?"]),
         ((*TINY, "train.top_p=0.9"), ["truncated distribution", "where: train.top_p"]),
         ((*TINY, "algorithms=[grpo,ppo]"), ["trains one algorithm", "`rlvr study`"]),
+        (("study", "recipe=tiny", "variants={a: 3}"), ["3 is no list of overrides", "where: variants.a"]),
         (("study", "recipe=tiny", "algorithms=[grpo,poo]"), ["no algorithm 'poo'", "'ppo'?"]),
         (("study", "recipe=tiny", "algorithms=[grpo,grpo]"), ["two models", "'grpo'"]),
         (
@@ -123,7 +124,6 @@ GREEDY = [
             ("study", "recipe=tiny", "benchmarks.skills.famly=chains"),
             ["no key 'benchmarks.skills.famly' yet", "+bench"],
         ),
-        (("study", "recipe=tiny", "benchmarks=[math500]"), ["where: benchmarks", "'+benchmarks.NAME={}'"]),
         (("study", "recipe=tiny", "+benchmarks.skills.famly=chains"), ["'famly'", "'family'?"]),
         (("study", "recipe=tiny", "+benchmarks.skills.out_of_domain=true"), ["no in-domain benchmark"]),
         (("study", "recipe=tiny", "+variants.base=['seed=1']"), ["no run can be called 'base'"]),
