@@ -297,10 +297,10 @@ def explain(error: Exception, schema: type, folder: Path) -> ConfigError:
     if match:
         reason = (lines[1:] or str(error.__cause__).strip().splitlines() or lines)[0]
         return ConfigError(reason, where=match.group(1), fix="see its type in rlvr/config/")
-    key = getattr(error, "full_key", None)
+    full_key = getattr(error, "full_key", None)
     if isinstance(error, MissingMandatoryValue):
-        return ConfigError("the recipe leaves this value to you", where=str(key), fix=f"{key}=…")
-    return ConfigError(lines[0], where=key or "command line", fix="`rlvr COMMAND --help` shows every key")
+        return ConfigError("the recipe leaves this value to you", where=str(full_key), fix=f"{full_key}=…")
+    return ConfigError(lines[0], where=full_key or "command line", fix="`rlvr COMMAND --help` shows every key")
 
 
 def _options(group: str, name: str, folder: Path) -> str:

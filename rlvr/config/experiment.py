@@ -64,7 +64,8 @@ class ExperimentConfig:
             "numbers from 0, each once, such as [0, 1, 2]",
         )
         self.benchmarks = as_benchmarks(self.benchmarks or {})
-        for name, overrides in self.variants.items():
+        given: dict[str, Any] = dict(self.variants)
+        for name, overrides in given.items():
             require(
                 isinstance(overrides, list) and all(isinstance(word, str) for word in overrides),
                 f"{overrides!r} is no list of overrides",
