@@ -300,7 +300,9 @@ def explain(error: Exception, schema: type, folder: Path) -> ConfigError:
     full_key = getattr(error, "full_key", None)
     if isinstance(error, MissingMandatoryValue):
         return ConfigError("the recipe leaves this value to you", where=str(full_key), fix=f"{full_key}=…")
-    return ConfigError(lines[0], where=full_key or "command line", fix="`rlvr COMMAND --help` shows every key")
+    return ConfigError(
+        lines[0], where=full_key or "command line", fix="`rlvr COMMAND --help` shows every key"
+    )
 
 
 def _options(group: str, name: str, folder: Path) -> str:
