@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
-from rlvr.config import BenchmarkConfig, DataConfig, EvaluationConfig, as_benchmarks
+from rlvr.cli.words import typed
+from rlvr.config import BenchmarkConfig, ColumnsConfig, DataConfig, EvaluationConfig, as_benchmarks
 from rlvr.data.benchmarks import BENCHMARKS, entry_of, load_benchmark
 from rlvr.data.prompts import load_renderer, longest_prompt
 from rlvr.data.templates import TEMPLATES, template
@@ -26,6 +27,7 @@ Examples:
   rlvr data show own.jsonl                          a file in verl's columns
   rlvr data validate own.jsonl                      every row and every ground truth; all faults at once
   rlvr data validate rows.jsonl family=gsm8k        a file in the columns of a registered benchmark
+  rlvr data validate rows.parquet columns.question=problem columns.answer=solution columns.answer_in=boxed
 
 Keys:
   data.folder      folder with local copies of registered benchmarks; without it they come from the hub
@@ -33,10 +35,12 @@ Keys:
   prompt           name of a prompt template
   model            folder or hub name, for the length of the prompts in tokens
   family           the registered benchmark whose columns a file has
+  columns.*        what the columns of a file hold: question, answer, answer_in, id, ability (rlvr/config/data.py)
 
 Exit codes: 0 fine, 2 the file has faults or cannot be read.
 """
-KEYS = ("data.folder", "data.split_seed", "prompt", "model", "family")
+COLUMNS = tuple(f"columns.{spec.name}" for spec in fields(ColumnsConfig))
+KEYS = ("data.folder", "data.split_seed", "prompt", "model", "family", *COLUMNS)
 MAX_FAULTS, SHOWN_PLACES = 20, 3
 """Kinds of fault that are listed, and rows that are named of each."""
 SHOWN_CHARS = 1500
@@ -49,6 +53,17 @@ class Words:
     action: str
     subject: str | None = None
     keys: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def columns(self) -> ColumnsConfig:
+        """What the columns of a file hold.
+
+        Raises:
+            ConfigError: a word that is none there.
+        """
+        given = [f"{key}={value}" for key, value in self.keys.items() if key in COLUMNS]
+        found: ColumnsConfig = typed(ColumnsConfig, given, "columns")
+        return found
 
 
 def run(arguments: list[str]) -> None:
@@ -133,6 +148,7 @@ def shown(words: Words, subject: str) -> list[str]:
     """One benchmark or file: what it is, how it is measured, and its first problem as a model would see it."""
     [config] = as_benchmarks([subject]).values()
     config.family = words.keys.get("family", config.family)
+    config.columns = words.columns
     entry = entry_of(config)
     benchmark = load_benchmark(config, data_config(words.keys), EvaluationConfig(), words.keys.get("prompt"))
     plan, words_around, first = benchmark.plan, benchmark.template, benchmark.problems[0]
@@ -207,12 +223,14 @@ def validate_file(words: Words) -> None:
             where="command line",
             fix=f"rlvr data show {path}",
         )
-    entry = entry_of(BenchmarkConfig(path.stem, str(path), words.keys.get("family")))
-    found = validate(path, entry, RewardsConfig())
+    entry = entry_of(BenchmarkConfig(path.stem, str(path), family=words.keys.get("family")))
+    columns = words.columns
+    found = validate(path, entry, RewardsConfig(), columns)
     name = words.keys.get("prompt") or (entry.prompt if entry else "chat")
-    print(
-        f"{path}: {found.num_rows:,} rows, read in {f'the columns of {entry.name}, or ' if entry else ''}verl's columns"
-    )
+    own = f"columns {columns.question} and {columns.answer}"
+    theirs = f"{f'the columns of {entry.name}, or ' if entry else ''}verl's columns"
+    read_in = theirs if columns.question is None else own
+    print(f"{path}: {found.num_rows:,} rows, read in {read_in}")
     if found.problems:
         print(f"  problems   {len(found.problems):,}  ({', '.join(abilities(found.problems))})")
     if found.left_out:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rlvr.config.checks import require, require_positive
-from rlvr.config.data import FORMATS
+from rlvr.config.data import FORMATS, ColumnsConfig
 from rlvr.errors import did_you_mean
 
 PLANNED = ("num_samples", "temperature", "top_p", "top_k", "max_tokens")
@@ -23,8 +23,10 @@ class BenchmarkConfig:
     name: str = ""
     """Name in tables and results."""
     path: str | None = None
-    """JSONL or parquet file, or folder saved by ``datasets``: in the columns of the registered benchmark, or
-    in verl's. Null takes it from ``data.folder`` or the hub."""
+    """JSONL or parquet file, folder saved by ``datasets``, or set on the hub: in the columns of the registered benchmark,
+    or in verl's. Null takes it from ``data.folder`` or the hub."""
+    columns: ColumnsConfig | None = None
+    """What the columns of ``path`` hold, if they are neither; as for ``data.columns``."""
     family: str | None = None
     """The registered benchmark whose columns, generator, prompt and sampling it has; null takes the one of its
     own name."""
@@ -93,7 +95,16 @@ def as_benchmark(name: str, value: Any) -> BenchmarkConfig:
     value = {} if value is None else value
     key = f"benchmarks.{name}"
     require(isinstance(value, dict), f"{value!r} is no benchmark", key, "for example {family: chains}")
-    known = [spec.name for spec in fields(BenchmarkConfig)]
+    refuse_unknown(value, BenchmarkConfig, key)
+    columns = value.get("columns")
+    if isinstance(columns, dict):
+        refuse_unknown(columns, ColumnsConfig, f"{key}.columns")
+        columns = ColumnsConfig(**columns)
+    return BenchmarkConfig(**{"name": name, **value, "columns": columns})
+
+
+def refuse_unknown(value: dict[str, Any], kind: type, key: str) -> None:
+    """Raise a ConfigError for the first key that a section does not have."""
+    known = [spec.name for spec in fields(kind)]
     for word in value:
         require(word in known, f"unknown key {word!r}", f"{key}.{word}", did_you_mean(word, known))
-    return BenchmarkConfig(**{"name": name, **value})

@@ -111,13 +111,50 @@ class ProgramsConfig:
         require_positive(self, "data.programs", "num_train", "num_test")
 
 
+ANSWER_PLACES = ("whole", "boxed", "hashes", "answer_tag", "last_number")
+
+
+@dataclass
+class ColumnsConfig:
+    """What the columns of a set hold, where they are not verl's: a question and its answer."""
+
+    question: str | None = None
+    """Name of the column with the question; null reads verl's columns."""
+    answer: str | None = None
+    """Name of the column with the answer."""
+    answer_in: str = "whole"
+    """Where the answer stands in its column: the ``whole`` of it, the last box (``boxed``), after ``####`` (``hashes``), in
+    ``<answer>`` (``answer_tag``), or the last number (``last_number``)."""
+    id: str | None = None
+    """Name of a column that tells problems apart; null counts the rows."""
+    ability: str = "math"
+    """What judges the answers: ``math`` or ``choice``."""
+    subset: str | None = None
+    """Of a set on the hub that has several."""
+    split: str | None = None
+    """Of a set on the hub; null takes ``train`` for training, and ``test`` for measuring."""
+
+    def __post_init__(self) -> None:
+        """Check that both columns are named, and the words."""
+        require(
+            (self.question is None) == (self.answer is None),
+            f"question is {self.question}, and answer is {self.answer}",
+            "columns",
+            "both, or neither",
+        )
+        require_one_of(self.answer_in, ANSWER_PLACES, "columns.answer_in")
+        require_one_of(self.ability, ("math", "choice", "arithmetic"), "columns.ability")
+
+
 @dataclass
 class DataConfig:
     """Where problems come from: a file, a registered benchmark, or a generated family."""
 
     path: str | None = None
-    """What is trained on: a JSONL or parquet file, or a folder saved by ``datasets``, in verl's columns; or the
-    name of a registered benchmark, such as ``omni_math_train``. Null generates ``family``."""
+    """What is trained on: a JSONL or parquet file, a folder saved by ``datasets``, or a set on the hub, ``owner/name``; or
+    the name of a registered benchmark, such as ``omni_math_train``. Null generates ``family``."""
+    columns: ColumnsConfig = field(default_factory=ColumnsConfig)
+    """What the columns of ``path`` hold, if they are not verl's."""
     family: str = "chains"
     """``chains`` (arithmetic), ``skills`` (arithmetic with named operations that most authors misread) or
     ``programs`` (functions, judged by running them)."""

@@ -7,7 +7,7 @@ The repository carries none of them.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from rlvr.data.columns import (
     visual,
 )
 from rlvr.data.families import FAMILIES
+from rlvr.data.hub import HubSource, hub_rows
 from rlvr.data.images import COLUMNS as IMAGES
 from rlvr.data.images import images_of
 from rlvr.data.loaders import (
@@ -34,7 +35,6 @@ from rlvr.data.loaders import (
     parse_row,
     read_rows,
     refuse_doubles,
-    undecoded,
 )
 from rlvr.data.templates import PromptTemplate, template
 from rlvr.errors import ConfigError, DataError, did_you_mean
@@ -43,22 +43,6 @@ from rlvr.records import Problem
 Choose = Callable[[Sequence[Problem], int], list[Problem]]
 """All problems of a source and ``data.split_seed`` → those of the benchmark."""
 Generate = Callable[[BenchmarkConfig, DataConfig], list[Problem]]
-
-
-@dataclass(frozen=True, slots=True)
-class HubSource:
-    """A data set on the Hugging Face hub, or files that ``datasets`` reads as JSON lines."""
-
-    repo: str = ""
-    config: str | None = None
-    split: str = "test"
-    files: tuple[str, ...] = ()
-    """Addresses of JSON lines, for sets that are published as plain files."""
-
-    @property
-    def address(self) -> str:
-        """For people and error messages."""
-        return " + ".join(self.files) or "/".join(word for word in (self.repo, self.config) if word)
 
 
 @dataclass(frozen=True, slots=True)
@@ -317,7 +301,7 @@ def benchmark_problems(config: BenchmarkConfig, data: DataConfig) -> list[Proble
     """
     entry = entry_of(config)
     if entry is None:
-        problems = load_problems(str(config.path))
+        problems = load_problems(str(config.path), config.columns)
     elif entry.generate is not None and config.path is None:
         return [named(problem, config.name) for problem in entry.generate(config, data)]
     else:
@@ -338,7 +322,14 @@ def registered_problems(entry: BenchmarkEntry, path: str | None, data: DataConfi
         DataError: it is not there, or a row is malformed; named by file and line.
     """
     place = path or (str(local_copy(entry, Path(data.folder))) if data.folder is not None else None)
-    rows = read_rows(Path(place)) if place is not None else hub_rows(entry)
+    if place is not None:
+        rows = read_rows(Path(place))
+    elif entry.source is not None:
+        rows = hub_rows(entry.source, f"data.folder=FOLDER with {entry.file or entry.name}.jsonl in it")
+    else:
+        raise ConfigError(
+            f"{entry.name} is generated and has no file", where="data.path", fix="data.path=null"
+        )
     base = folder_of(Path(place)) if place is not None else Path()
     found = [parse_entry(entry, row, index, where, base) for index, (row, where) in enumerate(rows)]
     problems = [problem for problem in found if problem is not None]
@@ -388,35 +379,6 @@ def local_copy(entry: BenchmarkEntry, folder: Path) -> Path:
     )
 
 
-def hub_rows(entry: BenchmarkEntry) -> Iterator[tuple[Any, str]]:
-    """The rows of a set on the hub, each with the words that say where it stands.
-
-    Raises:
-        DataError: it cannot be fetched.
-    """
-    import datasets
-
-    source = entry.source
-    if source is None:
-        raise ConfigError(
-            f"{entry.name} is generated and has no file", where="data.path", fix="data.path=null"
-        )
-    try:
-        if source.files:
-            table = datasets.load_dataset("json", data_files=list(source.files), split="train")
-        else:
-            table = datasets.load_dataset(source.repo, source.config, split=source.split)
-    except Exception as error:  # the client raises many types for "no network"
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise DataError(
-            f"{entry.name} cannot be fetched from the hub: {reason}",
-            where=source.address,
-            fix=f"try again with a network; or data.folder=FOLDER with {entry.file or entry.name}.jsonl in it",
-        ) from error
-    for number, row in enumerate(undecoded(table), start=1):
-        yield row, f"{source.address}, row {number}"
-
-
 def training_problems(data: DataConfig) -> list[Problem]:
     """The problems that a config trains on.
 
@@ -427,7 +389,7 @@ def training_problems(data: DataConfig) -> list[Problem]:
         return FAMILIES[data.family].splits(data)[0]
     if data.path in BENCHMARKS:
         return benchmark_problems(BenchmarkConfig(data.path), data)
-    return load_problems(data.path)
+    return load_problems(data.path, data.columns, split="train")
 
 
 def training_template(data: DataConfig, prompt: str | None) -> PromptTemplate:

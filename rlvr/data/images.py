@@ -244,3 +244,16 @@ class ImageProcessor:
                 fix="leave the problem out, or cut the image",
             ) from error
         return sum(counts) - places
+
+
+def undecoded(table: Any) -> Any:
+    """A table of ``datasets`` that gives images as the files they are, ``{"bytes": …, "path": …}``."""
+    import datasets
+
+    as_files = datasets.Image(decode=False)
+    for name, feature in table.features.items():
+        if isinstance(feature, datasets.Image):
+            table = table.cast_column(name, as_files)
+        elif isinstance(feature, datasets.List) and isinstance(feature.feature, datasets.Image):
+            table = table.cast_column(name, datasets.List(as_files))
+    return table

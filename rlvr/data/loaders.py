@@ -14,27 +14,45 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from rlvr.config import FORMATS
+from rlvr.config import FORMATS, ColumnsConfig
 from rlvr.data.code_sets import is_code_row, parse_code_row
-from rlvr.data.images import images_of
+from rlvr.data.hub import HubSource, hub_rows
+from rlvr.data.images import images_of, undecoded
+from rlvr.data.mapped import is_solution, parse_mapped
 from rlvr.data.numbers import plain
 from rlvr.errors import DataError
 from rlvr.records import Problem
 
 logger = logging.getLogger(__name__)
-MAX_ANSWER_CHARACTERS = 1000
-"""The verifier reads no longer answer (rewards.math.max_answer_chars)."""
 COLUMNS = ("data_source", "prompt", "ability", "reward_model", "extra_info")
 
 
-def load_problems(path: str) -> list[Problem]:
-    """Read a JSONL or parquet file, or a folder written by ``datasets``.
+def load_problems(path: str, columns: ColumnsConfig | None = None, *, split: str = "test") -> list[Problem]:
+    """Read a JSONL or parquet file, a folder written by ``datasets``, or a set on the hub.
+
+    Args:
+        path: of the file or folder, or the set's name.
+        columns: what the columns hold; None: they are verl's.
+        split: of a set on the hub, unless ``columns`` names one.
 
     Raises:
         DataError: missing, empty or malformed; a bad row is named by file and line (JSONL)
-            or row (parquet and folders), counted from 1.
+            or row (parquet, folders and the hub), counted from 1.
     """
-    rows = [parse_row(row, where, folder_of(Path(path))) for row, where in read_rows(Path(path))]
+    mapping = columns or ColumnsConfig()
+    split = mapping.split or split
+    if is_hub_name(path):
+        source = HubSource(path, mapping.subset, split)
+        found = hub_rows(source, "a local copy by its path")
+    else:
+        found = read_rows(Path(path))
+    base, name = folder_of(Path(path)), Path(path).stem
+    rows = [
+        parse_mapped(row, index, where, mapping, name, split)
+        if mapping.question is not None
+        else parse_row(row, where, base)
+        for index, (row, where) in enumerate(found)
+    ]
     if not rows:
         raise DataError("the data set is empty", where=path, fix="it must hold at least one problem")
     problems = without_repeats(rows)
@@ -44,6 +62,13 @@ def load_problems(path: str) -> list[Problem]:
         )
     refuse_doubles(problems, path)
     return problems
+
+
+def is_hub_name(path: str) -> bool:
+    """Whether a path is none, but has the form ``owner/name``."""
+    return (
+        path.count("/") == 1 and path[:1] not in "./~" and not Path(path).suffix and not Path(path).exists()
+    )
 
 
 def without_repeats(problems: Sequence[Problem]) -> list[Problem]:
@@ -100,19 +125,6 @@ def read_rows(source: Path) -> Iterator[tuple[Any, str]]:
         )
     for number, row in enumerate(undecoded(table), start=1):
         yield row, f"{source}, row {number}"
-
-
-def undecoded(table: Any) -> Any:
-    """A table of ``datasets`` that gives images as the files they are, ``{"bytes": …, "path": …}``."""
-    import datasets
-
-    as_files = datasets.Image(decode=False)
-    for name, feature in table.features.items():
-        if isinstance(feature, datasets.Image):
-            table = table.cast_column(name, as_files)
-        elif isinstance(feature, datasets.List) and isinstance(feature.feature, datasets.Image):
-            table = table.cast_column(name, datasets.List(as_files))
-    return table
 
 
 def folder_of(source: Path) -> Path:
@@ -237,11 +249,6 @@ def parse_row(row: Any, where: str, base: Path) -> Problem:
         extra_info=extra,
         images=images_of({"images": row.get("images")}, base, where),
     )
-
-
-def is_solution(truth: str) -> bool:
-    """Whether a ground truth holds the way to an answer and not the answer alone."""
-    return "\\boxed" in truth or "####" in truth or len(truth) > MAX_ANSWER_CHARACTERS
 
 
 def to_row(problem: Problem) -> dict[str, Any]:

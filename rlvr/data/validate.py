@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rlvr.config import ColumnsConfig
 from rlvr.data.benchmarks import BenchmarkEntry, parse_entry
 from rlvr.data.loaders import folder_of, json_row, parse_row, read_rows, unreadable
+from rlvr.data.mapped import parse_mapped
 from rlvr.errors import DataError
 from rlvr.records import Problem
 from rlvr.rewards.config import RewardsConfig
@@ -30,13 +32,16 @@ class Validation:
     """Place of each ground truth that is compared as text only, and why."""
 
 
-def validate(path: Path, entry: BenchmarkEntry | None, rewards: RewardsConfig) -> Validation:
+def validate(
+    path: Path, entry: BenchmarkEntry | None, rewards: RewardsConfig, columns: ColumnsConfig | None = None
+) -> Validation:
     """Read every row and check every ground truth.
 
     Args:
         path: JSONL or parquet file, or a folder saved by ``datasets``.
         entry: the registered benchmark whose columns it has; None for verl's.
         rewards: how responses would be judged.
+        columns: what its columns hold, if they are neither.
 
     Raises:
         DataError: the file as a whole cannot be read.
@@ -45,13 +50,19 @@ def validate(path: Path, entry: BenchmarkEntry | None, rewards: RewardsConfig) -
     found: list[DataError] = []
     places: dict[str, str] = {}
     problems: list[Problem] = []
+    problem: Problem | None
     left_out = 0
     for index, (row, where) in enumerate(rows):
         if isinstance(row, DataError):
             found.append(row)
             continue
         try:
-            problem = parse_entry(entry, row, index, where, base) if entry else parse_row(row, where, base)
+            if columns is not None and columns.question is not None:
+                problem = parse_mapped(row, index, where, columns, path.stem, columns.split or "test")
+            elif entry:
+                problem = parse_entry(entry, row, index, where, base)
+            else:
+                problem = parse_row(row, where, base)
         except DataError as error:
             found.append(error)
             continue

@@ -116,7 +116,7 @@ def test_a_set_comes_from_the_hub_where_no_folder_is_named(tmp_path: Path, monke
 
 
 def test_a_set_that_cannot_be_fetched_is_an_error_with_a_way_out() -> None:
-    with pytest.raises(DataError, match="aime25 cannot be fetched") as caught:
+    with pytest.raises(DataError, match="the set cannot be fetched from the hub") as caught:
         benchmark_problems(BenchmarkConfig("aime25"), DataConfig())
     assert caught.value.where == "math-ai/aime25"
     assert "data.folder" in str(caught.value.fix)
