@@ -16,7 +16,10 @@ from rlvr.rewards.extract import final_answer, place_of_answer
 from rlvr.rewards.math.numbers import close, plain_number
 from rlvr.rewards.math.spelling import normalise, standard_characters
 
-LETTER = re.compile(r"\(?([A-Ja-j])(?:\)|\.|:|\s*$)(.*)", re.DOTALL)
+LETTER = re.compile(
+    r"(?:(?:the )?(?:correct )?(?:answer|option|choice)(?: is)?:? )*\(?([A-Ja-j])(?:\)|\.|:|\s*$)(.*)",
+    re.DOTALL | re.IGNORECASE,
+)
 ANOTHER = re.compile(
     r"\([A-Ja-j]\)|(?<![A-Za-z])[B-J](?![A-Za-z])|\b(?:or|and)\s+\(?[A-Ja-j]\b|^\W*[A-Ja-j]\W*$"
 )
@@ -36,7 +39,7 @@ class ChoiceVerifier:
     @property
     def identity(self) -> str:
         """Version and settings."""
-        return f"choice/2(tolerance={self.tolerance},extraction={self.extraction})"
+        return f"choice/3(tolerance={self.tolerance},extraction={self.extraction})"
 
     @property
     def expects(self) -> str:

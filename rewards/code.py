@@ -9,10 +9,12 @@ There are two sets of conventions (:class:`Conventions`): the plain ones, and th
 from __future__ import annotations
 
 import json
+import math
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from decimal import Decimal, InvalidOperation
+from keyword import iskeyword
 from typing import Any
 
 from rlvr.errors import DataError
@@ -23,7 +25,7 @@ from rlvr.rewards.jail_process import SandboxError
 from rlvr.rewards.plain import NotPlainError, decode, same
 from rlvr.rewards.sandbox import Run, Sandbox
 
-VERSION = 2
+VERSION = 3
 """Raised whenever a verdict could change."""
 MAX_SOURCE_CHARS = 200_000
 TESTS_EXAMPLE = (
@@ -80,7 +82,7 @@ def parse_tests(text: str, where: str) -> list[Test]:
         DataError: malformed, or no test at all: such a problem would pass everything.
     """
     try:
-        data = json.loads(text)
+        data = json.loads(text, parse_constant=_refuse)
         tests = _stdio(data) if isinstance(data, list) else _calls(data)
     except (ValueError, KeyError, TypeError, AttributeError, NotPlainError) as error:
         reason = f"{type(error).__name__}: {error}"
@@ -97,13 +99,13 @@ def _stdio(rows: list[dict[str, Any]]) -> list[Test]:
     for row in rows:
         if not isinstance(row["stdin"], str) or not isinstance(row["stdout"], str):
             raise TypeError("stdin and stdout must be text")
-        tests.append(Test(row["stdout"], stdin=row["stdin"], tolerance=float(row.get("tolerance", 0.0))))
+        tests.append(Test(row["stdout"], stdin=row["stdin"], tolerance=_tolerance(row)))
     return tests
 
 
 def _calls(data: dict[str, Any]) -> list[Test]:
     entry_point = data["entry_point"]
-    if not isinstance(entry_point, str) or not entry_point.isidentifier():
+    if not isinstance(entry_point, str) or not entry_point.isidentifier() or iskeyword(entry_point):
         raise ValueError(f"entry_point {entry_point!r} is not a name")
     tests = []
     for case in data["cases"]:
@@ -111,9 +113,16 @@ def _calls(data: dict[str, Any]) -> list[Test]:
             raise TypeError("args must be a list")
         decode(case["args"])
         call = {"entry_point": entry_point, "args": case["args"]}
-        tolerance = float(case.get("tolerance", data.get("tolerance", 0.0)))
-        tests.append(Test(decode(case["expected"]), call=call, tolerance=tolerance))
+        tests.append(Test(decode(case["expected"]), call=call, tolerance=_tolerance(data | case)))
     return tests
+
+
+def _tolerance(words: dict[str, Any]) -> float:
+    """A tolerance; one that is infinite would let everything pass, and NaN nothing."""
+    value = words.get("tolerance", 0.0)
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < math.inf:
+        raise ValueError(f"tolerance is {value!r}, not a number from 0 up")
+    return float(value)
 
 
 def same_text(expected: str, found: str, tolerance: float = 0.0) -> bool:

@@ -8,9 +8,12 @@ from __future__ import annotations
 import re
 
 BOX_TOKENS = re.compile(
-    r"\\f?boxed\s*\{|\\fbox\s*\{|\\boxed\s*([-+]?[0-9][0-9.,/]*|[A-Z](?=\s*\$))|\\.|[{}]", re.DOTALL
+    r"\\f?boxed\s*\{|\\fbox\s*\{|\\boxed\s*([-+]?[0-9][0-9.,/]*|[A-Z](?=\s*\$)"
+    r"|-?\\(?:[dt]?frac|sqrt|pi|infty|text|emptyset|varnothing)(?![A-Za-z])[^$\n]{0,80}?(?=\s*(?:\$|\\[\])]|\Z)))"
+    r"|\\.|[{}]",
+    re.DOTALL,
 )
-"""Braces of a box may be left out around a number, or around a letter at the end of a formula."""
+"""Braces of a box may be left out around a number, or around a letter or a TeX command at the end of a formula."""
 STATED = re.compile(r"\banswer is:?[ \t]*(?=\S)", re.IGNORECASE)
 NUMBER = re.compile(r"-?(?:\d[\d,]*)?\.?\d+")
 FENCE = re.compile(r"^([ \t]*)```[ \t]*([\w+-]*)[^\n]*$", re.MULTILINE)
@@ -132,7 +135,7 @@ def program(text: str) -> str | None:
             position = end
             continue
         if tag in PYTHON_TAGS:
-            found[bool(tag)] = text[opening.end() + 1 : closing.start()]
+            found[bool(tag)] = _without_indent(text[opening.end() + 1 : closing.start()], opening.group(1))
         position = end + 1
     return _chosen(found)
 
@@ -153,6 +156,20 @@ def _closing(text: str, fences: list[re.Match[str]], opened: int) -> int:
             return number
         at_all = min(at_all, number)
     return at_all
+
+
+def _without_indent(block: str, indent: str) -> str:
+    """Lines without as much of the fence's own indentation as they have, as in Markdown: a block below an item."""
+    if not indent:
+        return block
+    width = len(indent.expandtabs())
+    lines = []
+    for line in block.splitlines(keepends=True):
+        spaces = len(line) - len(line.lstrip(" "))
+        lines.append(
+            line[min(spaces, width) :] if spaces or not line.startswith(indent) else line[len(indent) :]
+        )
+    return "".join(lines)
 
 
 def _chosen(found: dict[bool, str]) -> str | None:

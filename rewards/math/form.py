@@ -54,6 +54,10 @@ CONGRUENCE = re.compile(
 )
 MEMBER = re.compile(r"(\\?[A-Za-z]+(?:_\{?\w+\}?)?) ?\\in(?![A-Za-z]) ?(.+)")
 INTERVAL = re.compile(r"([A-Za-z]) ?(\([^()\[\]]*\]|\[[^()\[\]]*\))")
+BUILDER = re.compile(
+    r" ?([A-Za-z])(?: ?\\in ?(?:\\mathbb\{R\}|\\mathbb ?R|\\R|ℝ))? ?(?::|\\colon(?![A-Za-z])|\\mid(?![A-Za-z])|\\vert(?![A-Za-z])|\|) ?(.+)"
+)
+"""``x : x > 2`` within the braces of a set."""
 MATHEMATICAL = FUNCTION_NAMES | GREEK | INFINITY | {"sqrt", "cbrt"}
 KNOWN_WORDS = frozenset(["yes", "no", "true", "false", "even", "odd"])
 
@@ -288,7 +292,7 @@ def bracketed(text: str, depth: int) -> Form | None:
         ]
         return matrix([tuple(parse(cell.strip(), depth + 1) for cell in row) for row in rows])
     if text.startswith(r"\{") and text.endswith(r"\}"):
-        return Group("set", members(text[2:-2], depth))
+        return bounded(text[2:-2], depth) or Group("set", members(text[2:-2], depth))
     if text[0] in "([" and text[-1] in ")]" and matching(text, 0) == len(text) - 1:
         inside = text[1:-1].strip()
         if inside.startswith(r"\begin"):
@@ -300,6 +304,17 @@ def bracketed(text: str, depth: int) -> Form | None:
                 return matrix(listed)
             return Group(text[0] + text[-1], items)
     return None
+
+
+def bounded(text: str, depth: int) -> Relation | None:
+    r"""The inequality that says what a set holds, of ``\{x : x > 2\}``; None for other sets."""
+    built = BUILDER.fullmatch(text)
+    if built is None:
+        return None
+    condition = related(built.group(2).strip(), depth + 1)
+    if not isinstance(condition, Relation) or "=" in condition.operators:
+        return None
+    return condition if parse(built.group(1), depth + 1) in condition.sides else None
 
 
 def matrix(rows: Sequence[tuple[Form, ...]]) -> Group:

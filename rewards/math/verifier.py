@@ -21,7 +21,7 @@ from rlvr.rewards.math.numbers import close, is_decimal, plain_number
 from rlvr.rewards.math.spelling import normalise
 from rlvr.rewards.math.worker import MathWorker, WorkerDiedError, WorkerTimeoutError
 
-VERSION = 3
+VERSION = 4
 """Raised whenever a verdict could change."""
 _GOLDS: dict[tuple[str, str], str | None] = {}
 """(verifier's identity, ground truth) → why it is compared as text: each is read once, not once a model."""

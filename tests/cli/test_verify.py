@@ -38,6 +38,26 @@ ROWS: list[tuple[dict[str, Any], str, float]] = [
         0.0,
     ),
     ({"id": 6, "kind": "process", "ground_truth": GRAPH, "response": "a = 3 ; b = a + 4 = 3 + 4 = 7 ; # 7"}, "correct", 1.0),
+    (
+        {
+            "id": 9,
+            "kind": "livecodebench",
+            "tests": [{"stdin": "2", "stdout": "4"}],
+            "response": "d = deque([2 * int(input())])\nprint(f'{d[0]}.0')\nraise SystemExit(1)",
+        },
+        "correct",
+        1.0,
+    ),
+    (
+        {
+            "id": 10,
+            "kind": "code",
+            "tests": [{"stdin": "2", "stdout": "4"}],
+            "response": "d = deque([2 * int(input())])\nprint(d[0])",
+        },
+        "incorrect",
+        0.0,
+    ),
     ({"id": 1, "kind": "math", "ground_truth": "x+1", "response": r"\boxed{1+x}"}, "correct", 1.0),
     ({"id": 8, "kind": "math", "ground_truth": "7", "response": r"\boxed{7}", "finish_reason": "length"}, "unparsed", 0.0),
 ]  # fmt: skip
@@ -94,6 +114,7 @@ def test_a_ground_truth_without_a_meaning_is_marked(rlvr: Rlvr, cwd: Path) -> No
         (lines({"id": 1, "kind": "math", "ground_truth": ["7"], "response": ""}), "holds list"),
         ("[" * 100_000, "nested too deeply"),
         (lines({"id": 1, "kind": "code", "tests": [], "response": ""}), "no tests"),
+        (lines({"id": 1, "kind": "livecodebench", "ground_truth": "7", "response": ""}), "tests is missing"),
         (lines({"id": 1, "kind": "process", "ground_truth": "7", "response": ""}), "no solution graph"),
         (
             lines({"id": 1, "kind": "math", "ground_truth": "7", "response": "", "finish_reason": "eos"}),

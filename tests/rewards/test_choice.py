@@ -24,6 +24,8 @@ def problem(gold: str, choices: list[str] | None = None) -> Problem:
         ("(B) or (C)", UNPARSED), ("(B) and (C)", UNPARSED), ("B. or C.", UNPARSED), ("B: C", UNPARSED),
         ("(B), (C)", UNPARSED), ("B. 3", UNPARSED), ("B. a red square", UNPARSED), ("B. It is clear.", YES),
         ("（B）", YES), ("**B**", YES), (r"\textbf{(B)}", YES), (r"\textbf{(B)}\ \text{seven}", YES),
+        ("Option B", YES), ("The answer is B", YES), ("the correct option is (B) seven", YES), ("Answer: C", NO),
+        ("Option B or C", UNPARSED), ("Option", UNPARSED), ("The answer is seven", UNPARSED),
         ("A or B", UNPARSED), ("eight", UNPARSED), ("", UNPARSED), ("Because", UNPARSED), ("B" * 500, UNPARSED),
     ],
 )  # fmt: skip

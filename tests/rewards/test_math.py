@@ -136,6 +136,11 @@ def test_pairs(verifier: MathVerifier, gold: str, answer: str, status: Status) -
         ("7", r"\boxed{}", Status.UNPARSED),
         ("7", r"\boxed{x = \boxed{7}}", YES),
         (r"\frac{1}{2}", r"\boxed{\frac{1}{2}}", YES),
+        (r"\frac{1}{2}", r"$\boxed\frac12$", YES),
+        (r"\frac{\pi}{2}", r"$\boxed \frac{\pi}{2}$, and no more", YES),
+        (r"-\sqrt2", r"\(\boxed-\sqrt2 \)", YES),
+        (r"\frac{1}{2}", r"\boxed\frac{1}{2}", YES),
+        (r"\frac{1}{2}", r"\boxed\quad no $x$", Status.UNPARSED),
         (r"\{1,2\}", r"\boxed{\{1,2\}}", YES),
         ("7", "<answer> 7 </answer>", YES),
         ("7", "<answer>3</answer> <answer>7</answer>", YES),
@@ -317,7 +322,7 @@ def test_what_is_no_plain_number(text: str) -> None:
 
 
 def test_extraction_is_linear_in_hostile_text() -> None:
-    for piece in ("\\boxed{", "{", "}", "<answer>", "</answer>", "####", "```\n", "\\"):
+    for piece in ("\\boxed{", "{", "}", "<answer>", "</answer>", "####", "```\n", "\\", "\\boxed\\pi "):
         text = piece * (1_000_000 // len(piece))
         last_boxed(text)
         final_answer(text, "any")
