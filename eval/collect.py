@@ -12,23 +12,27 @@ from rlvr.eval.homes import (
     Store,
     evaluation_command,
     evaluation_seconds,
+    home_of,
     in_domain_benchmark,
+    nothing_in,
     read_metrics,
     read_provenance,
     read_run_config,
-    refuse_unfinished,
     run_folder,
     stores_in,
+    stores_under,
 )
-from rlvr.eval.report.results import BenchmarkResults, StudyResults, checkpoint_of
+from rlvr.eval.report.results import TITLE, BenchmarkResults, Stage, StudyResults, checkpoint_of
 from rlvr.eval.samples import SAMPLES_FILE, read_samples
 from rlvr.eval.store import Evaluation, load_evaluation, read_problems, refuse_unlike
 from rlvr.eval.temperature import sweep_of
 from rlvr.eval.training_runs import family_of
+from rlvr.eval.unfinished import is_whole, runs_under, study_of, unfinished, waiting_runs
 from rlvr.records import Problem
 
 BASE = "base"
 """Name of a study's start model."""
+TRAINING_TITLE = "Training so far"
 Run = tuple[Path, str]
 """A training run, or a model that was only evaluated: its home and its name there."""
 
@@ -51,16 +55,23 @@ def collect(
     Raises:
         ConfigError: no evaluation, an unknown benchmark, different base models, or base
             models measured differently.
-        DataError: something is unfinished; the command that finishes it is named.
+        DataError: an evaluation is damaged, or a model was not measured on a benchmark that another one was.
     """
-    stores = [store for folder in folders for store in stores_in(folder)]
-    stores = list({store.folder.resolve(): store for store in stores}.values())
-    refuse_unfinished(folders, stores)
-    base, others = one_base(chosen(stores, benchmarks))
-    names = run_names(others, taken=base[0].name)
+    there = [store for folder in folders for store in stores_under(folder)]
+    there = list({store.folder.resolve(): store for store in there}.values())
+    to_come = unfinished(folders, there)
+    stores = [store for store in there if is_whole(store)]
+    training = [training_run(run) for run in waiting_runs(folders, there)]
+    for folder in folders:
+        if not (stores_under(folder) or runs_under([folder])):
+            raise nothing_in(folder)
+    chosen_stores = chosen(stores, benchmarks, there)
+    base, others = one_base(chosen_stores) if chosen_stores else ([], [])
+    base, others = with_nothing_to_come(base, others, to_come)
+    names = run_names([*map(run_of, others), *training], taken=base[0].name if base else BASE)
     provenance = {run: read_provenance(run_folder(*run)) for run in names}
-    # As they were trained, which is the order in which their study lists them.
-    order = sorted(names, key=lambda run: str(provenance[run].get("date", "")))
+    # As they were trained, which is the order in which their study lists them; what is being trained comes last.
+    order = sorted(names, key=lambda run: (not provenance[run], str(provenance[run].get("date", ""))))
     others = [
         replace(store, name=new_name(store, names))
         for run in order
@@ -78,7 +89,13 @@ def collect(
             [store for folder in sweeps for store in stores_in(folder)],
         ),
         metrics={names[run]: rows for run in order if (rows := read_metrics(run_folder(*run)))},
-        configs={names[run]: read_run_config(run_folder(*run)) for run in order if provenance[run]},
+        configs={
+            names[run]: config
+            for run in order
+            if (provenance[run] or run in training) and (config := read_run_config(run_folder(*run)))
+        },
+        unfinished=to_come,
+        title=TITLE if base else TRAINING_TITLE,
         provenance={
             "wall_seconds": {
                 "train": sum(float(each.get("wall_seconds", 0)) for each in provenance.values()),
@@ -89,9 +106,40 @@ def collect(
     )
 
 
-def chosen(stores: Sequence[Store], wanted: Sequence[str]) -> list[Store]:
-    """The evaluations on the benchmarks asked for."""
-    there = {store.spec.benchmark for store in stores}
+def training_run(folder: Path) -> Run:
+    """The run that was trained in a folder."""
+    return study_of(folder) or folder, folder.name
+
+
+def with_nothing_to_come(
+    base: Sequence[Store], others: Sequence[Store], to_come: Sequence[Stage]
+) -> tuple[list[Store], list[Store]]:
+    """What can be compared already: benchmarks that the base is measured on, and models that are measured on all of them.
+
+    A model is left out only while something of it is still to come; what nobody plans to measure is a mistake, which
+    :func:`by_benchmark` names.
+    """
+    if not to_come:
+        return list(base), list(others)
+    benchmarks = {store.spec.benchmark for store in base}
+    others = [store for store in others if store.spec.benchmark in benchmarks]
+    measured = {(store.home, store.name, store.spec.benchmark) for store in others}
+    waiting = {
+        (store.home, store.name)
+        for store in others
+        if any((store.home, store.name, each) not in measured for each in benchmarks)
+    }
+    homes = {stage.where for stage in to_come}
+    return list(base), [
+        store
+        for store in others
+        if (store.home, store.name) not in waiting or not any(home_of(place) == store.home for place in homes)
+    ]
+
+
+def chosen(stores: Sequence[Store], wanted: Sequence[str], half_done: Sequence[Store] = ()) -> list[Store]:
+    """The evaluations on the benchmarks asked for, of which there must be some, if only among those half done."""
+    there = {store.spec.benchmark for store in (*stores, *half_done)}
     for name in wanted:
         if name not in there:
             raise ConfigError(
@@ -130,17 +178,17 @@ def run_of(store: Store) -> Run:
     return store.home, found[0] if found else store.name
 
 
-def run_names(stores: Sequence[Store], taken: str) -> dict[Run, str]:
+def run_names(stored: Sequence[Run], taken: str) -> dict[Run, str]:
     """The runs' names in the report: their own, followed by their home's where it would not be the only one.
 
     Runs of one family from several seeds, of one study, stay together: where another home has a run of that
     family, all of them are followed by their home's.
 
     Args:
-        stores: all models but the base.
+        stored: of all models but the base, some of them more than once.
         taken: the base's name.
     """
-    runs = list(dict.fromkeys(run_of(store) for store in stores))
+    runs = list(dict.fromkeys(stored))
     homes = shortest_endings({home for home, _ in runs})
     families = [taken, *(family for _, family in {(home, family_of(name)) for home, name in runs})]
     return {

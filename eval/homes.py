@@ -8,11 +8,12 @@ searched for homes to any depth, so a multirun brings in all of its jobs.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rlvr.config import as_benchmarks
 from rlvr.errors import ConfigError, DataError
 from rlvr.eval.report.results import MetricRow
 from rlvr.eval.store import SPEC_FILE, EvaluationSpec, read_spec
@@ -38,41 +39,39 @@ def stores_in(folder: Path) -> list[Store]:
     Raises:
         ConfigError: there is no such folder, or nothing in it.
     """
+    if not (found := stores_under(folder)):
+        raise nothing_in(folder)
+    return found
+
+
+def stores_under(folder: Path) -> list[Store]:
+    """All evaluations under a folder, in the order of their paths; there may be none.
+
+    Raises:
+        ConfigError: there is no such folder.
+    """
     if not folder.is_dir():
         raise ConfigError("there is no such folder", where=str(folder), fix="check the path")
     found = []
     for path in sorted(folder.rglob(SPEC_FILE)):
         spec = read_spec(path.parent)
         found.append(Store(path.parent, home_of(path.parent), spec, spec.model_name))
-    if not found:
-        raise ConfigError(
-            "no evaluation was found here",
-            where=str(folder),
-            fix=f"`rlvr evaluate model={folder}` makes one of a trained model, `rlvr study` of base and trained ones",
-        )
     return found
+
+
+def nothing_in(folder: Path) -> ConfigError:
+    """The error for a folder without evaluations."""
+    return ConfigError(
+        "no evaluation was found here",
+        where=str(folder),
+        fix=f"`rlvr evaluate model={folder}` makes one of a trained model, `rlvr study` of base and trained ones",
+    )
 
 
 def home_of(store: Path) -> Path:
     """The study's or evaluate command's folder that an evaluation belongs to."""
     above = [parent for parent in store.parents if parent.name == STUDY_FOLDER]
     return above[0].parent if above else store
-
-
-def refuse_unfinished(folders: Iterable[Path], stores: Sequence[Store]) -> None:
-    """Raise a DataError for a training run under the folders that is unfinished, or not evaluated."""
-    measured = {store.spec.model_sha256 for store in stores}
-    for folder in folders:
-        for metrics in sorted(folder.rglob(METRICS_FILE)):
-            run = metrics.parent
-            if not (run / TRAINED_FILE).exists():
-                raise DataError("the training has not finished", where=str(run), fix=study_command(run))
-            if read_json(run / TRAINED_FILE).get("model_sha256") not in measured:
-                raise DataError(
-                    "the trained model has not been evaluated",
-                    where=str(run),
-                    fix=f"{study_command(run)}; or `rlvr evaluate model={run}`",
-                )
 
 
 def study_command(folder: Path) -> str:
@@ -132,10 +131,9 @@ def in_domain_benchmark(homes: Iterable[Path]) -> str | None:
     """The benchmark that the first study trained for, by its config; None without a study."""
     for home in homes:
         if (home / CONFIG_FILE).exists():
-            benchmarks = read_json(home / CONFIG_FILE).get("benchmarks") or {}
-            for name, benchmark in benchmarks.items():
-                if not benchmark.get("out_of_domain"):
-                    return str(benchmark.get("name") or name)
+            for benchmark in as_benchmarks(read_json(home / CONFIG_FILE).get("benchmarks") or {}).values():
+                if not benchmark.out_of_domain:
+                    return benchmark.name
     return None
 
 

@@ -234,6 +234,16 @@ def read_counts(folder: Path, problem_ids: Sequence[str]) -> dict[str, Any] | No
         return None
 
 
+def is_counted(folder: Path) -> bool:
+    """Whether all samples of this very file were there and counted once, whatever the order of the problems."""
+    try:
+        of = json.loads((folder / COUNTS_FILE).read_text(encoding="utf-8"))["of"]
+        stat = (folder / SAMPLES_FILE).stat()
+        return (of["bytes"], of["modified_ns"]) == (stat.st_size, stat.st_mtime_ns)
+    except (OSError, ValueError, TypeError, KeyError):
+        return False
+
+
 def expected_tokens(folder: Path, problem_ids: Sequence[str]) -> dict[str, int]:
     """Response tokens of each problem in a finished evaluation of another model beside this one; empty without.
 

@@ -18,7 +18,9 @@ SIGNS = {True: "▲", False: "▼"}
 
 
 def table_lines(comparisons: Sequence[Comparison]) -> list[str]:
-    """The results of a study: one benchmark over k, or several models and benchmarks side by side."""
+    """The results of a study: one benchmark over k, or several models and benchmarks side by side; none without any."""
+    if not comparisons:
+        return []
     [first, *others] = comparisons
     if not others and len(first.against_base) <= FEW_MODELS:
         return over_k_lines(first)

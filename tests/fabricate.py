@@ -127,3 +127,28 @@ def study_folder(
         }  # fmt: skip
         write_json(run / "trained.json", record)
     return home
+
+
+def study_in_training(home: Path) -> Path:
+    """A study in which GRPO trains while nothing has been measured."""
+    for name in ("ppo", "grpo"):
+        (home / name).mkdir(parents=True)
+    write_json(
+        home / "config.json",
+        {
+            "algorithm": {"name": "grpo"}, "algorithms": ["ppo", "grpo"], "seeds": [],
+            "benchmarks": {"toy": {}, "toy_long": {"out_of_domain": True}},
+        },
+    )  # fmt: skip
+    for name, steps in (("ppo", 4), ("grpo", 2)):
+        write_json(home / name / "config.json", {"algorithm": {"name": name}, "train": {"num_steps": 4}})
+        rows = [{"step": step, "reward/mean": step / 10} for step in range(1, steps + 1)]
+        (home / name / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    record = {
+        "date": "2026-01-05",
+        "command": f"rlvr study run.dir={home}",
+        "model_sha256": "1",
+        "wall_seconds": 1,
+    }
+    write_json(home / "ppo" / "trained.json", record)
+    return home

@@ -159,6 +159,8 @@ def common_ks(evaluations: Sequence[Evaluation]) -> tuple[int, ...]:
 
 def refuse_different_models(benchmarks: Sequence[BenchmarkResults]) -> None:
     """Raise a ConfigError unless all benchmarks hold the same models in the same order."""
+    if not benchmarks:
+        return
     first, *others = benchmarks
     names = [each.name for each in first.evaluations]
     for other in others:

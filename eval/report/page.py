@@ -16,17 +16,18 @@ from rlvr.eval.report import (
     scrutiny,
     sections,
 )
-from rlvr.eval.report.analysis import BenchmarkAnalysis
+from rlvr.eval.report.analysis import BenchmarkAnalysis, last_step
 from rlvr.eval.report.dynamics import undrawn_sentences
-from rlvr.eval.report.html import Markup, element, join
-from rlvr.eval.report.labels import moment
-from rlvr.eval.report.results import StudyResults
+from rlvr.eval.report.html import Markup, element, join, section, table
+from rlvr.eval.report.labels import label, moment
+from rlvr.eval.report.results import Stage, StudyResults
 from rlvr.eval.report.samples import examples, read_responses
 from rlvr.eval.report.study_charts import StudyCharts
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"
 """Content security policy: even a mistake in escaping could load nothing."""
 NAVIGATION = {
+    "unfinished": "Still to come",
     "summary": "Summary",
     "pass-at-k": "pass@k",
     "difference": "Difference",
@@ -48,36 +49,15 @@ NAVIGATION = {
 
 def page(study: StudyResults, analyses: Sequence[BenchmarkAnalysis], charts: StudyCharts) -> str:
     """The whole report as one HTML document."""
-    [first, *others] = analyses
-    part = sections.Part(first, charts.benchmarks[0])
-    responses = read_responses(first, changes.changed_problems(first))
-    built: dict[str, Markup | None] = {
-        "summary": overview.summary_section(analyses),
-        "pass-at-k": sections.curves_section(part),
-        "difference": sections.difference_section(part),
-        "gap": sections.gap_section(part),
-        "coverage": sections.coverage_section(part),
-        "accuracy": sections.histogram_section(part),
-        "changes": changes.changes_section(part, responses),
-        "guesses": scrutiny.guess_section(part),
-        "reasoning": scrutiny.reasoning_section(part),
-        "temperature": heat.temperature_section(part),
-        "perplexity": likelihood.perplexity_section(part),
-    }
     titles = dict(NAVIGATION)
-    for number, (analysis, drawn) in enumerate(zip(others, charts.benchmarks[1:], strict=True), start=2):
-        anchor = f"benchmark-{number}"
-        titles[anchor] = "Out of domain" if analysis.results.out_of_domain else analysis.results.name
-        further = sections.Part(analysis, drawn, within=anchor)
-        written = read_responses(analysis, changes.changed_problems(analysis))
-        built[anchor] = overview.further_benchmark(further, first, written)
-    built |= {
-        "steps": over_time.steps_section(analyses, charts.steps),
-        "training": over_time.dynamics_section(charts.training, undrawn_sentences(study.metrics)),
-        "problems": problems.problems_section(part, responses),
-        "samples": reading.samples_section(examples(first, responses)),
-        "provenance": reading.provenance_section(study, analyses),
-    }
+    built: dict[str, Markup | None] = {"unfinished": unfinished_section(study.unfinished)}
+    if analyses:
+        built |= measured_sections(study, analyses, charts, titles)
+    else:
+        built |= {
+            "training": over_time.dynamics_section(charts.training, undrawn_sentences(study.metrics)),
+            "provenance": reading.provenance_section(study, analyses),
+        }
     present = {anchor: part for anchor, part in built.items() if part is not None}
     body = join(
         [
@@ -96,18 +76,74 @@ def page(study: StudyResults, analyses: Sequence[BenchmarkAnalysis], charts: Stu
     )
 
 
+def measured_sections(
+    study: StudyResults, analyses: Sequence[BenchmarkAnalysis], charts: StudyCharts, titles: dict[str, str]
+) -> dict[str, Markup | None]:
+    """Everything but the head of a report with evaluations; ``titles`` gets those of further benchmarks."""
+    [first, *others] = analyses
+    part = sections.Part(first, charts.benchmarks[0])
+    responses = read_responses(first, changes.changed_problems(first))
+    built: dict[str, Markup | None] = {
+        "summary": overview.summary_section(analyses),
+        "pass-at-k": sections.curves_section(part),
+        "difference": sections.difference_section(part),
+        "gap": sections.gap_section(part),
+        "coverage": sections.coverage_section(part),
+        "accuracy": sections.histogram_section(part),
+        "changes": changes.changes_section(part, responses),
+        "guesses": scrutiny.guess_section(part),
+        "reasoning": scrutiny.reasoning_section(part),
+        "temperature": heat.temperature_section(part),
+        "perplexity": likelihood.perplexity_section(part),
+    }
+    for number, (analysis, drawn) in enumerate(zip(others, charts.benchmarks[1:], strict=True), start=2):
+        anchor = f"benchmark-{number}"
+        titles[anchor] = "Out of domain" if analysis.results.out_of_domain else analysis.results.name
+        further = sections.Part(analysis, drawn, within=anchor)
+        written = read_responses(analysis, changes.changed_problems(analysis))
+        built[anchor] = overview.further_benchmark(further, first, written)
+    built |= {
+        "steps": over_time.steps_section(analyses, charts.steps),
+        "training": over_time.dynamics_section(charts.training, undrawn_sentences(study.metrics)),
+        "problems": problems.problems_section(part, responses),
+        "samples": reading.samples_section(examples(first, responses)),
+        "provenance": reading.provenance_section(study, analyses),
+    }
+    return built
+
+
 def header(study: StudyResults, analyses: Sequence[BenchmarkAnalysis]) -> Markup:
     """Title, what was measured, and one table of all models on all benchmarks."""
+    seed, date = study.provenance.get("seed"), moment(study.provenance.get("date", ""))
+    if not analyses:
+        facts = [f"{label(run)}: step {last_step(rows)}" for run, rows in study.metrics.items()]
+        line = element("p", " · ".join([*facts, date]), css="facts")
+        return element("header", element("h1", study.title), line)
     spec = analyses[0].evaluations[0].spec
-    seed = study.provenance.get("seed")
     facts = [
         *(measured(analysis) for analysis in analyses),
         f"temperature {spec.sampling['temperature']:g}" if "temperature" in spec.sampling else "",
         f"seed {seed}" if seed is not None else "",
-        moment(study.provenance.get("date", "")),
+        date,
     ]
     line = element("p", " · ".join(fact for fact in facts if fact), css="facts")
     return element("header", element("h1", study.title), line, overview.overview_table(analyses))
+
+
+def unfinished_section(stages: Sequence[Stage]) -> Markup | None:
+    """What is in none of the numbers yet, and how to go on with it."""
+    if not stages:
+        return None
+    lead = element(
+        "p",
+        "The curves of training runs are shown as far as they go. What is not measured to its end is in none of the "
+        "numbers below. Make the report again for what has come since.",
+    )
+    found = table(["", "so far"], [[each.title, each.progress] for each in stages], sortable=False)
+    commands = dict.fromkeys(each.command for each in stages)
+    return section(
+        "unfinished", "Still to come", lead, found, *(element("pre", command) for command in commands)
+    )
 
 
 def measured(analysis: BenchmarkAnalysis) -> str:

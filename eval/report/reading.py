@@ -106,7 +106,7 @@ def provenance_section(study: StudyResults, analyses: Sequence[BenchmarkAnalysis
         label(e.name): f"{e.spec.model_sha256}, weights not seen"
         if e.spec.is_served
         else f"{e.spec.model_path}, sha256 {e.spec.model_sha256}"
-        for e in analyses[0].results.evaluations
+        for e in (analyses[0].results.evaluations if analyses else ())
     }
     several = len(analyses) > 1
     groups: dict[str, Mapping[str, Any]] = {"Run": study.provenance}
@@ -117,7 +117,7 @@ def provenance_section(study: StudyResults, analyses: Sequence[BenchmarkAnalysis
     for title, values in groups.items():
         if rows := list(flat(values)):
             parts += [element("h3", title), table(["", "value"], rows, sortable=False)]
-    if (prompt := read_prompt(analyses[0].evaluations[0].folder)) is not None:
+    if analyses and (prompt := read_prompt(analyses[0].evaluations[0].folder)) is not None:
         parts += [element("h3", "The first problem's prompt, as the model read it"), element("pre", prompt)]
     return section("provenance", "Provenance", settings_table(study.configs), *parts)
 

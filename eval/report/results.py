@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from rlvr.eval.store import Evaluation
 from rlvr.records import Problem
 
+TITLE = "What reinforcement learning did to pass@k"
 MetricRow = Mapping[str, Any]
 CHECKPOINT = re.compile(r"(?P<run>.+)-step(?P<step>\d+)")
 
@@ -36,16 +38,46 @@ class BenchmarkResults:
 
 
 @dataclass(frozen=True, slots=True)
+class Stage:
+    """Something that is under way, was interrupted, or has not begun."""
+
+    title: str
+    """Such as ``training grpo`` or ``measuring grpo on chains``."""
+    done: int
+    total: int | None
+    """None where nothing says it yet."""
+    unit: str
+    """``steps`` or ``samples``."""
+    where: Path
+    command: str
+    """How to go on with it."""
+
+    @property
+    def progress(self) -> str:
+        """How far it has come, in words."""
+        if not self.done:
+            return "not begun"
+        return f"{self.done:,} of {self.total:,} {self.unit}" if self.total else f"{self.done:,} {self.unit}"
+
+    def __str__(self) -> str:
+        """One line for a terminal."""
+        return f"{self.title}: {self.progress}"
+
+
+@dataclass(frozen=True, slots=True)
 class StudyResults:
-    """A finished study. Whatever is empty leaves its section out of the report."""
+    """A study. Whatever is empty leaves its section out of the report."""
 
     benchmarks: Sequence[BenchmarkResults]
-    """The in-domain one first; every one holds the same models in the same order."""
+    """The in-domain one first; every one holds the same models in the same order. None while nothing is measured: the
+    report then has the training runs alone."""
     metrics: Mapping[str, Sequence[MetricRow]] = field(default_factory=dict)
     """Rows of ``metrics.jsonl`` by training run; keys such as ``reward/mean``."""
     provenance: Mapping[str, Any] = field(default_factory=dict)
     """seed, date, versions, git_commit, config_sha256, wall_seconds, command, hardware, …"""
-    title: str = "What reinforcement learning did to pass@k"
+    title: str = TITLE
+    unfinished: Sequence[Stage] = ()
+    """What is still to come, and therefore in none of the numbers."""
     configs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """``config.json`` by training run."""
 

@@ -32,10 +32,11 @@ class StudyCharts:
 
 def study_charts(study: StudyResults, analyses: Sequence[BenchmarkAnalysis]) -> StudyCharts:
     """Describe every chart of a report."""
-    models = [model.name for model in analyses[0].comparison.models]
-    runs = [run.run for run in analyses[0].steps]
+    # The style of the base is kept free where nothing is measured yet, so that the runs keep theirs.
+    models = [model.name for model in analyses[0].comparison.models] if analyses else [""]
+    runs = [run.run for run in analyses[0].steps] if analyses else []
     styles = run_styles(models, [*runs, *study.metrics])
-    prefixes = ["", *(f"benchmark_{number}_" for number in range(2, len(analyses) + 1))]
+    prefixes = [f"benchmark_{number}_" if number > 1 else "" for number in range(1, len(analyses) + 1)]
     return StudyCharts(
         [
             benchmark_charts(each, prefix, styles, study.metrics)

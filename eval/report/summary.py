@@ -29,8 +29,12 @@ def summary(study: StudyResults, analyses: Sequence[BenchmarkAnalysis]) -> dict[
     """
     provenance = dict(study.provenance)
     return {
-        **benchmark_summary(analyses[0]),
+        **(benchmark_summary(analyses[0]) if analyses else {}),
         "benchmarks": {analysis.results.name: benchmark_summary(analysis) for analysis in analyses},
+        "unfinished": [
+            {"stage": each.title, "done": each.done, "total": each.total, "unit": each.unit}
+            for each in study.unfinished
+        ],
         "training": {run: settings_of(config) for run, config in study.configs.items()},
         "wall_seconds": provenance.pop("wall_seconds", {}),
         "seed": provenance.pop("seed", None),

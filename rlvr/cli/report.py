@@ -17,13 +17,15 @@ Examples:
   rlvr report runs/kl output=runs/kl-report             all jobs of a multirun
   rlvr report runs/evaluate/base runs/evaluate/mine     two evaluations; the first one is the base
   rlvr report runs/tiny runs/old benchmarks=chains      leave out what only some have measured
+  rlvr report runs/tiny/grpo                            the curves so far of a run that trains
   rlvr report runs/aime guess=runs/aime-guesses         and the curves without what can be guessed
   rlvr report runs/tiny sweep=runs/cold,runs/hot        and the same models at other temperatures
 
 Folders are searched to any depth for evaluations of `rlvr study` and `rlvr evaluate`. The base is the
 model called base, or else the first one; measured by several runs, it appears once. Runs of equal names
 are told apart by their folders. All must have been measured alike: same problems, prompt, sampling,
-number of samples and verifier. What `rlvr audit`, `rlvr perplexity` and `rlvr entropy` left beside the samples
+number of samples and verifier. What is unfinished is named with the command that goes on with it, on the page too, and
+is in none of the numbers; of a run that trains there are the curves so far. What `rlvr audit`, `rlvr perplexity` and `rlvr entropy` left beside the samples
 is shown too.
 
 Keys:
@@ -50,6 +52,7 @@ def run(arguments: list[str]) -> None:
     from rlvr.eval.report import write_report
     from rlvr.eval.tables import table_lines
     from rlvr.provenance import provenance
+    from rlvr.tracking.progress import say
 
     study = collect(
         folders,
@@ -58,6 +61,10 @@ def run(arguments: list[str]) -> None:
         sweeps=[Path(word) for word in listed_words(keys["sweep"])],
     )
     own = provenance({key: value for key, value in keys.items() if value})
+    for stage in study.unfinished:
+        say(f"still to come: {stage}")
+    for command in dict.fromkeys(stage.command for stage in study.unfinished):
+        say(f"  {command}")
     report = write_report(Path(keys["output"] or DEFAULT_OUTPUT), study.with_provenance(own))
-    print("\n".join(table_lines(report.comparisons)))
-    print(f"\nreport: {report.path}")
+    lines = table_lines(report.comparisons)
+    print("\n".join([*lines, *([""] if lines else []), f"report: {report.path}"]))

@@ -11,7 +11,7 @@ import pytest
 from rlvr.eval import report
 from rlvr.eval.report import write
 from tests.cli.test_refusals import refused
-from tests.fabricate import study_folder
+from tests.fabricate import study_folder, study_in_training
 
 
 @pytest.fixture(autouse=True)
@@ -45,6 +45,39 @@ def test_the_output_and_the_benchmarks_are_keys(rlvr, cwd: Path) -> None:
     result = rlvr("report", "one", "output=here", "benchmarks=toy_long")
     assert result.code == 0, result.err
     assert list(json.loads((cwd / "here/summary.json").read_text())["benchmarks"]) == ["toy_long"]
+
+
+def test_a_study_that_trains_has_a_page_with_its_curves(rlvr, cwd: Path) -> None:
+    home = study_in_training(cwd / "tiny")
+    result = rlvr("report", "tiny")
+    assert result.code == 0, result.err
+    assert result.out == "report: runs/report/report.html\n"
+    assert "still to come: training grpo: 2 of 4 steps" in result.err
+    assert result.err.count(f"run this again, it goes on: rlvr study run.dir={home}") == 1
+    page = (cwd / "runs/report/report.html").read_text()
+    for words in (
+        "Training so far",
+        "GRPO: step 2",
+        "Still to come",
+        "measuring base, ppo, grpo on toy_long",
+        "Reward",
+    ):
+        assert words in page
+    assert "pass@" not in page.partition("<main>")[2].partition("<script>")[0]
+    summary = json.loads((cwd / "runs/report/summary.json").read_text())
+    assert summary["unfinished"][0] == {"stage": "training grpo", "done": 2, "total": 4, "unit": "steps"}
+    assert summary["benchmarks"] == {}
+
+
+def test_what_is_half_measured_is_named_on_the_page_and_in_no_number(rlvr, cwd: Path) -> None:
+    home = study_folder(cwd / "tiny", ("base", "grpo", "ppo"))
+    (home / "evaluation" / "toy" / "ppo" / "samples.jsonl.gz").write_bytes(b"")
+    result = rlvr("report", "tiny")
+    assert result.code == 0, result.err
+    assert "still to come: measuring ppo on toy: not begun" in result.err
+    assert "ppo" not in result.out
+    assert "measuring ppo on toy" in (cwd / "runs/report/report.html").read_text()
+    assert list(json.loads((cwd / "runs/report/summary.json").read_text())["models"]) == ["base", "grpo"]
 
 
 @pytest.mark.parametrize(

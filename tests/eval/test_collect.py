@@ -14,7 +14,7 @@ from rlvr.eval.report.analysis import analyse
 from rlvr.eval.report.results import StudyResults
 from rlvr.eval.samples import SAMPLES_FILE, encode_samples, read_samples
 from rlvr.eval.store import PROBLEMS_FILE
-from tests.fabricate import COUNTS, evaluation, sha, study_folder, toy_problems
+from tests.fabricate import COUNTS, evaluation, sha, study_folder, study_in_training, toy_problems
 
 
 def names(study: StudyResults) -> list[str]:
@@ -126,40 +126,85 @@ def test_different_bases_are_refused(tmp_path: Path) -> None:
         collect([one, two])
 
 
-def test_an_unfinished_evaluation_names_its_folder_and_its_command(tmp_path: Path) -> None:
+def test_a_model_that_is_half_measured_is_left_out_and_named(tmp_path: Path) -> None:
     home = study_folder(tmp_path / "tiny")
     folder = home / "evaluation" / "toy" / "ppo"
     rows = list(read_samples(folder / SAMPLES_FILE))
     (folder / SAMPLES_FILE).write_bytes(encode_samples(rows[:-1]))
-    with pytest.raises(DataError, match="95 of 96 samples") as caught:
-        collect([home])
-    assert caught.value.where == str(folder)
-    assert f"rlvr study run.dir={home}" in str(caught.value.fix)
+    study = collect([home])
+    assert "ppo" not in names(study)
+    [stage] = study.unfinished
+    assert str(stage) == "measuring ppo on toy: 95 of 96 samples"
+    assert (stage.where, stage.command) == (folder, f"run this again, it goes on: rlvr study run.dir={home}")
 
 
 def test_an_unfinished_evaluate_names_its_command(tmp_path: Path) -> None:
-    place = tmp_path / "mine" / "evaluation" / "toy" / "ppo"
-    evaluation(place, "ppo", COUNTS["ppo"])
-    (place / SAMPLES_FILE).write_bytes(b"")
-    with pytest.raises(DataError, match="0 of 96") as caught:
-        collect([tmp_path])
+    for name in ("base", "ppo"):
+        evaluation(tmp_path / "mine" / "evaluation" / "toy" / name, name, COUNTS[name])
+    (tmp_path / "mine" / "evaluation" / "toy" / "ppo" / SAMPLES_FILE).write_bytes(b"")
+    [stage] = collect([tmp_path]).unfinished
+    assert stage.progress == "not begun"
     command = f"rlvr evaluate model=runs/ppo benchmark=toy num_samples=8 run.dir={tmp_path}/mine"
-    assert command in str(caught.value.fix)
+    assert command in stage.command
 
 
 @pytest.mark.parametrize(
-    ("lost", "what"),
-    [("grpo/trained.json", "training has not finished"), ("evaluation/toy/grpo", "has not been evaluated")],
+    ("lost", "stages"),
+    [
+        ("grpo/trained.json", ["training grpo: 6 steps"]),
+        ("evaluation/toy/grpo", ["measuring grpo: not begun"]),
+    ],
 )
-def test_an_unfinished_run_is_not_passed_over(tmp_path: Path, lost: str, what: str) -> None:
+def test_an_unfinished_run_is_named(tmp_path: Path, lost: str, stages: list[str]) -> None:
     home = study_folder(tmp_path / "tiny")
     for path in [home / lost] if (home / lost).is_file() else (home / lost).iterdir():
         path.unlink()
-    with pytest.raises(DataError, match=what) as caught:
-        collect([tmp_path])
-    assert caught.value.where == str(home / "grpo")
-    # The other run of the study knows the command.
-    assert f"rlvr study run.dir={home}" in str(caught.value.fix)
+    study = collect([tmp_path])
+    assert [str(stage) for stage in study.unfinished] == stages
+    assert [row["step"] for row in study.metrics["grpo"]] == [1, 2, 3, 4, 5, 6]
+    # The other run of the study knows the command, where it is that of a study.
+    assert any(
+        command in study.unfinished[0].command for command in (f"run.dir={home}", f"model={home}/grpo")
+    )
+
+
+def test_a_study_that_trains_has_its_curves_and_names_what_is_to_come(tmp_path: Path) -> None:
+    home = study_in_training(tmp_path / "study")
+    study = collect([home])
+    assert study.benchmarks == []
+    assert {run: len(rows) for run, rows in study.metrics.items()} == {"ppo": 4, "grpo": 2}
+    assert [str(stage) for stage in study.unfinished] == [
+        "training grpo: 2 of 4 steps",
+        "measuring base, ppo, grpo on toy: not begun",
+        "measuring base, ppo, grpo on toy_long: not begun",
+    ]
+    assert {stage.command for stage in study.unfinished} == {
+        f"run this again, it goes on: rlvr study run.dir={home}"
+    }
+
+
+def test_a_study_shows_the_models_and_benchmarks_that_it_has_measured(tmp_path: Path) -> None:
+    home = study_in_training(tmp_path / "study")
+    for benchmark, models in {"toy": ("base", "ppo"), "toy_long": ("base",)}.items():
+        for name in models:
+            evaluation(home / "evaluation" / benchmark / name, name, COUNTS[name], benchmark=benchmark)
+    study = collect([home])
+    assert names(study) == ["base"]  # PPO is to be measured on the second one, too
+    assert [str(stage) for stage in study.unfinished][1:] == [
+        "measuring grpo on toy: not begun",
+        "measuring ppo, grpo on toy_long: not begun",
+    ]
+    evaluation(home / "evaluation" / "toy_long" / "ppo", "ppo", COUNTS["ppo"], benchmark="toy_long")
+    assert names(collect([home])) == ["base", "ppo"]
+
+
+def test_a_run_alone_has_its_curves(tmp_path: Path) -> None:
+    home = study_in_training(tmp_path / "study")
+    study = collect([home / "grpo"])
+    assert list(study.metrics) == ["grpo"]
+    assert [str(stage) for stage in study.unfinished] == ["training grpo: 2 of 4 steps"]
+    done = collect([home / "ppo"])
+    assert (list(done.metrics), done.unfinished) == (["ppo"], [])
 
 
 def test_a_folder_without_evaluations(tmp_path: Path) -> None:
