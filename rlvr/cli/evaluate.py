@@ -14,6 +14,7 @@ from rlvr.cli.dry_run import show_evaluation
 from rlvr.cli.experiment import MODEL_FOLDER, evaluation_folder, load_benchmarks, run_evaluations
 from rlvr.cli.regrade import change_lines, regrade
 from rlvr.cli.sources import OwnEngines, Server, Source
+from rlvr.cli.tracked import log_report
 from rlvr.config import EvaluateConfig
 from rlvr.data.benchmarks import Benchmark
 from rlvr.errors import ConfigError
@@ -23,6 +24,7 @@ from rlvr.eval.report import BenchmarkResults, StudyResults, write_report
 from rlvr.eval.store import read_counts
 from rlvr.eval.tables import table_lines
 from rlvr.provenance import provenance
+from rlvr.tracking.results import ResultTracker
 
 EXAMPLES = """\
 rlvr evaluate: sample n responses to every problem, verify them, report unbiased pass@k.
@@ -63,18 +65,22 @@ def app(config: EvaluateConfig, resolved: dict[str, Any]) -> None:
     folder = Path(config.run.dir)
     if config.run.resume == "never":
         set_aside(folder)
-    if config.regrade is not None:
-        changes = regrade(Path(config.regrade), folder, config.rewards)
-        print("\n".join([*change_lines(changes), ""]))
-        results = collect([folder]).with_provenance(provenance(resolved))
-    else:
-        results = measured(config, folder, resolved)
-    report = write_report(folder, results, seed=config.seed)
+    with ResultTracker(folder, config.tracking, resolved) as tracker:
+        if config.regrade is not None:
+            changes = regrade(Path(config.regrade), folder, config.rewards)
+            print("\n".join([*change_lines(changes), ""]))
+            results = collect([folder]).with_provenance(provenance(resolved))
+        else:
+            results = measured(config, folder, resolved, tracker)
+        report = write_report(folder, results, seed=config.seed)
+        log_report(tracker, report)
     print("\n".join(table_lines(report.comparisons)))
     print(f"\nreport: {report.path}")
 
 
-def measured(config: EvaluateConfig, folder: Path, resolved: dict[str, Any]) -> StudyResults:
+def measured(
+    config: EvaluateConfig, folder: Path, resolved: dict[str, Any], tracker: ResultTracker
+) -> StudyResults:
     """Every model on every benchmark, one model after another."""
     models = named_models(config)
     benchmarks = load_benchmarks(
@@ -91,6 +97,7 @@ def measured(config: EvaluateConfig, folder: Path, resolved: dict[str, Any]) -> 
     # What cannot work is said before anything starts; what is finished needs neither hardware nor server.
     source.check(unfinished, benchmarks)
     refuse_unlike_prompts(models, benchmarks, source)
+    tracker.start()
     found = run_evaluations(
         models=models,
         benchmarks=benchmarks,

@@ -22,7 +22,8 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from rlvr.algorithms.registry import ALGORITHMS, load_plugin
 from rlvr.algorithms.settings import keys
 from rlvr.cli.other_names import meant, meant_by_flag
-from rlvr.cli.overrides import job_name, key_of, replacing, slug, swept_keys
+from rlvr.cli.overrides import job_name, job_words, key_of, replacing, slug, swept_keys
+from rlvr.config import MAX_TAG
 from rlvr.errors import ConfigError, RlvrError, did_you_mean
 from rlvr.provenance import redacted
 
@@ -83,7 +84,7 @@ def run(
             SIGNALS.install()
         try:
             if HydraConfig.get().mode is RunMode.MULTIRUN:
-                _separate_folder(config, swept)
+                _separate_job(config, swept)
             app(*checked(config, schema))
         except RlvrError as error:
             if elsewhere:  # where nobody reads the list
@@ -170,11 +171,15 @@ def multirun_keys() -> set[str]:
     return {key_of(override) for override in HydraConfig.get().overrides.task}
 
 
-def _separate_folder(config: DictConfig, swept: Collection[str]) -> None:
-    """Give every job of a multirun a folder of its own, named by what it has of the swept keys."""
-    name = job_name(swept)
+def _separate_job(config: DictConfig, swept: Collection[str]) -> None:
+    """Give every job of a multirun a folder of its own, named by what it has of the swept keys, which W&B is told too."""
+    words = job_words(swept)
     key = "output" if "output" in config else "run.dir"
-    OmegaConf.update(config, key, str(Path(OmegaConf.select(config, key)) / name))
+    folder = Path(OmegaConf.select(config, key))
+    OmegaConf.update(config, key, str(folder / job_name(words)))
+    if words and "tracking" in config:
+        config.tracking.wandb_group = config.tracking.wandb_group or folder.name
+        config.tracking.wandb_tags = [*config.tracking.wandb_tags, *(word[:MAX_TAG] for word in words)]
 
 
 def split_plugins(arguments: list[str]) -> tuple[list[str], list[str]]:

@@ -48,16 +48,23 @@ def swept_keys(overrides: Sequence[str]) -> list[str]:
     return [override.key_or_group for override in parsed if override.is_sweep_override()]
 
 
-def job_name(swept: Collection[str]) -> str:
-    """The folder of the running job of a multirun: what it has of the swept keys; empty where nothing is swept.
+def job_words(swept: Collection[str]) -> list[str]:
+    """What the running job of a multirun has of the swept keys, ``key=value`` each; empty where nothing is swept.
 
     Args:
         swept: keys of the command line; those of a recipe's ``hydra.sweeper.params`` are added.
     """
     job, in_recipe = HydraConfig.get(), HydraConfig.get().sweeper.get("params") or {}
     keys = {*swept, *(str(key).lstrip("+~") for key in in_recipe)}
-    words = {key_of(word): word.lstrip("+") for word in job.overrides.task if key_of(word) in keys}
-    name = slug(",".join(words.values())) if words else ""
+    # Of a key that is emptied first, the second word.
+    return list(
+        {key_of(word): word.lstrip("+") for word in job.overrides.task if key_of(word) in keys}.values()
+    )
+
+
+def job_name(words: Sequence[str]) -> str:
+    """The folder of a job, by its words; empty without any."""
+    name = slug(",".join(words)) if words else ""
     if len(name) <= LONGEST_NAME:
         return name
     # The same job has the same folder, and two that differ late in their names have two.

@@ -22,6 +22,7 @@ from rlvr.cli.experiment import (
 from rlvr.cli.longer import check_measured, keep_measured
 from rlvr.cli.overrides import key_of
 from rlvr.cli.sources import OwnEngines
+from rlvr.cli.tracked import in_group, log_report
 from rlvr.config import ExperimentConfig
 from rlvr.errors import ConfigError, did_you_mean
 from rlvr.eval.homes import TRAINED_FILE, read_metrics
@@ -32,6 +33,7 @@ from rlvr.eval.tables import table_lines
 from rlvr.eval.training_runs import seed_name, seed_of
 from rlvr.provenance import provenance
 from rlvr.tracking.progress import say
+from rlvr.tracking.results import ResultTracker
 
 EXAMPLES = """\
 rlvr study: does RL teach the model anything that its base could not already do?
@@ -122,6 +124,8 @@ def app(config: ExperimentConfig, resolved: dict[str, Any]) -> None:
         provenance=study_provenance(resolved, folder, list(runs), evaluations),
     )
     report = write_report(folder, results, seed=config.seed)
+    with ResultTracker(folder, in_group(config.tracking, folder), resolved) as tracker:
+        log_report(tracker, report)
     print("\n".join(table_lines(report.comparisons)))
     print(f"\nreport: {report.path}")
 
@@ -139,7 +143,8 @@ def training_runs(config: ExperimentConfig) -> dict[str, Run]:
     for name, overrides in wanted.items():
         seeded = {seed_name(name, seed): {"seed": seed} for seed in config.seeds} or {name: {}}
         for run, own in seeded.items():
-            changes = {**fixed, "run.dir": str(Path(config.run.dir) / run), **own}
+            tracking = {"tracking.wandb_group": in_group(config.tracking, Path(config.run.dir)).wandb_group}
+            changes = {**fixed, **tracking, "run.dir": str(Path(config.run.dir) / run), **own}
             runs[run] = hydra_app.variant(ExperimentConfig, overrides, changes)
     return runs
 

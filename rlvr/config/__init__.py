@@ -28,13 +28,14 @@ from rlvr.config.evaluation import ApiConfig, EvaluationConfig, SamplingPlan
 from rlvr.config.experiment import ExperimentConfig
 from rlvr.config.pools import ClusterConfig, LearnerConfig, RolloutConfig
 from rlvr.config.pretrain import PretrainConfig, PretrainStage
-from rlvr.config.run import RunConfig, TrackingConfig
+from rlvr.config.run import MAX_TAG, RunConfig, TrackingConfig
 from rlvr.config.training import GuardsConfig, TrainConfig
 
 __all__ = [
     "FAMILIES",
     "FORMATS",
     "MAX_OPERATIONS",
+    "MAX_TAG",
     "MIN_MODULUS",
     "ApiConfig",
     "BenchmarkConfig",

@@ -10,7 +10,7 @@ from rlvr.config.checks import require
 from rlvr.config.data import DataConfig
 from rlvr.config.evaluation import ApiConfig, EvaluationConfig
 from rlvr.config.pools import ClusterConfig, RolloutConfig
-from rlvr.config.run import MISSING_PATH, RunConfig, require_model
+from rlvr.config.run import MISSING_PATH, RunConfig, TrackingConfig, require_model
 from rlvr.rewards.config import RewardsConfig
 
 
@@ -47,6 +47,7 @@ class EvaluateConfig:
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     rewards: RewardsConfig = field(default_factory=RewardsConfig)
     cluster: ClusterConfig = field(default_factory=ClusterConfig)
+    tracking: TrackingConfig = field(default_factory=TrackingConfig)
 
     def __post_init__(self) -> None:
         """Give the short forms to their owners, and check what involves more than one of them."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from rlvr.config.checks import require, require_one_of
 
 MISSING_PATH = ""
+MAX_TAG = 64
+"""Characters of a tag that W&B takes."""
 TRACKER_MODES = ("off", "offline", "online")
 
 
@@ -32,6 +34,11 @@ class TrackingConfig:
     wandb: str = "off"
     """``off``, ``offline`` or ``online``."""
     wandb_project: str = "rlvr"
+    wandb_group: str | None = None
+    """Runs of one group stand together in W&B; null groups the jobs of a multirun, and the runs of a study, by their
+    folder."""
+    wandb_tags: list[str] = field(default_factory=list)
+    """Tags of the run; a multirun adds what the job has of the swept keys."""
     tensorboard: bool = False
     num_logged_samples: int = 4
     """Rollouts written to rollouts.jsonl at every step, to be read."""
@@ -41,6 +48,13 @@ class TrackingConfig:
     def __post_init__(self) -> None:
         """Check the mode and the number."""
         require_one_of(self.wandb, TRACKER_MODES, "tracking.wandb")
+        for tag in self.wandb_tags:
+            require(
+                0 < len(tag) <= MAX_TAG,
+                f"{tag!r} is no tag",
+                "tracking.wandb_tags",
+                f"1 to {MAX_TAG} characters",
+            )
         require(
             self.num_logged_samples >= 0,
             "num_logged_samples is negative",

@@ -104,30 +104,7 @@ class WandbTracker:
         import wandb
 
         self._wandb = wandb
-        name = folder / WANDB_ID_FILE
-        if not name.exists():
-            write_text(name, f"{secrets.token_hex(4)}\n")
-        start: Any = partial(
-            wandb.init,
-            id=name.read_text(encoding="utf-8").strip(),
-            resume="allow",
-            project=config.wandb_project,
-            name=folder.name,
-            dir=str(folder),
-            config=resolved,
-            settings={"init_timeout": WANDB_START_SECONDS, "finish_timeout": WANDB_END_SECONDS},
-        )
-        try:
-            self._run = start(mode=config.wandb)
-        except Exception as error:
-            # A server that cannot be reached, unlike wrong credentials, is nobody's mistake, and no reason to wait.
-            if not any(words in str(error) for words in NO_ANSWER):
-                raise
-            say(
-                f"W&B cannot be reached; `wandb sync {folder / 'wandb' / 'offline-run-*'}` sends this run later"
-            )
-            wandb.teardown()  # its process still has a run of this name
-            self._run = start(mode="offline")
+        self._run = start_wandb(folder, config, resolved)
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
         """One row at this step."""
@@ -143,6 +120,52 @@ class WandbTracker:
     def close(self) -> None:
         """Finish the run."""
         self._run.finish()
+
+
+def start_wandb(folder: Path, config: TrackingConfig, resolved: dict[str, Any]) -> Any:
+    """Start the W&B run of a folder, or go on with the one that the folder names; it carries the resolved config.
+
+    Raises:
+        ConfigError: W&B refuses, such as the credentials found. That it cannot be reached is no error.
+    """
+    try:
+        return _start_wandb(folder, config, resolved)
+    except Exception as error:  # wandb raises many types; all of them mean the same to the user
+        raise ConfigError(
+            f"W&B could not start: {str(error).splitlines()[0]}",
+            where="tracking.wandb",
+            fix="`wandb login`, or tracking.wandb=offline and `wandb sync` later",
+        ) from error
+
+
+def _start_wandb(folder: Path, config: TrackingConfig, resolved: dict[str, Any]) -> Any:
+    import wandb
+
+    name = folder / WANDB_ID_FILE
+    if not name.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        write_text(name, f"{secrets.token_hex(4)}\n")
+    start: Any = partial(
+        wandb.init,
+        id=name.read_text(encoding="utf-8").strip(),
+        resume="allow",
+        project=config.wandb_project,
+        group=config.wandb_group,
+        tags=config.wandb_tags,
+        name=folder.name,
+        dir=str(folder),
+        config=resolved,
+        settings={"init_timeout": WANDB_START_SECONDS, "finish_timeout": WANDB_END_SECONDS},
+    )
+    try:
+        return start(mode=config.wandb)
+    except Exception as error:
+        # A server that cannot be reached, unlike wrong credentials, is nobody's mistake, and no reason to wait.
+        if not any(words in str(error) for words in NO_ANSWER):
+            raise
+        say(f"W&B cannot be reached; `wandb sync {folder / 'wandb' / 'offline-run-*'}` sends this run later")
+        wandb.teardown()  # its process still has a run of this name
+        return start(mode="offline")
 
 
 class Trackers:
@@ -212,12 +235,5 @@ def make_trackers(
     if config.tensorboard:
         trackers.append(TensorBoardTracker(folder, last_step))
     if config.wandb != "off":
-        try:
-            trackers.append(WandbTracker(folder, config, resolved))
-        except Exception as error:  # wandb raises many types; all of them mean the same to the user
-            raise ConfigError(
-                f"W&B could not start: {str(error).splitlines()[0]}",
-                where="tracking.wandb",
-                fix="`wandb login`, or tracking.wandb=offline and `wandb sync` later",
-            ) from error
+        trackers.append(WandbTracker(folder, config, resolved))
     return Trackers([*trackers, *extra], last_step)

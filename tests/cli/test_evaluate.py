@@ -155,6 +155,17 @@ def test_models_with_other_chat_templates_are_refused_before_the_first_sample(
     assert pools.evaluated, plain.err
 
 
+def test_the_curves_are_tracked(evaluate, pools: Pools, tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    assert evaluate(pools.model, "tracking.tensorboard=true").code == 0
+    events = EventAccumulator(str(tmp_path / "measured" / "tensorboard"))
+    events.Reload()
+    [name] = events.Tags()["scalars"]
+    assert name == f"pass_at_k/chains/{pools.model.name}"
+    assert (events.Scalars(name)[0].step, events.Scalars(name)[0].value) == (1, 0.5)
+
+
 def test_a_quick_look_takes_the_first_problems(evaluate, pools: Pools, tmp_path: Path) -> None:
     result = evaluate(pools.model, "limit=2")
     assert result.code == 0, result.err

@@ -259,6 +259,24 @@ def test_jobs_are_named_by_what_differs(composed, tmp_path: Path) -> None:
     ]
 
 
+def test_wandb_is_told_which_job_of_which_multirun_it_has(composed, tmp_path: Path) -> None:
+    words = (
+        "train",
+        "-m",
+        "recipe=tiny",
+        f"run.dir={tmp_path}/sweep",
+        "seed=0,1",
+        "tracking.wandb_tags=[mine]",
+    )
+    jobs = composed(*words)
+    assert [checked.tracking.wandb_group for checked, _ in jobs] == ["sweep", "sweep"]
+    assert [checked.tracking.wandb_tags for checked, _ in jobs] == [["mine", "seed=0"], ["mine", "seed=1"]]
+    named = composed(*words, "tracking.wandb_group=ours")
+    assert [checked.tracking.wandb_group for checked, _ in named] == ["ours", "ours"]
+    [(alone, _)] = composed("train", "recipe=tiny")
+    assert (alone.tracking.wandb_group, alone.tracking.wandb_tags) == (None, [])
+
+
 def test_long_values_that_are_swept_are_cut_and_stay_apart(composed, tmp_path: Path) -> None:
     base = "/models/" + "x" * 300
     words = ("train", "-m", "recipe=tiny", f"run.dir={tmp_path}/sweep", f"model={base}a,{base}b")

@@ -74,6 +74,7 @@ def test_several_algorithms_start_from_the_same_base(study, pools: Pools, tmp_pa
         assert config["algorithm"]["group_size"] == 4  # overrides hold for each
         # What `rlvr train` would write for the same run.
         assert config["algorithms"] == []
+        assert config["tracking"]["wandb_group"] == "study"
         assert config["run"]["dir"] == str(tmp_path / "study" / name)
     assert configs["grpo_verl"]["algorithm"]["dual_clip"] == 3
     summary = json.loads((tmp_path / "study" / "summary.json").read_text())
