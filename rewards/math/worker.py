@@ -29,6 +29,8 @@ START_SECONDS = 300.0
 """Wall time for starting Python and importing what compares, on a machine under any load."""
 POLL_SECONDS = 0.05
 PR_SET_PDEATHSIG = 1
+SENTENCE_WORDS = 5
+"""A ground truth of so many words and no mathematics is marked: an answer in other words would be wrong."""
 
 
 class WorkerTimeoutError(Exception):
@@ -146,7 +148,7 @@ def serve(config: MathConfig, requests: IO[str], answers: IO[str]) -> None:
     """Answer requests until the parent closes the pipe."""
     from rlvr.rewards.math.by_math_verify import MathVerifyJudge
     from rlvr.rewards.math.compare import Comparison, same_text
-    from rlvr.rewards.math.form import Form, parse
+    from rlvr.rewards.math.form import Form, Words, parse
     from rlvr.rewards.math.functions import TooLargeError
     from rlvr.rewards.math.spelling import normalise
     from rlvr.rewards.math.tokens import UnreadableError
@@ -172,11 +174,16 @@ def serve(config: MathConfig, requests: IO[str], answers: IO[str]) -> None:
             if judge is not None:
                 return judge.respond(operation, *texts)
             gold = read_gold(texts[0])
+            sentence = isinstance(gold, Words) and len(gold.text.split()) >= SENTENCE_WORDS
             if operation == "read":
-                return {"as_text": gold} if isinstance(gold, str) else {"ok": True}
+                reason = (
+                    gold if isinstance(gold, str) else "a sentence, compared word by word" if sentence else ""
+                )
+                return {"as_text": reason} if reason else {"ok": True}
             if isinstance(gold, str):
                 return {"same": same_text(*texts), "as_text": True}
-            return {"same": comparison.same(gold, parse(normalise(texts[1])))}
+            same = comparison.same(gold, parse(normalise(texts[1])))
+            return {"same": same, "as_text": True} if sentence else {"same": same}
         except (RecursionError, UnreadableError) as error:
             return {"unreadable": str(error) or type(error).__name__}
         except (MemoryError, TooLargeError) as error:

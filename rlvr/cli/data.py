@@ -233,6 +233,8 @@ def validate_file(words: Words) -> None:
     print(f"{path}: {found.num_rows:,} rows, read in {read_in}")
     if found.problems:
         print(f"  problems   {len(found.problems):,}  ({', '.join(abilities(found.problems))})")
+    if found.repeats:
+        print(f"  repeats    {found.repeats:,} rows repeat another and are left out")
     if found.left_out:
         print(f"  left out   {found.left_out:,} that {entry.name if entry else ''} does not count")
     if found.problems and "model" in words.keys:

@@ -19,11 +19,12 @@ from rlvr.data.code_sets import is_code_row, parse_code_row
 from rlvr.data.hub import HubSource, hub_rows
 from rlvr.data.images import images_of, undecoded
 from rlvr.data.mapped import is_solution, parse_mapped
-from rlvr.data.numbers import plain
+from rlvr.data.numbers import is_text, plain
 from rlvr.errors import DataError
 from rlvr.records import Problem
 
 logger = logging.getLogger(__name__)
+HALF = "write the row again: a surrogate such as \\ud800 without its other half is no character"
 COLUMNS = ("data_source", "prompt", "ability", "reward_model", "extra_info")
 
 
@@ -156,12 +157,26 @@ def json_row(line: str, where: str) -> Any:
 
 
 def _json_lines(source: Path) -> Iterator[tuple[Any, str]]:
+    for line, where in lines_of(source):
+        if (row := row_in(line, where)) is not None:
+            yield row[0], where
+
+
+def lines_of(source: Path) -> Iterator[tuple[bytes, str]]:
+    """Yield every line of a JSONL file with the words that say where it stands."""
     with source.open("rb") as file:
         for number, line in enumerate(file, start=1):
-            where = f"{source}:{number}"
-            text = utf8(line, where)
-            if text.strip():
-                yield json_row(text, where), where
+            yield line, f"{source}:{number}"
+
+
+def row_in(line: bytes, where: str) -> tuple[Any] | None:
+    """The row of one line; None for a blank one.
+
+    Raises:
+        DataError: it is in another encoding, or not JSON.
+    """
+    text = utf8(line, where)
+    return (json_row(text, where),) if text.strip() else None
 
 
 def utf8(line: bytes, where: str) -> str:
@@ -173,10 +188,14 @@ def utf8(line: bytes, where: str) -> str:
     try:
         return line.decode("utf-8-sig")
     except UnicodeDecodeError as error:
+        sixteen = line.startswith((b"\xff\xfe", b"\xfe\xff"))
         raise DataError(
-            f"the line is not UTF-8 (byte {line[error.start]:#04x} at {error.start})",
+            "the file is UTF-16"
+            if sixteen
+            else f"the line is not UTF-8 (byte {line[error.start]:#04x} at {error.start})",
             where=where,
-            fix="convert the file: iconv -f latin1 -t utf-8, if it is latin-1",
+            fix="convert the file: "
+            + ("iconv -f utf-16 -t utf-8" if sixteen else "iconv -f latin1 -t utf-8, if it is latin-1"),
         ) from error
 
 
@@ -211,10 +230,16 @@ def parse_row(row: Any, where: str, base: Path) -> Problem:
     check(
         isinstance(prompt, list)
         and len(prompt) > 0
-        and all(isinstance(m, dict) and isinstance(m.get("content"), str) and "role" in m for m in prompt),
+        and all(
+            isinstance(m, dict) and isinstance(m.get("content"), str) and isinstance(m.get("role"), str)
+            for m in prompt
+        ),
         "prompt is not a list of chat messages",
         'for example [{"role": "user", "content": "…"}]',
     )
+    words = "".join(message["content"] for message in prompt)
+    check(words.strip() != "", "the prompt is empty", "a question; or leave the row out")
+    check(is_text(words), "the prompt holds half a character", HALF)
     check(
         isinstance(reward_model, dict) and "ground_truth" in reward_model,
         "reward_model has no ground_truth",
@@ -227,6 +252,7 @@ def parse_row(row: Any, where: str, base: Path) -> Problem:
         'one answer, as text or as a finite number; several in one text: "1, 2"',
     )
     assert truth is not None
+    check(is_text(truth), "ground_truth holds half a character", HALF)
     ability = str(row["ability"]).lower()
     check(
         ability != "math" or not is_solution(truth),

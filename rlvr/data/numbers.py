@@ -14,4 +14,13 @@ def plain(value: Any) -> str | None:
     if isinstance(value, float):
         value = int(value) if value.is_integer() else format(Decimal(repr(value)), "f")
     text = str(value).strip() if isinstance(value, (str, int)) else ""
-    return text or None
+    return None if text in ("", "nan", "NaN") else text  # a missing cell that pandas has written as text
+
+
+def is_text(text: str) -> bool:
+    """Whether a text holds whole characters only: JSON may name half of one, which no file and no tokenizer takes."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

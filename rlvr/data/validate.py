@@ -9,7 +9,7 @@ from typing import Any
 
 from rlvr.config import ColumnsConfig
 from rlvr.data.benchmarks import BenchmarkEntry, parse_entry
-from rlvr.data.loaders import folder_of, json_row, parse_row, read_rows, unreadable
+from rlvr.data.loaders import folder_of, lines_of, parse_row, read_rows, row_in
 from rlvr.data.mapped import parse_mapped
 from rlvr.errors import DataError
 from rlvr.records import Problem
@@ -28,6 +28,8 @@ class Validation:
     """Rows that the registered benchmark leaves out by design, such as other dates."""
     faults: list[DataError]
     """In the order of the rows."""
+    repeats: int
+    """Rows that repeat another, which loading leaves out."""
     as_text: dict[str, str]
     """Place of each ground truth that is compared as text only, and why."""
 
@@ -49,9 +51,9 @@ def validate(
     rows, base = list(_rows(path)), folder_of(path)
     found: list[DataError] = []
     places: dict[str, str] = {}
-    problems: list[Problem] = []
+    problems: dict[str, Problem] = {}
     problem: Problem | None
-    left_out = 0
+    left_out = repeats = 0
     for index, (row, where) in enumerate(rows):
         if isinstance(row, DataError):
             found.append(row)
@@ -68,6 +70,8 @@ def validate(
             continue
         if problem is None:
             left_out += 1
+        elif problems.get(problem.id) == problem:
+            repeats += 1
         elif problem.id in places:
             found.append(
                 DataError(
@@ -78,27 +82,24 @@ def validate(
             )
         else:
             places[problem.id] = where
-            problems.append(problem)
-    for problem_id, fault in faults(problems, rewards).items():
+            problems[problem.id] = problem
+    read = list(problems.values())
+    for problem_id, fault in faults(read, rewards).items():
         found.append(DataError(fault.what, where=places[problem_id], fix=fault.fix))
     order = {where: index for index, (_, where) in enumerate(rows)}
     found.sort(key=lambda error: order[str(error.where)])
-    as_text = {places[name]: reason for name, reason in compared_as_text(problems, rewards).items()}
-    return Validation(len(rows), problems, left_out, found, as_text)
+    as_text = {places[name]: reason for name, reason in compared_as_text(read, rewards).items()}
+    return Validation(len(rows), read, left_out, found, repeats, as_text)
 
 
 def _rows(path: Path) -> Iterator[tuple[Any, str]]:
-    """As :func:`read_rows`, with a DataError in place of a line that is not JSON."""
+    """As :func:`read_rows`, with a DataError in place of a line that cannot be read."""
     if path.suffix != ".jsonl" or not path.is_file():
         yield from read_rows(path)
         return
-    try:
-        lines = path.read_text(encoding="utf-8").split("\n")
-    except UnicodeDecodeError as error:
-        raise unreadable(path, error) from error
-    for number, line in enumerate(lines[:-1] if lines[-1] == "" else lines, start=1):
-        where = f"{path}:{number}"
+    for line, where in lines_of(path):
         try:
-            yield json_row(line, where), where
+            if (row := row_in(line, where)) is not None:
+                yield row[0], where
         except DataError as error:
             yield error, where

@@ -64,11 +64,34 @@ def test_ground_truths_that_are_compared_as_text_are_counted(rlvr: Rlvr, cwd: Pa
     assert "own.jsonl:4: " in result.out
 
 
+def test_what_loading_reads_over_is_no_fault(rlvr: Rlvr, cwd: Path) -> None:
+    row = json.dumps(to_row(problems(1)[0]))
+    path = own(cwd / "own.jsonl", "", row, row, "")
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    result = rlvr("data", "validate", "own.jsonl")
+    assert result.code == 0, result.err
+    assert "own.jsonl: 5 rows" in result.out
+    assert "problems   3" in result.out
+    assert "repeats    2 rows repeat another" in result.out
+    path.write_bytes(b'{"x": "caf\xe9"}\n' + row.encode() + b"\n")
+    result = rlvr("data", "validate", "own.jsonl")
+    assert "the line is not UTF-8" in result.err
+    assert "own.jsonl:1" in result.err
+
+
+def test_a_sentence_as_ground_truth_is_counted(rlvr: Rlvr, cwd: Path) -> None:
+    row = to_row(problems(4)[3])
+    row["ability"], row["reward_model"]["ground_truth"] = "math", "It is seven because of that."
+    own(cwd / "own.jsonl", json.dumps(row))
+    assert "own.jsonl:4: a sentence, compared word by word" in rlvr("data", "validate", "own.jsonl").out
+
+
 def test_all_faults_are_named_by_their_lines(rlvr: Rlvr, cwd: Path) -> None:
     rows = [to_row(problem) for problem in problems(6)]
     rows[3]["reward_model"]["ground_truth"] = "$$"
     rows[4]["ability"] = "maths"
     del rows[5]["prompt"]
+    rows[0]["reward_model"]["ground_truth"] = "12"
     own(cwd / "own.jsonl", '{"cut": ', *map(json.dumps, rows[3:]), json.dumps(rows[0]))
     result = rlvr("data", "validate", "own.jsonl")
     assert result.code == 2

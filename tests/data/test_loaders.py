@@ -152,6 +152,9 @@ def test_numbers_are_answers(tmp_path: Path, truth: object, text: str) -> None:
         (None, "ground_truth holds NoneType"),
         (["1", "2"], "ground_truth holds list"),
         ("  ", "ground_truth holds str"),
+        ("NaN", "ground_truth holds str 'NaN'"),
+        ("nan", "ground_truth holds str 'nan'"),
+        ("7\ud800", "half a character"),
         ("We add and get \\boxed{4}.", "a worked solution"),
         ("2 + 2 = 4\n#### 4", "a worked solution"),
         ("word " * 300, "a worked solution"),
@@ -174,6 +177,24 @@ def test_another_encoding_and_deep_nesting_are_named_by_line(tmp_path: Path) -> 
         load_problems(path)
     assert caught.value.where == f"{path}:2"
     assert "latin" in str(caught.value.fix)
+    Path(path).write_bytes(json.dumps(row(0)).encode("utf-16"))
+    with pytest.raises(DataError, match="the file is UTF-16"):
+        load_problems(path)
+
+
+@pytest.mark.parametrize(
+    ("messages", "what"),
+    [
+        ([{"role": "user", "content": " \n"}], "the prompt is empty"),
+        ([{"role": "system", "content": ""}, {"role": "user", "content": ""}], "the prompt is empty"),
+        ([{"role": 1, "content": "a"}], "not a list of chat messages"),
+        ([{"role": "user", "content": "a\udc00"}], "half a character"),
+    ],
+)
+def test_a_prompt_that_asks_nothing_is_refused(tmp_path: Path, messages: list[object], what: str) -> None:
+    path = write_lines(tmp_path / "a.jsonl", row(prompt=messages))
+    with pytest.raises(DataError, match=what):
+        load_problems(path)
 
 
 def test_an_unknown_format_is_refused_with_the_known_ones(tmp_path: Path) -> None:
