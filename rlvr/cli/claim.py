@@ -29,26 +29,6 @@ Claim = tuple[Path, dict[str, Any]]
 """A run's folder and its resolved config."""
 
 
-def claim_study(folder: Path, resolved: dict[str, Any], runs: Iterable[Claim]) -> None:
-    """As :func:`claim_runs`, for a study and its training runs.
-
-    Raises:
-        ConfigError: as there, or another kind of run lies in the folder.
-    """
-    refuse_other_kind(folder, resolved, STUDY)
-    claim_runs([(folder, resolved), *runs])
-
-
-def claim_training(folder: Path, resolved: dict[str, Any]) -> None:
-    """As :func:`claim_runs`, for one training run.
-
-    Raises:
-        ConfigError: as there, or another kind of run lies in the folder.
-    """
-    refuse_other_kind(folder, resolved, TRAINING)
-    claim_runs([(folder, resolved)])
-
-
 def refuse_other_kind(folder: Path, resolved: dict[str, Any], kind: str) -> None:
     """Raise a ConfigError if another kind of run lies in the folder, whatever its settings."""
     found = kind_in(folder)
@@ -100,24 +80,28 @@ def refuse_other_evaluations(folder: Path, models: Collection[str], benchmarks: 
 
 
 def claim_runs(claims: Iterable[Claim]) -> None:
-    """Write the resolved configs into their folders, or check that they are those there; all or none.
+    """Write the resolved configs into their folders, which :func:`refuse_other_runs` has passed.
 
     ``run.resume=never`` gives what is there another name.
-
-    Raises:
-        ConfigError: a folder belongs to a run with other settings, the differences are named; or to one that has
-            done more steps, or that left nothing to go on from.
     """
-    claims = list(claims)
-    for folder, resolved in claims:
-        if resolved["run"]["resume"] != "never":
-            refuse_other_settings(folder, resolved)
-            refuse_other_length(folder, resolved["train"]["num_steps"])
     for folder, resolved in claims:
         if resolved["run"]["resume"] == "never" and (aside := set_aside(folder)):
             say(f"run.resume=never: what was in {folder} is now in {aside}")
         folder.mkdir(parents=True, exist_ok=True)
         write_json(folder / CONFIG_FILE, resolved)
+
+
+def refuse_other_runs(claims: Iterable[Claim]) -> None:
+    """Refuse folders that belong to other runs, unless they are to start anew.
+
+    Raises:
+        ConfigError: a folder belongs to a run with other settings, the differences are named; or to one that has
+            done more steps, or that left nothing to go on from.
+    """
+    for folder, resolved in claims:
+        if resolved["run"]["resume"] != "never":
+            refuse_other_settings(folder, resolved)
+            refuse_other_length(folder, resolved["train"]["num_steps"])
 
 
 def refuse_other_settings(folder: Path, resolved: dict[str, Any]) -> None:

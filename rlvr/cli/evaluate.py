@@ -10,8 +10,9 @@ from typing import Any
 from rlvr.checkpoint import set_aside
 from rlvr.cli import hydra_app
 from rlvr.cli.claim import refuse_other_evaluations
-from rlvr.cli.dry_run import show_evaluation
-from rlvr.cli.experiment import MODEL_FOLDER, evaluation_folder, load_benchmarks, run_evaluations
+from rlvr.cli.dry_run import show_evaluation, show_requests
+from rlvr.cli.experiment import MODEL_FOLDER, evaluation_folder, refuse_other_specs, run_evaluations
+from rlvr.cli.preflight import is_local, load_benchmarks
 from rlvr.cli.regrade import change_lines, regrade
 from rlvr.cli.sources import OwnEngines, Server, Source
 from rlvr.cli.tracked import log_report
@@ -56,17 +57,38 @@ def run(arguments: list[str]) -> None:
         arguments,
         folder="evaluate",
         examples=EXAMPLES,
-        dry_run=show_evaluation,
+        dry_run=show,
     )
+
+
+def show(config: EvaluateConfig, resolved: dict[str, Any]) -> None:
+    """The dry run: the checks of an evaluation, and what it would do."""
+    if config.regrade is not None:
+        raise ConfigError(
+            "regrading starts no engine, so there is nothing to plan", where="--dry-run", fix="leave it out"
+        )
+    models, benchmarks, source = prepared(config, ask_hub=False)
+    if isinstance(source, Server):
+        source.check([], benchmarks)
+        show_requests(config, resolved, list(models.values()), benchmarks)
+        return
+    plans = [(f"evaluation of {model}", source.plan(model, benchmarks)) for model in models.values()]
+    here = {name: model for name, model in models.items() if is_local(model)}
+    refuse_unlike_prompts(here, benchmarks, source)
+    if config.run.resume != "never":
+        refuse_other_specs(
+            here, benchmarks, Path(config.run.dir) / STUDY_FOLDER, source, config.seed, config.rewards
+        )
+    show_evaluation(config, resolved, models, benchmarks, plans)
 
 
 def app(config: EvaluateConfig, resolved: dict[str, Any]) -> None:
     """Measure, then the tables on stdout and the report in the run's folder."""
     folder = Path(config.run.dir)
-    if config.run.resume == "never":
-        set_aside(folder)
     with ResultTracker(folder, config.tracking, resolved) as tracker:
         if config.regrade is not None:
+            if config.run.resume == "never":
+                set_aside(folder)
             changes = regrade(Path(config.regrade), folder, config.rewards)
             print("\n".join([*change_lines(changes), ""]))
             results = collect([folder]).with_provenance(provenance(resolved))
@@ -82,21 +104,18 @@ def measured(
     config: EvaluateConfig, folder: Path, resolved: dict[str, Any], tracker: ResultTracker
 ) -> StudyResults:
     """Every model on every benchmark, one model after another."""
-    models = named_models(config)
-    benchmarks = load_benchmarks(
-        config.benchmarks, config.data, config.evaluation, config.prompt, config.rewards
-    )
-    source: Source = OwnEngines(config.rollout, config.cluster)
-    if config.api.base_url is not None:
-        source = Server(config.api)
-        # A request there is one sample, which is stored as soon as it is judged: it may have been paid for.
-        benchmarks = [replace(each, plan=replace(each.plan, chunk_size=1)) for each in benchmarks]
-    refuse_other_evaluations(folder, models, [each.name for each in benchmarks])
-    evaluations = folder / STUDY_FOLDER
-    unfinished = [model for name, model in models.items() if not is_finished(evaluations, name, benchmarks)]
+    models, benchmarks, source = prepared(config)
+    evaluations, anew = folder / STUDY_FOLDER, config.run.resume == "never"
+    unfinished = [
+        model for name, model in models.items() if anew or not is_finished(evaluations, name, benchmarks)
+    ]
     # What cannot work is said before anything starts; what is finished needs neither hardware nor server.
     source.check(unfinished, benchmarks)
     refuse_unlike_prompts(models, benchmarks, source)
+    if anew:
+        set_aside(folder)
+    else:
+        refuse_other_specs(models, benchmarks, evaluations, source, config.seed, config.rewards)
     tracker.start()
     found = run_evaluations(
         models=models,
@@ -118,6 +137,27 @@ def measured(
     )
 
 
+def prepared(
+    config: EvaluateConfig, *, ask_hub: bool = True
+) -> tuple[dict[str, str], list[Benchmark], OwnEngines | Server]:
+    """What is measured on what, and by what: models by name, benchmarks, and the source of responses.
+
+    Raises:
+        RlvrError: names, benchmarks or the folder do not do.
+    """
+    models = named_models(config)
+    benchmarks = load_benchmarks(
+        config.benchmarks, config.data, config.evaluation, config.prompt, config.rewards, ask_hub=ask_hub
+    )
+    if config.run.resume != "never":
+        refuse_other_evaluations(Path(config.run.dir), models, [each.name for each in benchmarks])
+    if config.api.base_url is None:
+        return models, benchmarks, OwnEngines(config.rollout, config.cluster, ask_hub)
+    # A request there is one sample, which is stored as soon as it is judged: it may have been paid for.
+    benchmarks = [replace(each, plan=replace(each.plan, chunk_size=1)) for each in benchmarks]
+    return models, benchmarks, Server(config.api)
+
+
 def refuse_unlike_prompts(models: Mapping[str, str], benchmarks: Sequence[Benchmark], source: Source) -> None:
     """Refuse models that would be asked in different words, which would be found out after days of sampling.
 
@@ -126,8 +166,8 @@ def refuse_unlike_prompts(models: Mapping[str, str], benchmarks: Sequence[Benchm
     """
     for benchmark in benchmarks:
         asked = {name: source.renderer(model, benchmark.template).identity for name, model in models.items()}
-        base, *others = asked
-        for name in others:
+        base = next(iter(asked), "")
+        for name in asked:
             if asked[name] != asked[base]:
                 raise ConfigError(
                     f"{base!r} and {name!r} could not be compared on {benchmark.name}: their chat templates differ, "

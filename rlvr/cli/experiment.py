@@ -4,42 +4,43 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from rlvr.checkpoint import Checkpoints, disk_bytes, identity_of
 from rlvr.cli.claim import trained_steps
+from rlvr.cli.preflight import check_training
 from rlvr.cli.sources import Engines, Source
-from rlvr.cluster import check_plan, training_pools
-from rlvr.config import BenchmarkConfig, DataConfig, EvaluationConfig, ExperimentConfig
+from rlvr.cluster import training_pools
+from rlvr.config import ExperimentConfig
 from rlvr.data.benchmarks import (
-    BENCHMARKS,
     Benchmark,
-    entry_of,
-    load_benchmark,
-    training_problems,
-    training_template,
 )
 from rlvr.data.loaders import problems_hash
 from rlvr.data.model_folder import model_hash
-from rlvr.data.prompts import PromptRenderer, check_context, check_prompt_lengths, load_renderer
+from rlvr.data.prompts import PromptRenderer
 from rlvr.driver import Training, train
-from rlvr.errors import ConfigError
 from rlvr.eval.evaluate import EvaluationProgress, evaluate
-from rlvr.eval.homes import TRAINED_FILE
-from rlvr.eval.store import PROMPT_FILE, Evaluation, EvaluationSpec, SampleStore, load_evaluation
+from rlvr.eval.homes import TRAINED_FILE, read_json
+from rlvr.eval.store import (
+    PROMPT_FILE,
+    SPEC_FILE,
+    Evaluation,
+    EvaluationSpec,
+    SampleStore,
+    load_evaluation,
+    refuse_other_spec,
+)
 from rlvr.files import write_json, write_text
 from rlvr.guards import Guards
-from rlvr.planning.trainable import check_trainable
 from rlvr.protocols import Renderer, RolloutEngine, Verifier
 from rlvr.provenance import provenance
 from rlvr.records import Problem
 from rlvr.rewards.config import RewardsConfig
-from rlvr.rewards.pool import VerifierPool
-from rlvr.rewards.registry import chance_level, compared_as_text, faults, verifier_pool
+from rlvr.rewards.registry import chance_level, verifier_pool
 from rlvr.seeds import derive_seed
 from rlvr.tracking.progress import StageProgress, TrainingProgress, say
 from rlvr.tracking.trackers import ProcessTracker, make_trackers
@@ -48,65 +49,6 @@ MODEL_FOLDER = "model"
 CHECKPOINT_FACTOR = 4
 """A checkpoint is at least so many times larger than the start model: the model twice, and Adam's moments."""
 MAX_ENGINE_SEED = 1 << 20
-
-
-def check_training(config: ExperimentConfig) -> tuple[list[Problem], PromptRenderer, VerifierPool]:
-    """Load and check everything that training needs, before any engine starts.
-
-    Raises:
-        RlvrError: the first thing that is wrong.
-    """
-    check_plan(config.rollout, config.learner, config.cluster)
-    config.train.reward.load()
-    template = training_template(config.data, config.prompt)
-    renderer = load_renderer(config.model, template)
-    problems = training_problems(config.data)
-    rewards = config.rewards.asked_for(template.extraction)
-    if config.data.path in BENCHMARKS:
-        problems, notes = readable(problems, rewards)
-        _say_notes(str(config.data.path), notes)
-    refuse_images(problems)
-    check_trainable(config.model, config.learner)
-    check_prompt_lengths(renderer, problems, config.rollout.max_prompt_tokens)
-    check_context(config.model, config.rollout.max_prompt_tokens, config.rollout.max_response_tokens)
-    return problems, renderer, verifier_pool(problems, rewards)
-
-
-def refuse_images(problems: Sequence[Problem]) -> None:
-    """Raise a ConfigError for problems with images: training is text only."""
-    if any(problem.images for problem in problems):
-        raise ConfigError(
-            "the training problems have images, and training is text only",
-            where="data.path",
-            fix="problems without images; `rlvr evaluate` measures models on both",
-        )
-
-
-def readable(problems: Sequence[Problem], rewards: RewardsConfig) -> tuple[list[Problem], list[str]]:
-    """A published set without the rows whose answer cannot be judged, and notes that name those and others.
-
-    A user's own file is refused for such a row; of a published set that cannot be asked.
-    """
-    unusable = faults(problems, rewards)
-    kept = [problem for problem in problems if problem.id not in unusable]
-    notes = []
-    if unusable:
-        notes.append(
-            f"{len(unusable)} of {len(problems):,} left out, whose answer cannot be judged: {_few(unusable)}"
-        )
-    texts = compared_as_text(kept, rewards)
-    if texts:
-        notes.append(f"{len(texts)} of {len(problems):,} answers are compared as text only: {_few(texts)}")
-    return kept, notes
-
-
-def _few(names: Collection[str]) -> str:
-    return ", ".join(list(names)[:5]) + (", …" if len(names) > 5 else "")
-
-
-def _say_notes(name: str, notes: Sequence[str]) -> None:
-    for note in notes:
-        say(f"{name}: {note}")
 
 
 def run_training(config: ExperimentConfig, resolved: dict[str, Any]) -> Path:
@@ -216,35 +158,32 @@ def kept_models(config: ExperimentConfig, name: str) -> dict[str, str]:
     }
 
 
-def load_benchmarks(
-    configs: Mapping[str, BenchmarkConfig],
-    data: DataConfig,
-    evaluation: EvaluationConfig,
-    prompt: str | None,
+def refuse_other_specs(
+    models: Mapping[str, str],
+    benchmarks: Sequence[Benchmark],
+    folder: Path,
+    source: Source,
+    seed: int,
     rewards: RewardsConfig,
-) -> list[Benchmark]:
-    """Load every benchmark, the in-domain ones first, and say what is unusual about it.
+) -> None:
+    """Refuse evaluations that lie in the folder and were made otherwise, before any of them is gone on with.
 
     Raises:
-        ConfigError: there is none, or none that is in-domain; an unknown name.
-        DataError: a file is not there, or malformed.
+        ConfigError: the first difference, by its folder.
     """
-    if not any(not config.out_of_domain for config in configs.values()):
-        raise ConfigError(
-            "there is no in-domain benchmark to measure on",
-            where="benchmarks",
-            fix="for example '+benchmarks.chains={family: chains}', or {path: FILE.jsonl}",
-        )
-    loaded = []
-    for config in configs.values():
-        benchmark = load_benchmark(config, data, evaluation, prompt)
-        if entry_of(config) is not None:
-            judged = rewards.asked_for(benchmark.template.extraction)
-            problems, notes = readable(benchmark.problems, judged)
-            benchmark = replace(benchmark, problems=problems, notes=(*benchmark.notes, *notes))
-        _say_notes(benchmark.name, benchmark.notes)
-        loaded.append(benchmark)
-    return sorted(loaded, key=lambda benchmark: benchmark.out_of_domain)
+    for benchmark in benchmarks:
+        stored = {
+            name: path
+            for name in models
+            if (path := evaluation_folder(folder, benchmark, name) / SPEC_FILE).exists()
+        }
+        if not stored or not benchmark.problems:
+            continue
+        with verifier_pool(benchmark.problems, rewards.asked_for(benchmark.template.extraction)) as verifier:
+            for name, path in stored.items():
+                renderer = source.renderer(models[name], benchmark.template)
+                spec = _spec(models[name], name, benchmark, source, renderer, seed, verifier.identity)
+                refuse_other_spec(read_json(path), asdict(spec), path)
 
 
 def run_evaluations(

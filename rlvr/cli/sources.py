@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+from rlvr.cli.preflight import is_local, refuse_misfits
 from rlvr.cluster import RolloutPool, check_plan, rollout_pool
 from rlvr.config import ApiConfig, ClusterConfig, RolloutConfig
 from rlvr.data.benchmarks import Benchmark
@@ -15,6 +16,8 @@ from rlvr.data.prompts import WordsRenderer, check_context, load_renderer, longe
 from rlvr.data.templates import PromptTemplate
 from rlvr.errors import RlvrError
 from rlvr.eval.store import SERVED
+from rlvr.planning.model_shape import model_shape
+from rlvr.planning.plan import Plan, make_plan
 from rlvr.protocols import Renderer, RolloutEngine
 from rlvr.tracking.progress import say
 
@@ -52,12 +55,24 @@ class OwnEngines:
 
     rollout: RolloutConfig
     cluster: ClusterConfig
+    ask_hub: bool = True
+    """False in a dry run: what is on the hub has the length that ``rollout.max_prompt_tokens`` allows."""
 
     def check(self, models: Sequence[str], benchmarks: Sequence[Benchmark]) -> None:
-        """Refuse hardware that is not there, and sequences longer than a model's positions."""
+        """Refuse hardware that is not there, sequences longer than a model's positions, and plans that do not fit."""
         check_plan(self.rollout, None, self.cluster)
-        for model in models:
-            self.sized(model, benchmarks)
+        refuse_misfits(
+            [(f"evaluation of {model}", self.plan(model, benchmarks)) for model in models], self.cluster
+        )
+
+    def plan(self, model: str, benchmarks: Sequence[Benchmark]) -> Plan:
+        """How engines of a model lie on their hardware.
+
+        Raises:
+            RlvrError: the model cannot be read, or not these problems.
+        """
+        sized = self.sized(model, benchmarks)
+        return make_plan(model_shape(model), sized, None, self.cluster, None)
 
     def identity(self, model: str) -> str:
         """Hash over weights and tokenizer."""
@@ -79,11 +94,17 @@ class OwnEngines:
         Raises:
             ConfigError: longer than the model's positions.
         """
-        prompts = max(
-            longest_prompt(load_renderer(model, each.template), each.problems) for each in benchmarks
-        )
         responses = max(each.plan.max_tokens for each in benchmarks)
-        check_context(model, prompts, responses)
+        is_asked = self.ask_hub or is_local(model)
+        lengths = [
+            longest_prompt(load_renderer(model, each.template), each.problems)
+            if is_asked and each.problems
+            else self.rollout.max_prompt_tokens
+            for each in benchmarks
+        ]
+        prompts = max(lengths)
+        if is_asked:
+            check_context(model, prompts, responses)
         return replace(self.rollout, max_prompt_tokens=prompts, max_response_tokens=responses)
 
 

@@ -9,18 +9,17 @@ from typing import Any
 
 from rlvr.algorithms.registry import ALGORITHMS
 from rlvr.cli import hydra_app
-from rlvr.cli.claim import claim_study
+from rlvr.cli.claim import STUDY, Claim, claim_runs, refuse_other_kind, refuse_other_runs
 from rlvr.cli.dry_run import show_training
 from rlvr.cli.experiment import (
-    check_training,
     evaluation_seconds,
     kept_models,
-    load_benchmarks,
     run_evaluations,
     run_training,
 )
 from rlvr.cli.longer import check_measured, keep_measured
 from rlvr.cli.overrides import key_of
+from rlvr.cli.preflight import check_training, load_benchmarks, prepare_training
 from rlvr.cli.sources import OwnEngines
 from rlvr.cli.tracked import in_group, log_report
 from rlvr.config import ExperimentConfig
@@ -74,8 +73,15 @@ def run(arguments: list[str]) -> None:
 
 def show(config: ExperimentConfig, resolved: dict[str, Any]) -> None:
     """The dry run of a study: every training run and the evaluations."""
-    runs = {name: run_config for name, (run_config, _) in training_runs(config).items()}
-    show_training(config, resolved, runs)
+    folder, runs = Path(config.run.dir), training_runs(config)
+    prepared = {name: prepare_training(run_config, ask_hub=False) for name, (run_config, _) in runs.items()}
+    benchmarks = load_benchmarks(
+        config.benchmarks, config.data, config.evaluation, config.prompt, config.rewards, ask_hub=False
+    )
+    source = OwnEngines(config.rollout, config.cluster, ask_hub=False)
+    plan = source.plan(config.model, benchmarks)
+    refuse_other_study(folder, resolved, runs)
+    show_training({name: run for name, (run, _) in runs.items()}, prepared, resolved, benchmarks, plan)
 
 
 def app(config: ExperimentConfig, resolved: dict[str, Any]) -> None:
@@ -89,11 +95,7 @@ def app(config: ExperimentConfig, resolved: dict[str, Any]) -> None:
     )
     source = OwnEngines(config.rollout, config.cluster)
     source.check([config.model], benchmarks)
-    if config.run.resume != "never":
-        check_measured(
-            folder / EVALUATION_FOLDER, {name: run_config for name, (run_config, _) in runs.items()}
-        )
-    claim_study(folder, resolved, [(Path(each.run.dir), plain) for each, plain in runs.values()])
+    claim_runs(refuse_other_study(folder, resolved, runs))
 
     models = {BASE: config.model}
     for name, (run_config, run_resolved) in runs.items():
@@ -128,6 +130,22 @@ def app(config: ExperimentConfig, resolved: dict[str, Any]) -> None:
         log_report(tracker, report)
     print("\n".join(table_lines(report.comparisons)))
     print(f"\nreport: {report.path}")
+
+
+def refuse_other_study(folder: Path, resolved: dict[str, Any], runs: Mapping[str, Run]) -> list[Claim]:
+    """Refuse a folder that holds another study, or anything else; return what is to be claimed.
+
+    Raises:
+        ConfigError: it does; or a study that is to be made longer is half measured.
+    """
+    if resolved["run"]["resume"] != "never":
+        check_measured(
+            folder / EVALUATION_FOLDER, {name: run_config for name, (run_config, _) in runs.items()}
+        )
+    refuse_other_kind(folder, resolved, STUDY)
+    claims = [(folder, resolved), *((Path(each.run.dir), plain) for each, plain in runs.values())]
+    refuse_other_runs(claims)
+    return claims
 
 
 def training_runs(config: ExperimentConfig) -> dict[str, Run]:

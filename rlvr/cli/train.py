@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from rlvr.cli import hydra_app
-from rlvr.cli.claim import claim_training
+from rlvr.cli.claim import TRAINING, Claim, claim_runs, refuse_other_kind, refuse_other_runs
 from rlvr.cli.dry_run import show_training
-from rlvr.cli.experiment import check_training, run_training
+from rlvr.cli.experiment import run_training
+from rlvr.cli.preflight import check_training, prepare_training
 from rlvr.config import ExperimentConfig
 from rlvr.errors import ConfigError
 from rlvr.tracking.progress import say
@@ -38,12 +39,29 @@ def run(arguments: list[str]) -> None:
         arguments,
         folder="experiment",
         examples=EXAMPLES,
-        dry_run=show_training,
+        dry_run=show,
     )
+
+
+def show(config: ExperimentConfig, resolved: dict[str, Any]) -> None:
+    """The dry run of one training run, which measures nothing."""
+    refuse_several(config)
+    prepared = prepare_training(config, ask_hub=False)
+    refuse_other_run(Path(config.run.dir), resolved)
+    name = config.algorithm.name
+    show_training({name: config}, {name: prepared}, resolved)
 
 
 def app(config: ExperimentConfig, resolved: dict[str, Any]) -> None:
     """One training run."""
+    refuse_several(config)
+    check_training(config)[2].close()
+    claim_runs(refuse_other_run(Path(config.run.dir), resolved))
+    say(f"trained model: {run_training(config, resolved)}")
+
+
+def refuse_several(config: ExperimentConfig) -> None:
+    """Raise a ConfigError for what makes several runs of one config."""
     for key in ("algorithms", "variants", "seeds"):
         if getattr(config, key):
             raise ConfigError(
@@ -51,6 +69,15 @@ def app(config: ExperimentConfig, resolved: dict[str, Any]) -> None:
                 where=key,
                 fix="algorithm=NAME, seed=N and overrides here, or `rlvr study` for several from one start",
             )
-    check_training(config)
-    claim_training(Path(config.run.dir), resolved)
-    say(f"trained model: {run_training(config, resolved)}")
+
+
+def refuse_other_run(folder: Path, resolved: dict[str, Any]) -> list[Claim]:
+    """Refuse a folder that holds another run, or anything else; return what is to be claimed.
+
+    Raises:
+        ConfigError: it does.
+    """
+    refuse_other_kind(folder, resolved, TRAINING)
+    claims = [(folder, resolved)]
+    refuse_other_runs(claims)
+    return claims

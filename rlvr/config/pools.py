@@ -172,12 +172,15 @@ class ClusterConfig:
     """Colocated on cuda only: while the learner works, the engines move their weights to the host's memory
     and give up their KV cache (vLLM's sleep mode)."""
     num_nodes: int | None = None
-    """Machines, for ``--dry-run``; this and the four below describe hardware that may not be here, and
+    """Machines; this and the four below describe hardware that may not be here, and
     null stands for this machine."""
     gpus_per_node: int | None = None
     gpu_memory_gib: float | None = None
     cpus_per_node: int | None = None
     host_memory_gib: float | None = None
+    check_memory: bool = True
+    """Refuse a run whose estimated memory is more than there is. The estimates are made before anything starts, and
+    err: false leaves it to the machine."""
     max_restarts: int = 10
     """Rollout workers that are replaced in one run, dead or frozen; 0 ends the run at the first."""
     heartbeat_timeout: float = 120.0

@@ -262,7 +262,12 @@ def entry_of(config: BenchmarkConfig) -> BenchmarkEntry | None:
 
 
 def load_benchmark(
-    config: BenchmarkConfig, data: DataConfig, evaluation: EvaluationConfig, prompt: str | None
+    config: BenchmarkConfig,
+    data: DataConfig,
+    evaluation: EvaluationConfig,
+    prompt: str | None,
+    *,
+    ask_hub: bool = True,
 ) -> Benchmark:
     """Load one benchmark.
 
@@ -271,14 +276,16 @@ def load_benchmark(
         data: where from.
         evaluation: sampling that the config names for all benchmarks.
         prompt: name of the template for all benchmarks.
+        ask_hub: False leaves a set that is on the hub without problems.
 
     Raises:
         ConfigError: an unknown benchmark or template.
         DataError: no such file, or a malformed one.
     """
     entry = entry_of(config)
-    problems, notes = benchmark_problems(config, data), []
-    if entry and entry.num_problems not in (None, len(problems)) and config.num_problems is None:
+    here = ask_hub or is_here(config, data)
+    problems, notes = benchmark_problems(config, data) if here else [], []
+    if here and entry and entry.num_problems not in (None, len(problems)) and config.num_problems is None:
         notes.append(f"{len(problems):,} problems where {entry.num_problems:,} were published")
     if evaluation.limit is not None and evaluation.limit < len(problems):
         notes.append(f"the first {evaluation.limit:,} of {len(problems):,} problems (evaluation.limit)")
@@ -290,6 +297,20 @@ def load_benchmark(
         out_of_domain=config.out_of_domain,
         notes=tuple(notes),
     )
+
+
+def is_here(config: BenchmarkConfig, data: DataConfig) -> bool:
+    """Whether a benchmark is made or read on this machine, and not fetched from the hub."""
+    entry = entry_of(config)
+    generated = entry is not None and entry.generate is not None
+    return generated or config.path is not None or data.folder is not None
+
+
+def published_size(config: BenchmarkConfig, evaluation: EvaluationConfig) -> int | None:
+    """Problems that a benchmark should have, for one that is not here; None where nobody says."""
+    entry = entry_of(config)
+    count = config.num_problems or (entry.num_problems if entry else None)
+    return min(count, evaluation.limit) if count and evaluation.limit else count
 
 
 def benchmark_problems(config: BenchmarkConfig, data: DataConfig) -> list[Problem]:

@@ -45,6 +45,8 @@ class Machine:
     host_memory: float
     described: bool
     """Whether the config describes it, or it is the machine at hand."""
+    is_known: bool = True
+    """False of a running Ray cluster that the config does not describe: nothing can be said of what fits there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +83,8 @@ class Plan:
     """Of one weight update, to one engine."""
     problems: list[str] = field(default_factory=list)
     """Why it cannot run, each with what to change."""
+    misfits: list[str] = field(default_factory=list)
+    """Why it would not fit into memory by estimates, which may err."""
 
     @property
     def sequences_at_once(self) -> float:
@@ -105,7 +109,15 @@ def machine_of(cluster: ClusterConfig) -> Machine:
         )
     gpus = torch.cuda.device_count()
     memory = torch.cuda.get_device_properties(0).total_memory if gpus else 0
-    return Machine(1, gpus, memory, psutil.cpu_count() or 1, psutil.virtual_memory().total, described=False)
+    return Machine(
+        1,
+        gpus,
+        memory,
+        psutil.cpu_count() or 1,
+        psutil.virtual_memory().total,
+        described=False,
+        is_known=cluster.address is None,
+    )
 
 
 def make_plan(
@@ -149,8 +161,12 @@ def make_plan(
     if learners is not None and algorithm is not None:
         plan.learner_device = learner_device_memory(shape, learners, algorithm, row_tokens)
         plan.learner_host = learner_host_memory(shape, learners, algorithm, writes=True)
-    plan.problems = [*_placement_problems(plan), *_engine_problems(plan), *_learner_problems(plan, cluster)]
-    plan.problems += _host_problems(plan, cluster)
+    plan.problems = _model_problems(plan)
+    if machine.is_known:
+        plan.problems += _placement_problems(plan)
+        certain, estimated = _engine_problems(plan)
+        plan.problems += certain
+        plan.misfits = [*estimated, *_learner_problems(plan, cluster), *_host_problems(plan, cluster)]
     return plan
 
 
@@ -183,26 +199,14 @@ def place(
     return placed
 
 
-def _placement_problems(plan: Plan) -> list[str]:
-    machine, rollout = plan.machine, plan.rollout
+def _model_problems(plan: Plan) -> list[str]:
+    """What the model cannot do, wherever it runs."""
+    rollout = plan.rollout
     found = []
-    if rollout.device == "cuda" and rollout.tensor_parallel_size > machine.gpus_per_node > 0:
-        found.append(
-            f"an engine of {rollout.tensor_parallel_size} GPUs does not fit a node of {machine.gpus_per_node}: "
-            f"rollout.tensor_parallel_size={machine.gpus_per_node} at most"
-        )
     if plan.shape.heads % rollout.tensor_parallel_size:
         found.append(
             f"{plan.shape.heads} attention heads cannot be divided by "
             f"rollout.tensor_parallel_size={rollout.tensor_parallel_size}: a divisor of {plan.shape.heads}"
-        )
-    lost = [worker for worker in plan.workers if worker.node < 0]
-    if lost:
-        total = machine.num_nodes * machine.gpus_per_node
-        found.append(
-            f"{len(lost)} of {len(plan.workers)} workers find no GPU: {total} there "
-            f"({machine.num_nodes} × {machine.gpus_per_node}); fewer rollout.num_workers or "
-            "learner.num_learners, a larger cluster=…, or cluster.colocate=true"
         )
     if plan.shape.max_positions is not None and plan.row_tokens > plan.shape.max_positions:
         found.append(
@@ -212,20 +216,42 @@ def _placement_problems(plan: Plan) -> list[str]:
     return found
 
 
-def _engine_problems(plan: Plan) -> list[str]:
-    weights = engine_weights(plan.shape, plan.rollout)
-    if plan.rollout.device == "cuda" and plan.machine.gpus_per_node and plan.engine["KV cache"] <= 0:
-        return [
+def _placement_problems(plan: Plan) -> list[str]:
+    machine, rollout = plan.machine, plan.rollout
+    found = []
+    if rollout.device == "cuda" and rollout.tensor_parallel_size > machine.gpus_per_node > 0:
+        found.append(
+            f"an engine of {rollout.tensor_parallel_size} GPUs does not fit a node of {machine.gpus_per_node}: "
+            f"rollout.tensor_parallel_size={machine.gpus_per_node} at most"
+        )
+    lost = [worker for worker in plan.workers if worker.node < 0]
+    if lost:
+        total = machine.num_nodes * machine.gpus_per_node
+        found.append(
+            f"{len(lost)} of {len(plan.workers)} workers find no GPU: {total} there "
+            f"({machine.num_nodes} × {machine.gpus_per_node}); fewer rollout.num_workers or "
+            "learner.num_learners, a larger cluster=…, or cluster.colocate=true"
+        )
+    return found
+
+
+def _engine_problems(plan: Plan) -> tuple[list[str], list[str]]:
+    """Why an engine cannot hold a sequence: (certain, by estimates of what it takes beside weights and cache)."""
+    rollout, weights = plan.rollout, engine_weights(plan.shape, plan.rollout)
+    if rollout.device == "cuda" and plan.machine.gpus_per_node and plan.engine["KV cache"] <= 0:
+        reason = (
             f"an engine's weights take {weights / GIB:.1f} GiB on each GPU and leave nothing for the KV cache: "
             "a larger rollout.tensor_parallel_size or rollout.gpu_memory_utilization"
-        ]
-    if plan.kv_tokens < plan.row_tokens and (plan.rollout.device == "cpu" or plan.machine.gpus_per_node):
-        larger = "rollout.kv_cache_gib" if plan.rollout.device == "cpu" else "rollout.gpu_memory_utilization"
-        return [
+        )
+    elif plan.kv_tokens < plan.row_tokens and (rollout.device == "cpu" or plan.machine.gpus_per_node):
+        larger = "rollout.kv_cache_gib" if rollout.device == "cpu" else "rollout.gpu_memory_utilization"
+        reason = (
             f"the KV cache holds {plan.kv_tokens:,} tokens, one sequence may take {plan.row_tokens:,}: "
             f"a larger {larger} or rollout.tensor_parallel_size, or shorter responses"
-        ]
-    return []
+        )
+    else:
+        return [], []
+    return ([reason], []) if rollout.device == "cpu" else ([], [reason])
 
 
 def _learner_problems(plan: Plan, cluster: ClusterConfig) -> list[str]:

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from rlvr.cli.hydra_app import RECIPES
+from rlvr.data.loaders import to_row
+from rlvr.planning import memory
 from tests.broken import pickled, poison, without_end, without_head
+from tests.cli.pools import SMALL, Pools
+from tests.fakes import problems
 
 CLUSTERS = {
     command: sorted(path.stem for path in (RECIPES / command / "cluster").glob("*.yaml"))
@@ -25,22 +31,23 @@ def value_line(out: str, key: str) -> str:
 
 def test_train_shows_everything_and_writes_nothing(rlvr, cwd: Path) -> None:
     result = rlvr(
-        "train", "recipe=tiny_kl", "algorithm=dapo", "variants={}", "learner.zero_stage=3",
-        "--dry-run",
+        "train", "recipe=tiny_steps", "algorithm=dapo", "learner.zero_stage=3", "train.num_steps=20", "--dry-run",
     )  # fmt: skip
     assert result.code == 0, result.err
     assert "← command line" in value_line(result.out, "learner.zero_stage")
-    assert "← recipes/experiment/recipe/tiny.yaml:" in value_line(result.out, "train.num_steps")
-    assert "← recipes/experiment/recipe/tiny_kl.yaml:" in value_line(result.out, "run.dir")
+    assert "← recipes/experiment/recipe/tiny.yaml:" in value_line(result.out, "train.prompts_per_step")
+    assert "← recipes/experiment/recipe/tiny_steps.yaml:" in value_line(result.out, "run.dir")
     assert "←" not in value_line(result.out, "algorithm.clip_high")
     file = RECIPES / "experiment" / "recipe" / "tiny.yaml"
-    number = int(value_line(result.out, "train.num_steps").rpartition(":")[2])
-    assert "num_steps: 120" in file.read_text().splitlines()[number - 1]
+    number = int(value_line(result.out, "train.prompts_per_step").rpartition(":")[2])
+    assert "prompts_per_step: 32" in file.read_text().splitlines()[number - 1]
     assert "32 prompts × 8 = 256 rollouts" in result.out
     assert "weight update" in result.out
     assert "→ correct, score 1" in result.out
     assert "→ unparsed, score 0" in result.out
     assert "<|assistant|>" in result.out
+    assert "evaluation of" not in result.out  # the recipe's benchmarks are a study's
+    assert "samples at temperature" not in result.out
     assert result.out.rstrip().endswith("the plan fits")
     assert list(cwd.iterdir()) == []
 
@@ -66,7 +73,7 @@ def test_evaluations_are_planned(rlvr, name: str) -> None:
         model = ["model=" + str(RECIPES.parent / "models" / "tiny")]
     result = rlvr("evaluate", *model, f"cluster={name}", "num_samples=64", "--dry-run")
     assert result.code == 0, result.err
-    assert "chains: 64 samples at temperature 1.0" in result.out
+    assert "chains: 100 problems × 64 samples at temperature 1.0" in result.out
 
 
 def test_a_quick_look_is_planned_as_one(rlvr) -> None:
@@ -136,3 +143,97 @@ def test_a_model_that_would_sample_noise_is_refused(
     result = rlvr(command, "--dry-run", *settings, f"model={copy}")
     assert result.code != 0
     assert str(copy) in result.err
+
+
+REFUSED = {
+    "a prompt that is too long": (
+        ["train", "rollout.max_prompt_tokens=10"],
+        "rollout.max_prompt_tokens is 10",
+    ),
+    "no positions for a response": (
+        ["train", "rollout.max_response_tokens=177"], "256 positions",
+    ),
+    "no positions in an evaluation": (["evaluate", "evaluation.max_tokens=250"], "256 positions"),
+    "a small KV cache": (["evaluate", "rollout.kv_cache_gib=0.0001"], "the KV cache holds"),
+    "several runs of train": (["train", "seeds=[0,1]"], "trains one algorithm, once"),
+    "a ground truth that cannot be judged": (["train", "data.path={file}"], "no verifier for ability"),
+    "an evaluation without one in domain": (
+        ["study", "+benchmarks.chains={{out_of_domain: true}}"], "no in-domain benchmark",
+    ),
+    "no such model": (["evaluate", "model=no/where/at/all"], "does not exist"),
+    "a study in place of a model": (["evaluate", "model={study}"], "no model, but 1 lies in it"),
+    "another run's folder": (["train", "run.dir={study}/grpo"], "holds a run with other settings"),
+    "two models of one name": (["evaluate", "models=[{model},{model}]"], "two models would be called"),
+    "another cut of the model": (["train", "learner.lora_rank=4", "learner.zero_stage=3"], "whole weights on each"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_is_refused_to_start_is_refused_by_the_dry_run_in_the_same_words(
+    rlvr, model_folder: Path, tmp_path: Path, case: str
+) -> None:
+    words, found = REFUSED[case]
+    study, file = tmp_path / "study", tmp_path / "rows.jsonl"
+    shutil.copytree(model_folder, study / "grpo" / "model")
+    for folder in (study, study / "grpo"):
+        (folder / "config.json").write_text(json.dumps({"run": {}, "seed": 7}))
+    (study / "grpo" / "metrics.jsonl").write_text('{"step": 1}\n')
+    file.write_text(json.dumps(to_row(replace(problems(1)[0], ability="maths"))) + "\n")
+    words = [word.format(file=file, study=study, model=model_folder) for word in words]
+    model = [] if any(word.startswith(("model=", "models=")) for word in words) else [f"model={model_folder}"]
+    command, *rest = words
+    said = [rlvr(command, *model, *FEW, *rest, *flag) for flag in ((), ("--dry-run",))]
+    assert [each.code for each in said] == [2, 2], said[1].out[-500:]
+    assert found in said[0].err
+    if case != "a small KV cache":  # whose dry run shows the plan that does not fit
+        assert said[1].out == ""
+    assert said[1].err == said[0].err
+
+
+FEW = (
+    *("data.chains.num_train=8", "data.chains.num_test=4"),
+    *("rollout.max_prompt_tokens=80", "rollout.max_response_tokens=64"),
+)
+
+
+def test_estimates_refuse_a_run_as_they_refuse_its_dry_run_unless_they_are_not_to(
+    rlvr, model_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(memory, "CPU_PROCESS", 1e15)
+    words = ("train", f"model={model_folder}", *FEW)
+    for flag in ((), ("--dry-run",)):
+        result = rlvr(*words, *flag)
+        assert result.code == 2
+        assert "GiB of host memory" in result.err
+        assert "cluster.check_memory=false" in result.err
+    assert rlvr(*words, "cluster.check_memory=false", "--dry-run").code == 0
+
+
+def test_what_is_on_the_hub_is_named_as_unchecked(rlvr) -> None:
+    result = rlvr(
+        "train", "cluster=node_8gpu", "model=Qwen/Qwen2.5-7B", "data.path=math500", "--dry-run",
+        "rollout.max_response_tokens=1024", "learner.micro_batch_tokens=2048",
+    )  # fmt: skip
+    assert result.code == 0, result.err
+    unchecked = result.out[result.out.index("not checked") :]
+    assert "weights and tokenizer of Qwen/Qwen2.5-7B" in unchecked
+    assert "the problems of math500" in unchecked
+
+
+def test_results_made_otherwise_are_refused_before_they_would_be_gone_on_with(
+    rlvr, evaluate, pools: Pools, tmp_path: Path
+) -> None:
+    other = shutil.copytree(pools.model, tmp_path / "other")
+    assert evaluate(other).code == 0
+    started = pools.started
+    words = (
+        f"models=[{pools.model},{other}]",
+        f"run.dir={tmp_path}/measured",
+        *SMALL,
+        "evaluation.max_tokens=64",
+    )
+    for flag in ((), ("--dry-run",)):
+        result = rlvr("evaluate", *words, *flag)
+        assert result.code == 2
+        assert "'max_tokens': 128" in result.err
+    assert pools.started == started  # not even for the model of which nothing is there

@@ -167,7 +167,7 @@ def test_the_cache_of_a_token() -> None:
 
 def test_a_plan_that_fits() -> None:
     made = plan()
-    assert made.problems == []
+    assert made.problems == made.misfits == []
     assert made.transfer == "nccl"
     places = [(worker.pool, worker.index, worker.node, worker.gpus) for worker in made.workers]
     assert places == [
@@ -179,7 +179,7 @@ def test_a_plan_that_fits() -> None:
 
 def test_two_nodes_are_filled_in_order() -> None:
     made = plan(cluster=replace(NODE, num_nodes=2), num_workers=4, tensor_parallel_size=2, num_learners=8)
-    assert made.problems == []
+    assert made.problems == made.misfits == []
     assert {(worker.pool, worker.node) for worker in made.workers} == {("rollout", 0), ("learner", 1)}
     assert made.workers[3].gpus == (6, 7)
 
@@ -205,15 +205,24 @@ COLOCATED = replace(NODE, colocate=True)
     ],
 )  # fmt: skip
 def test_a_plan_that_cannot_fit_says_what_to_change(changes: dict[str, Any], what: str, remedy: str) -> None:
-    problems = plan(**changes).problems
+    made = plan(**changes)
+    problems = [*made.problems, *made.misfits]
     assert any(what in problem and remedy in problem for problem in problems), problems
+
+
+def test_of_a_running_cluster_that_is_not_described_only_the_model_is_judged() -> None:
+    elsewhere = ClusterConfig(address="auto")
+    assert plan(cluster=elsewhere, num_workers=9, zero_stage=0).problems == []
+    assert plan(cluster=elsewhere, num_workers=9, zero_stage=0).misfits == []
+    [problem] = plan(cluster=elsewhere, max_response_tokens=200_000).problems
+    assert "positions" in problem
 
 
 def test_sleeping_engines_make_room() -> None:
     eight: dict[str, Any] = {"num_workers": 8, "num_learners": 8, "gpu_memory_utilization": 0.6}
-    assert plan(cluster=COLOCATED, **eight).problems != []
+    assert plan(cluster=COLOCATED, **eight).misfits != []
     asleep = plan(cluster=replace(COLOCATED, sleep=True), **eight)
-    assert asleep.problems == []
+    assert asleep.problems == asleep.misfits == []
     assert asleep.transfer == "ipc"
 
 
@@ -225,6 +234,6 @@ def test_a_gpuless_machine_still_gets_a_plan() -> None:
         ClusterConfig(),
         GRPO,
     )
-    assert made.problems == []
+    assert made.problems == made.misfits == []
     assert made.transfer == "host"
     assert all(worker.gpus == () and worker.node == 0 for worker in made.workers)

@@ -1,0 +1,218 @@
+"""What is checked before anything starts, by a command and by its dry run alike.
+
+A dry run makes the same checks in the same order, with two differences: its hardware may be described instead of being
+this machine, and it asks the hub for nothing. What it passes therefore starts, as far as it could look, and what it
+refuses does not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from rlvr.cluster import check_plan
+from rlvr.config import BenchmarkConfig, ClusterConfig, DataConfig, EvaluationConfig, ExperimentConfig
+from rlvr.data.benchmarks import (
+    BENCHMARKS,
+    Benchmark,
+    entry_of,
+    is_here,
+    load_benchmark,
+    training_problems,
+    training_template,
+)
+from rlvr.data.model_folder import check_model_folder
+from rlvr.data.prompts import PromptRenderer, check_context, check_prompt_lengths, load_renderer
+from rlvr.data.templates import PromptTemplate
+from rlvr.errors import ConfigError
+from rlvr.planning.model_shape import model_shape
+from rlvr.planning.plan import Plan, make_plan
+from rlvr.planning.trainable import check_trainable
+from rlvr.records import Problem
+from rlvr.rewards.config import RewardsConfig
+from rlvr.rewards.pool import VerifierPool
+from rlvr.rewards.registry import compared_as_text, faults, verifier_pool
+from rlvr.tracking.progress import say
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A training run that has passed its checks, but for those against the hardware."""
+
+    plan: Plan
+    template: PromptTemplate
+    problems: list[Problem]
+    """Empty where they are on the hub and it was not asked."""
+    renderer: PromptRenderer | None
+    """None where the model is on the hub and it was not asked."""
+    verifier: VerifierPool
+    """To be closed."""
+
+
+def check_training(config: ExperimentConfig) -> tuple[list[Problem], PromptRenderer, VerifierPool]:
+    """Load and check everything that training needs, before any engine starts.
+
+    Raises:
+        RlvrError: the first thing that is wrong.
+    """
+    check_plan(config.rollout, config.learner, config.cluster)
+    prepared = prepare_training(config)
+    try:
+        refuse_misfits([(f"training {config.algorithm.name}", prepared.plan)], config.cluster)
+    except BaseException:
+        prepared.verifier.close()
+        raise
+    assert prepared.renderer is not None, "the hub was asked"
+    return prepared.problems, prepared.renderer, prepared.verifier
+
+
+def prepare_training(config: ExperimentConfig, *, ask_hub: bool = True) -> Prepared:
+    """Load and check model, problems and rewards of a training run, and lay it out on its hardware.
+
+    Args:
+        config: of one run.
+        ask_hub: False leaves out what would have to be fetched: the tokenizer and weights of a model, or problems.
+
+    Raises:
+        RlvrError: the first thing that is wrong; a plan that does not fit is none, it says so itself.
+    """
+    config.train.reward.load()
+    template = training_template(config.data, config.prompt)
+    renderer = load_renderer(config.model, template) if ask_hub or is_local(config.model) else None
+    rewards = config.rewards.asked_for(template.extraction)
+    problems = _training_problems(config.data, rewards, ask_hub)
+    check_trainable(config.model, config.learner)
+    if renderer is not None:
+        if problems:
+            check_prompt_lengths(renderer, problems, config.rollout.max_prompt_tokens)
+        check_context(config.model, config.rollout.max_prompt_tokens, config.rollout.max_response_tokens)
+    plan = make_plan(
+        model_shape(config.model), config.rollout, config.learner, config.cluster, config.build_algorithm()
+    )
+    return Prepared(plan, template, problems, renderer, verifier_pool(problems, rewards))
+
+
+def _training_problems(data: DataConfig, rewards: RewardsConfig, ask_hub: bool) -> list[Problem]:
+    """The problems that are trained on; none where they are on the hub and it is not asked.
+
+    Raises:
+        DataError: no such file, or a malformed one.
+        ConfigError: the problems have images.
+    """
+    registered = data.path in BENCHMARKS
+    if registered and not ask_hub and not is_here(BenchmarkConfig(str(data.path)), data):
+        return []
+    problems = training_problems(data)
+    if registered:
+        problems, notes = readable(problems, rewards)
+        say_notes(str(data.path), notes)
+    refuse_images(problems)
+    return problems
+
+
+def is_local(model: str) -> bool:
+    """Whether a model is a folder, or meant to be one, and no name on the hub that a dry run does not ask for.
+
+    Raises:
+        ModelError: it is neither a folder nor a name on the hub.
+    """
+    check_model_folder(model)
+    return Path(model).exists()
+
+
+def refuse_misfits(plans: Sequence[tuple[str, Plan]], cluster: ClusterConfig) -> None:
+    """Refuse what cannot run on its hardware, as the plans see it.
+
+    Args:
+        plans: with the words that each stands under.
+        cluster: says whether estimates of memory may refuse.
+
+    Raises:
+        ConfigError: every reason once, with what to change and the plans that it is about.
+    """
+    found: dict[str, list[str]] = {}
+    for title, plan in plans:
+        for reason in (*plan.problems, *(plan.misfits if cluster.check_memory else ())):
+            found.setdefault(reason, []).append(title)
+    if found:
+        raise ConfigError(
+            "the plan does not fit:\n"
+            + "\n".join(f"    {', '.join(titles)}: {reason}" for reason, titles in found.items()),
+            where="placement and memory, which --dry-run shows",
+            fix="as each line says; memory is estimated (docs/cluster.md says how well), and cluster.check_memory=false "
+            "lets no estimate refuse",
+        )
+
+
+def refuse_images(problems: Sequence[Problem]) -> None:
+    """Raise a ConfigError for problems with images: training is text only."""
+    if any(problem.images for problem in problems):
+        raise ConfigError(
+            "the training problems have images, and training is text only",
+            where="data.path",
+            fix="problems without images; `rlvr evaluate` measures models on both",
+        )
+
+
+def readable(problems: Sequence[Problem], rewards: RewardsConfig) -> tuple[list[Problem], list[str]]:
+    """A published set without the rows whose answer cannot be judged, and notes that name those and others.
+
+    A user's own file is refused for such a row; of a published set that cannot be asked.
+    """
+    unusable = faults(problems, rewards)
+    kept = [problem for problem in problems if problem.id not in unusable]
+    notes = []
+    if unusable:
+        notes.append(
+            f"{len(unusable)} of {len(problems):,} left out, whose answer cannot be judged: {_few(unusable)}"
+        )
+    texts = compared_as_text(kept, rewards)
+    if texts:
+        notes.append(f"{len(texts)} of {len(problems):,} answers are compared as text only: {_few(texts)}")
+    return kept, notes
+
+
+def _few(names: Collection[str]) -> str:
+    return ", ".join(list(names)[:5]) + (", …" if len(names) > 5 else "")
+
+
+def say_notes(name: str, notes: Sequence[str]) -> None:
+    """One line each."""
+    for note in notes:
+        say(f"{name}: {note}")
+
+
+def load_benchmarks(
+    configs: Mapping[str, BenchmarkConfig],
+    data: DataConfig,
+    evaluation: EvaluationConfig,
+    prompt: str | None,
+    rewards: RewardsConfig,
+    *,
+    ask_hub: bool = True,
+) -> list[Benchmark]:
+    """Load every benchmark, the in-domain ones first, and say what is unusual about it.
+
+    With ``ask_hub=False`` those on the hub have no problems.
+
+    Raises:
+        ConfigError: there is none, or none that is in-domain; an unknown name.
+        DataError: a file is not there, or malformed.
+    """
+    if not any(not config.out_of_domain for config in configs.values()):
+        raise ConfigError(
+            "there is no in-domain benchmark to measure on",
+            where="benchmarks",
+            fix="for example '+benchmarks.chains={family: chains}', or {path: FILE.jsonl}",
+        )
+    loaded = []
+    for config in configs.values():
+        benchmark = load_benchmark(config, data, evaluation, prompt, ask_hub=ask_hub)
+        if entry_of(config) is not None:
+            judged = rewards.asked_for(benchmark.template.extraction)
+            problems, notes = readable(benchmark.problems, judged)
+            benchmark = replace(benchmark, problems=problems, notes=(*benchmark.notes, *notes))
+        say_notes(benchmark.name, benchmark.notes)
+        loaded.append(benchmark)
+    return sorted(loaded, key=lambda benchmark: benchmark.out_of_domain)
