@@ -345,11 +345,6 @@ def save_model(folder: Path, write: Callable[[Path], None]) -> None:
     to_disk(folder.parent)
 
 
-def disk_bytes(folder: Path) -> int:
-    """Bytes of the files of a folder; 0 where there is none."""
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) if folder.is_dir() else 0
-
-
 def set_aside(folder: Path) -> Path | None:
     """Give a folder another name, so that a run can start anew under its own; None where there is none."""
     if not folder.exists():

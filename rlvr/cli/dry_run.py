@@ -10,8 +10,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rlvr.cli.origins import origins
+from rlvr.cli.pace import Pace, Speed
 from rlvr.cli.plan_lines import config_lines, machine_line, memory_lines, model_line, placement_lines
-from rlvr.cli.preflight import Prepared, is_local, refuse_misfits
+from rlvr.cli.preflight import Prepared, is_local, refuse_full_disk, refuse_misfits
 from rlvr.config import EvaluateConfig, ExperimentConfig
 from rlvr.data.benchmarks import Benchmark, published_size
 from rlvr.data.prompts import PromptRenderer, WordsRenderer, load_renderer
@@ -40,6 +41,7 @@ def show_training(
     configs: Mapping[str, ExperimentConfig],
     prepared: Mapping[str, Prepared],
     resolved: dict[str, Any],
+    pace: Pace,
     benchmarks: Sequence[Benchmark] = (),
     evaluation: Plan | None = None,
 ) -> None:
@@ -49,6 +51,7 @@ def show_training(
         configs: of the training runs by name.
         prepared: the same, checked.
         resolved: the command's config as plain data.
+        pace: for how long it takes.
         benchmarks: what a study measures.
         evaluation: its plan.
 
@@ -58,12 +61,13 @@ def show_training(
     plans = [(f"training {name}", each.plan) for name, each in prepared.items()]
     lines = []
     for name, config in configs.items():
-        steps, *rest = training_work(config, prepared[name].plan)
+        steps, *rest = training_work(config, prepared[name].plan, pace.training)
         lines += [f"training {name}: {steps}", *rest]
     first_config, first = next(iter(configs.values())), next(iter(prepared.values()))
     if evaluation is not None:
         plans.append((f"evaluation of {first_config.model}", evaluation))
-        lines += evaluation_work(first_config, benchmarks)
+        num_models = 1 + sum(1 + num_kept_models(each) for each in configs.values())
+        lines += evaluation_work(first_config, benchmarks, num_models, pace.evaluation)
     shown = sample_lines(
         first.problems,
         first.template,
@@ -81,21 +85,42 @@ def show_training(
     _show(first_config, resolved, plans, lines, shown, unchecked)
 
 
-def training_work(config: ExperimentConfig, plan: Plan) -> list[str]:
-    """One training run in words."""
-    algorithm = config.build_algorithm()
-    prompts, sampling = config.train.prompts_per_step, algorithm.sampling
+def training_work(config: ExperimentConfig, plan: Plan, speed: Speed | None) -> list[str]:
+    """One training run in words: steps, tokens, time and disk."""
+    algorithm, train = config.build_algorithm(), config.train
+    prompts, sampling = train.prompts_per_step, algorithm.sampling
     rollouts = prompts * algorithm.group_size
     sampled = int((rollouts + prompts * sampling.greedy_baseline) * sampling.max_sampling_factor)
-    updates = config.train.num_epochs * rollouts // (config.train.minibatch_size or rollouts)
+    updates = train.num_epochs * rollouts // (train.minibatch_size or rollouts)
+    most = train.num_steps * sampled * config.rollout.max_response_tokens
     return [
-        f"{config.train.num_steps} steps of {prompts} prompts × "
+        f"{train.num_steps} steps of {prompts} prompts × "
         f"{algorithm.group_size} = {rollouts:,} rollouts, {updates} optimizer step(s) each",
         f"  at most {rollouts * plan.row_tokens:,} tokens a step ({plan.row_tokens:,} a rollout)",
         *([f"  at most {sampled:,} responses sampled for them"] if sampled > rollouts else []),
+        *([f"  {speed.line(train.num_steps * rollouts, most)}"] if speed else []),
         f"  weight update: {plan.update_bytes / GIB:.2f} GiB to each of {plan.rollout.num_workers} "
         f"engine(s), by {plan.transfer}",
+        f"  disk: {disk_line(config, plan)}",
     ]
+
+
+def disk_line(config: ExperimentConfig, plan: Plan) -> str:
+    """What the run's folder takes at its largest: checkpoints, one of them being written, and models."""
+    train, one = config.train, plan.checkpoint_bytes / GIB
+    models = 1 + num_kept_models(config)
+    due = train.num_steps // train.checkpoint_every if train.checkpoint_every else 0
+    held = min(train.keep_checkpoints, due) + 1
+    return (
+        f"{held * one + models * plan.update_bytes / GIB:,.2f} GiB in {config.run.dir} at most: {held} checkpoint(s) of "
+        f"{one:,.2f} GiB, of which one is being written, and {models} model(s) of {plan.update_bytes / GIB:,.2f} GiB"
+    )
+
+
+def num_kept_models(config: ExperimentConfig) -> int:
+    """Models that are kept on the way; the last one is none of them."""
+    every = config.train.keep_model_every
+    return (config.train.num_steps - 1) // every if every else 0
 
 
 def show_evaluation(
@@ -104,6 +129,7 @@ def show_evaluation(
     models: Mapping[str, str],
     benchmarks: Sequence[Benchmark],
     plans: Sequence[tuple[str, Plan]],
+    pace: Pace,
 ) -> None:
     """The dry run of ``evaluate``: a plan for each model.
 
@@ -117,11 +143,16 @@ def show_evaluation(
         *(f"weights and tokenizer of {each}" for each in models.values() if not is_local(each)),
         *(f"the problems of {each.name}" for each in benchmarks if not each.problems),
     ]
-    _show(config, resolved, plans, evaluation_work(config, benchmarks), shown, unchecked)
+    work = evaluation_work(config, benchmarks, len(models), pace.evaluation)
+    _show(config, resolved, plans, work, shown, unchecked)
 
 
 def show_requests(
-    config: EvaluateConfig, resolved: dict[str, Any], models: Sequence[str], benchmarks: Sequence[Benchmark]
+    config: EvaluateConfig,
+    resolved: dict[str, Any],
+    models: Sequence[str],
+    benchmarks: Sequence[Benchmark],
+    pace: Pace,
 ) -> None:
     """The dry run of models behind a server, which is not asked: what would be sent."""
     api = config.api
@@ -132,15 +163,8 @@ def show_requests(
         key = f"key from {api.key_variable}" + ("" if os.environ.get(api.key_variable) else " (not set here)")
     print(f"\nserver: {api.base_url}, at most {api.max_concurrent} requests at a time, {key}")
     print("no engine is started here, so there is no memory to plan\n\nwork")
-    requests = tokens = 0
-    for each in benchmarks:
-        count = size_of(each, config) or 0
-        requests += len(models) * count * each.plan.num_samples
-        tokens += len(models) * count * each.plan.num_samples * each.plan.max_tokens
-        print(f"  {work_line(each, config)}{'' if count else '; problems not counted below'}")
-    print(
-        f"  {' and '.join(models)}: {requests:,} requests, each for one sample; at most {tokens:,} response tokens"
-    )
+    work = evaluation_work(config, benchmarks, len(models), pace.evaluation, "requests, each for one sample")
+    print("\n".join(f"  {line}" for line in work))
     first = benchmarks[0]
     shown = sample_lines(
         first.problems, first.template, WordsRenderer(first.template), config.rewards, first.name
@@ -148,9 +172,28 @@ def show_requests(
     print("\nprompt and verdict\n" + "\n".join(f"  {line}" for line in shown))
 
 
-def evaluation_work(config: Config, benchmarks: Sequence[Benchmark]) -> list[str]:
-    """What is sampled, a line for each benchmark."""
-    return [work_line(each, config) for each in benchmarks]
+def evaluation_work(
+    config: Config,
+    benchmarks: Sequence[Benchmark],
+    num_models: int,
+    speed: Speed | None,
+    what: str = "samples",
+) -> list[str]:
+    """What is sampled: a line for each benchmark, and the sum over benchmarks and models."""
+    counts = [(size_of(each, config) or 0) * each.plan.num_samples for each in benchmarks]
+    samples = num_models * sum(counts)
+    tokens = num_models * sum(
+        count * each.plan.max_tokens for count, each in zip(counts, benchmarks, strict=True)
+    )
+    lines = [
+        work_line(each, config) + ("" if count else "; problems not counted below")
+        for count, each in zip(counts, benchmarks, strict=True)
+    ]
+    return [
+        *lines,
+        f"of {num_models} model(s): {samples:,} {what}; at most {tokens:,} response tokens",
+        *([f"  {speed.line(samples, tokens)}"] if speed and samples else []),
+    ]
 
 
 def work_line(benchmark: Benchmark, config: Config) -> str:
@@ -195,6 +238,8 @@ def _show(
             + "\n".join(f"  {each}" for each in unchecked)
         )
     refuse_misfits(plans, config.cluster)
+    if isinstance(config, ExperimentConfig) and not plans[0][1].machine.described:
+        refuse_full_disk(config, plans[0][1])
     print("\nthe plan fits")
 
 

@@ -12,6 +12,7 @@ from rlvr.cli import hydra_app
 from rlvr.cli.claim import refuse_other_evaluations
 from rlvr.cli.dry_run import show_evaluation, show_requests
 from rlvr.cli.experiment import MODEL_FOLDER, evaluation_folder, refuse_other_specs, run_evaluations
+from rlvr.cli.pace import pace_of
 from rlvr.cli.preflight import is_local, load_benchmarks
 from rlvr.cli.regrade import change_lines, regrade
 from rlvr.cli.sources import OwnEngines, Server, Source
@@ -61,7 +62,7 @@ def run(arguments: list[str]) -> None:
     )
 
 
-def show(config: EvaluateConfig, resolved: dict[str, Any]) -> None:
+def show(config: EvaluateConfig, resolved: dict[str, Any], pace: str) -> None:
     """The dry run: the checks of an evaluation, and what it would do."""
     if config.regrade is not None:
         raise ConfigError(
@@ -70,7 +71,7 @@ def show(config: EvaluateConfig, resolved: dict[str, Any]) -> None:
     models, benchmarks, source = prepared(config, ask_hub=False)
     if isinstance(source, Server):
         source.check([], benchmarks)
-        show_requests(config, resolved, list(models.values()), benchmarks)
+        show_requests(config, resolved, list(models.values()), benchmarks, pace_of(pace))
         return
     plans = [(f"evaluation of {model}", source.plan(model, benchmarks)) for model in models.values()]
     here = {name: model for name, model in models.items() if is_local(model)}
@@ -79,7 +80,7 @@ def show(config: EvaluateConfig, resolved: dict[str, Any]) -> None:
         refuse_other_specs(
             here, benchmarks, Path(config.run.dir) / STUDY_FOLDER, source, config.seed, config.rewards
         )
-    show_evaluation(config, resolved, models, benchmarks, plans)
+    show_evaluation(config, resolved, models, benchmarks, plans, pace_of(pace))
 
 
 def app(config: EvaluateConfig, resolved: dict[str, Any]) -> None:

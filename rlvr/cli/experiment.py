@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from rlvr.checkpoint import Checkpoints, disk_bytes, identity_of
+from rlvr.checkpoint import Checkpoints, identity_of
 from rlvr.cli.claim import trained_steps
 from rlvr.cli.preflight import check_training
 from rlvr.cli.sources import Engines, Source
@@ -46,8 +46,6 @@ from rlvr.tracking.progress import StageProgress, TrainingProgress, say
 from rlvr.tracking.trackers import ProcessTracker, make_trackers
 
 MODEL_FOLDER = "model"
-CHECKPOINT_FACTOR = 4
-"""A checkpoint is at least so many times larger than the start model: the model twice, and Adam's moments."""
 MAX_ENGINE_SEED = 1 << 20
 
 
@@ -65,7 +63,6 @@ def run_training(config: ExperimentConfig, resolved: dict[str, Any]) -> Path:
     algorithm = config.build_algorithm()
     checkpoints = _checkpoints(config, resolved, problems)
     resume = checkpoints.newest()
-    checkpoints.require_space(CHECKPOINT_FACTOR * disk_bytes(Path(config.model)))
     last_step = 0 if resume is None else resume.step
     _announce(config, algorithm.group_size, len(problems), last_step)
     (folder / TRAINED_FILE).unlink(missing_ok=True)  # of fewer steps: the run is no longer complete

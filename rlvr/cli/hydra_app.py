@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import Field, fields, is_dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -41,7 +42,7 @@ def run(
     *,
     folder: str,
     examples: str,
-    dry_run: Callable[[ConfigT, dict[str, Any]], None] | None = None,
+    dry_run: Callable[[ConfigT, dict[str, Any], str], None] | None = None,
 ) -> None:
     """Compose, check and run; once, or once per job of a multirun.
 
@@ -52,17 +53,20 @@ def run(
         arguments: Hydra overrides and flags.
         folder: subfolder of recipes/ with the primary ``config.yaml``.
         examples: shown first by ``--help``.
-        dry_run: takes the place of ``app`` with ``--dry-run``; None where there is nothing to plan.
+        dry_run: takes the place of ``app`` with ``--dry-run``, and gets the word of ``--dry-run=WORD`` besides; None where
+            there is nothing to plan.
 
     Raises:
         ConfigError: an override is unknown, malformed or fails its check.
     """
-    if DRY_RUN in arguments:
+    dry = [argument for argument in arguments if argument.partition("=")[0] == DRY_RUN]
+    if dry:
         if dry_run is None:
             raise ConfigError(
                 f"`rlvr {command}` has no dry run", where=DRY_RUN, fix="train, study or evaluate"
             )
-        app, arguments = dry_run, [argument for argument in arguments if argument != DRY_RUN]
+        app = partial(_planned, dry_run, dry[-1].partition("=")[2])
+        arguments = [argument for argument in arguments if argument not in dry]
     plugins, arguments = split_plugins(arguments)
     for file in plugins:
         load_plugin(file)
@@ -100,6 +104,15 @@ def run(
             raise explain(error, schema, RECIPES / folder) from error
     if failures:
         raise failures[0]
+
+
+def _planned(
+    dry_run: Callable[[ConfigT, dict[str, Any], str], None],
+    pace: str,
+    config: ConfigT,
+    resolved: dict[str, Any],
+) -> None:
+    dry_run(config, resolved, pace)
 
 
 def register(schema: type) -> None:

@@ -11,14 +11,15 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from rlvr.checkpoint import Checkpoints
 from rlvr.cluster import check_plan
 from rlvr.config import BenchmarkConfig, ClusterConfig, DataConfig, EvaluationConfig, ExperimentConfig
 from rlvr.data.benchmarks import (
     BENCHMARKS,
     Benchmark,
     entry_of,
-    is_here,
     load_benchmark,
+    training_is_here,
     training_problems,
     training_template,
 )
@@ -26,6 +27,7 @@ from rlvr.data.model_folder import check_model_folder
 from rlvr.data.prompts import PromptRenderer, check_context, check_prompt_lengths, load_renderer
 from rlvr.data.templates import PromptTemplate
 from rlvr.errors import ConfigError
+from rlvr.eval.homes import TRAINED_FILE
 from rlvr.planning.model_shape import model_shape
 from rlvr.planning.plan import Plan, make_plan
 from rlvr.planning.trainable import check_trainable
@@ -60,6 +62,7 @@ def check_training(config: ExperimentConfig) -> tuple[list[Problem], PromptRende
     prepared = prepare_training(config)
     try:
         refuse_misfits([(f"training {config.algorithm.name}", prepared.plan)], config.cluster)
+        refuse_full_disk(config, prepared.plan)
     except BaseException:
         prepared.verifier.close()
         raise
@@ -100,11 +103,10 @@ def _training_problems(data: DataConfig, rewards: RewardsConfig, ask_hub: bool) 
         DataError: no such file, or a malformed one.
         ConfigError: the problems have images.
     """
-    registered = data.path in BENCHMARKS
-    if registered and not ask_hub and not is_here(BenchmarkConfig(str(data.path)), data):
+    if not ask_hub and not training_is_here(data):
         return []
     problems = training_problems(data)
-    if registered:
+    if data.path in BENCHMARKS:
         problems, notes = readable(problems, rewards)
         say_notes(str(data.path), notes)
     refuse_images(problems)
@@ -143,6 +145,17 @@ def refuse_misfits(plans: Sequence[tuple[str, Plan]], cluster: ClusterConfig) ->
             fix="as each line says; memory is estimated (docs/cluster.md says how well), and cluster.check_memory=false "
             "lets no estimate refuse",
         )
+
+
+def refuse_full_disk(config: ExperimentConfig, plan: Plan) -> None:
+    """Refuse a run, unless it has ended, whose folder has no room for a checkpoint.
+
+    Raises:
+        CheckpointError: there is less free than one takes.
+    """
+    folder = Path(config.run.dir)
+    if not (folder / TRAINED_FILE).exists():
+        Checkpoints(folder).require_space(round(plan.checkpoint_bytes))
 
 
 def refuse_images(problems: Sequence[Problem]) -> None:

@@ -19,6 +19,7 @@ from rlvr.cli.experiment import (
 )
 from rlvr.cli.longer import check_measured, keep_measured
 from rlvr.cli.overrides import key_of
+from rlvr.cli.pace import pace_of
 from rlvr.cli.preflight import check_training, load_benchmarks, prepare_training
 from rlvr.cli.sources import OwnEngines
 from rlvr.cli.tracked import in_group, log_report
@@ -71,7 +72,7 @@ def run(arguments: list[str]) -> None:
     )
 
 
-def show(config: ExperimentConfig, resolved: dict[str, Any]) -> None:
+def show(config: ExperimentConfig, resolved: dict[str, Any], pace: str) -> None:
     """The dry run of a study: every training run and the evaluations."""
     folder, runs = Path(config.run.dir), training_runs(config)
     prepared = {name: prepare_training(run_config, ask_hub=False) for name, (run_config, _) in runs.items()}
@@ -81,7 +82,8 @@ def show(config: ExperimentConfig, resolved: dict[str, Any]) -> None:
     source = OwnEngines(config.rollout, config.cluster, ask_hub=False)
     plan = source.plan(config.model, benchmarks)
     refuse_other_study(folder, resolved, runs)
-    show_training({name: run for name, (run, _) in runs.items()}, prepared, resolved, benchmarks, plan)
+    configs = {name: run for name, (run, _) in runs.items()}
+    show_training(configs, prepared, resolved, pace_of(pace), benchmarks, plan)
 
 
 def app(config: ExperimentConfig, resolved: dict[str, Any]) -> None:

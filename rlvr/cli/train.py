@@ -9,6 +9,7 @@ from rlvr.cli import hydra_app
 from rlvr.cli.claim import TRAINING, Claim, claim_runs, refuse_other_kind, refuse_other_runs
 from rlvr.cli.dry_run import show_training
 from rlvr.cli.experiment import run_training
+from rlvr.cli.pace import pace_of
 from rlvr.cli.preflight import check_training, prepare_training
 from rlvr.config import ExperimentConfig
 from rlvr.errors import ConfigError
@@ -25,6 +26,7 @@ Examples:
   rlvr train -m recipe=tiny algorithm.group_size=4,8,16       one run each
   rlvr train recipe=tiny train.num_steps=80                   goes on with a finished run of 40, in the same folder
   rlvr train model=Qwen/Qwen2.5-7B data.path=train.parquet run.dir=runs/qwen
+  rlvr train recipe=tiny --dry-run=runs/tiny                  plan, disk, and the time by the speed of a past run
 
 Writes config.json, metrics.jsonl, rollouts.jsonl and model/ (a Hugging Face folder) into run.dir.
 """
@@ -43,13 +45,13 @@ def run(arguments: list[str]) -> None:
     )
 
 
-def show(config: ExperimentConfig, resolved: dict[str, Any]) -> None:
+def show(config: ExperimentConfig, resolved: dict[str, Any], pace: str) -> None:
     """The dry run of one training run, which measures nothing."""
     refuse_several(config)
     prepared = prepare_training(config, ask_hub=False)
     refuse_other_run(Path(config.run.dir), resolved)
     name = config.algorithm.name
-    show_training({name: config}, {name: prepared}, resolved)
+    show_training({name: config}, {name: prepared}, resolved, pace_of(pace))
 
 
 def app(config: ExperimentConfig, resolved: dict[str, Any]) -> None:

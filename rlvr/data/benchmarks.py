@@ -31,6 +31,7 @@ from rlvr.data.images import images_of
 from rlvr.data.loaders import (
     COLUMNS,
     folder_of,
+    is_hub_name,
     load_problems,
     parse_row,
     read_rows,
@@ -302,8 +303,18 @@ def load_benchmark(
 def is_here(config: BenchmarkConfig, data: DataConfig) -> bool:
     """Whether a benchmark is made or read on this machine, and not fetched from the hub."""
     entry = entry_of(config)
-    generated = entry is not None and entry.generate is not None
-    return generated or config.path is not None or data.folder is not None
+    if config.path is not None:
+        return not is_hub_name(config.path)
+    return data.folder is not None or (entry is not None and entry.generate is not None)
+
+
+def training_is_here(data: DataConfig) -> bool:
+    """Whether the problems that are trained on are made or read on this machine, and not fetched from the hub."""
+    if data.path is None:
+        return True
+    if data.path in BENCHMARKS:
+        return is_here(BenchmarkConfig(data.path), data)
+    return not is_hub_name(data.path)
 
 
 def published_size(config: BenchmarkConfig, evaluation: EvaluationConfig) -> int | None:

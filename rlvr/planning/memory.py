@@ -95,6 +95,14 @@ def optimizer_bytes(trained: float, settings: LearnerConfig) -> float:
     return per_parameter * trained / (settings.num_learners if stage >= 1 else 1)
 
 
+def checkpoint_bytes(shape: ModelShape, settings: LearnerConfig, algorithm: Algorithm) -> float:
+    """Of a checkpoint on disk: the model to be used, and of each trained model its weights and optimizer."""
+    size, models = BYTES[settings.dtype], 1 + (algorithm.critic is not None)
+    trained = sum(trained_parameters(shape, settings, algorithm))
+    optimizer = optimizer_bytes(trained, settings) * (settings.num_learners if settings.zero_stage else 1)
+    return (1 + models) * shape.num_parameters * size + optimizer
+
+
 def gradient_bytes(trained: float, settings: LearnerConfig) -> float:
     """Gradients of these parameters on one rank, between backward pass and optimizer step."""
     return trained * _accumulated(settings) / (settings.num_learners if settings.zero_stage >= 2 else 1)

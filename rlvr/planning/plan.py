@@ -15,6 +15,7 @@ from rlvr.planning.memory import (
     CUDA_CONTEXT,
     GIB,
     Parts,
+    checkpoint_bytes,
     engine_memory,
     engine_weights,
     kv_bytes_per_token,
@@ -80,7 +81,9 @@ class Plan:
     row_tokens: int
     """Longest prompt and response together."""
     update_bytes: float
-    """Of one weight update, to one engine."""
+    """Of one weight update, to one engine; the same as a saved model."""
+    checkpoint_bytes: float
+    """Of one from which training goes on."""
     problems: list[str] = field(default_factory=list)
     """Why it cannot run, each with what to change."""
     misfits: list[str] = field(default_factory=list)
@@ -157,10 +160,12 @@ def make_plan(
         kv_tokens=max(0, int(engine["KV cache"] / per_token)),
         row_tokens=row_tokens,
         update_bytes=shape.num_parameters * BYTES[learners.dtype] if learners else 0.0,
+        checkpoint_bytes=0.0,
     )
     if learners is not None and algorithm is not None:
         plan.learner_device = learner_device_memory(shape, learners, algorithm, row_tokens)
         plan.learner_host = learner_host_memory(shape, learners, algorithm, writes=True)
+        plan.checkpoint_bytes = checkpoint_bytes(shape, learners, algorithm)
     plan.problems = _model_problems(plan)
     if machine.is_known:
         plan.problems += _placement_problems(plan)

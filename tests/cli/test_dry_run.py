@@ -11,11 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from rlvr import checkpoint
 from rlvr.cli.hydra_app import RECIPES
 from rlvr.data.loaders import to_row
 from rlvr.planning import memory
 from tests.broken import pickled, poison, without_end, without_head
 from tests.cli.pools import SMALL, Pools
+from tests.fabricate import evaluation
 from tests.fakes import problems
 
 CLUSTERS = {
@@ -209,15 +211,16 @@ def test_estimates_refuse_a_run_as_they_refuse_its_dry_run_unless_they_are_not_t
     assert rlvr(*words, "cluster.check_memory=false", "--dry-run").code == 0
 
 
-def test_what_is_on_the_hub_is_named_as_unchecked(rlvr) -> None:
+@pytest.mark.parametrize("path", ["math500", "owner/set"])
+def test_what_is_on_the_hub_is_named_as_unchecked(rlvr, path: str) -> None:
     result = rlvr(
-        "train", "cluster=node_8gpu", "model=Qwen/Qwen2.5-7B", "data.path=math500", "--dry-run",
+        "train", "cluster=node_8gpu", "model=Qwen/Qwen2.5-7B", f"data.path={path}", "--dry-run",
         "rollout.max_response_tokens=1024", "learner.micro_batch_tokens=2048",
     )  # fmt: skip
     assert result.code == 0, result.err
     unchecked = result.out[result.out.index("not checked") :]
     assert "weights and tokenizer of Qwen/Qwen2.5-7B" in unchecked
-    assert "the problems of math500" in unchecked
+    assert f"the problems of {path}" in unchecked
 
 
 def test_results_made_otherwise_are_refused_before_they_would_be_gone_on_with(
@@ -237,3 +240,76 @@ def test_results_made_otherwise_are_refused_before_they_would_be_gone_on_with(
         assert result.code == 2
         assert "'max_tokens': 128" in result.err
     assert pools.started == started  # not even for the model of which nothing is there
+
+
+def work(out: str) -> str:
+    return out[out.index("\nwork\n") : out.index("\nprompt and verdict\n")]
+
+
+def test_disk_samples_and_tokens_are_counted(rlvr, model_folder: Path) -> None:
+    benchmarks = (
+        "+benchmarks.chains={}",
+        "+benchmarks.longer={family: chains, operations: [5], num_problems: 6}",
+    )
+    result = rlvr(
+        "study", f"model={model_folder}", *FEW, *benchmarks, "evaluation.num_samples=8", "evaluation.max_tokens=64",
+        "train.num_steps=30", "train.checkpoint_every=10", "train.keep_checkpoints=2", "train.keep_model_every=10",
+        "evaluation.checkpoints=true", "--dry-run",
+    )  # fmt: skip
+    assert result.code == 0, result.err
+    # The base, the final model, and those after 10 and 20 steps; 4 and 6 problems.
+    assert "of 4 model(s): 320 samples; at most 20,480 response tokens" in work(result.out)
+    assert "3 checkpoint(s) of" in work(result.out)
+    assert "and 3 model(s) of" in work(result.out)
+    assert "tokens/s" not in work(result.out)
+
+
+def test_the_time_is_told_from_a_speed_or_a_past_run(rlvr, study_folder: Path, model_folder: Path) -> None:
+    words = ("train", f"model={model_folder}", *FEW, "train.num_steps=10", "algorithm.group_size=8")
+    stated = work(rlvr(*words, "--dry-run=1000").out)
+    # 10 steps × 256 responses × 64 tokens
+    assert "at most 2 min 44 s at 1,000 tokens/s" in stated
+    past = work(rlvr(*words, f"--dry-run={study_folder}").out)
+    # 10 steps × 256 responses × 20 tokens
+    assert "about 8 min 32 s at 100 tokens/s, with responses of 20 tokens" in past
+    measured = work(
+        rlvr("evaluate", f"model={model_folder}", *FEW, "num_samples=10", f"--dry-run={study_folder}").out
+    )
+    # 4 problems × 10 samples × 5 tokens
+    assert "about 4.0 s at 50 tokens/s, with responses of 5 tokens" in measured
+
+
+@pytest.fixture
+def study_folder(tmp_path: Path) -> Path:
+    """A past study: steps of 2 s with 10 responses of 20 tokens, and an evaluation of 96 samples of 5 tokens in 9.6 s."""
+    folder = tmp_path / "past"
+    store = folder / "evaluation" / "toy" / "base"
+    evaluation(store, "base", [1] * 12)
+    (store / "wall_seconds.json").write_text("9.6")
+    (folder / "grpo").mkdir()
+    row = {"time/step": 2.0, "throughput/tokens_per_second": 100.0, "throughput/rollouts_per_second": 5.0}
+    (folder / "grpo" / "metrics.jsonl").write_text(
+        "".join(json.dumps({"step": s, **row}) + "\n" for s in (1, 2))
+    )
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("word", "found"), [("fast", "neither a number"), ("-3", "neither"), (".", "no training step")]
+)
+def test_a_speed_that_is_none_is_refused(rlvr, model_folder: Path, word: str, found: str) -> None:
+    result = rlvr("train", f"model={model_folder}", *FEW, f"--dry-run={word}")
+    assert result.code == 2
+    assert found in result.err
+    assert "where: --dry-run=…" in result.err
+
+
+def test_a_run_without_room_for_a_checkpoint_is_refused_as_its_dry_run_is(
+    rlvr, model_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkpoint, "SPARE_BYTES", 1 << 60)
+    words = ("train", f"model={model_folder}", *FEW)
+    said = [rlvr(*words, *flag) for flag in ((), ("--dry-run",))]
+    assert [each.code for each in said] == [7, 7]
+    assert "a checkpoint needs" in said[0].err
+    assert said[0].err == said[1].err
