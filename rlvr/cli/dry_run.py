@@ -35,6 +35,8 @@ ANSWERS = {
 """A response that states the right answer, by ability or by where the prompt asks for it."""
 BOXED_ANSWER = "The answer is $\\boxed{{{}}}$."
 SHOWN_CHARACTERS = 1200
+FEW_MODELS = 3
+"""So many are named in a line."""
 
 
 def show_training(
@@ -66,8 +68,8 @@ def show_training(
     first_config, first = next(iter(configs.values())), next(iter(prepared.values()))
     if evaluation is not None:
         plans.append((f"evaluation of {first_config.model}", evaluation))
-        num_models = 1 + sum(1 + num_kept_models(each) for each in configs.values())
-        lines += evaluation_work(first_config, benchmarks, num_models, pace.evaluation)
+        kept = [f"{name}-step" for name, each in configs.items() for _ in range(num_kept_models(each))]
+        lines += evaluation_work(first_config, benchmarks, ["base", *configs, *kept], pace.evaluation)
     shown = sample_lines(
         first.problems,
         first.template,
@@ -143,7 +145,7 @@ def show_evaluation(
         *(f"weights and tokenizer of {each}" for each in models.values() if not is_local(each)),
         *(f"the problems of {each.name}" for each in benchmarks if not each.problems),
     ]
-    work = evaluation_work(config, benchmarks, len(models), pace.evaluation)
+    work = evaluation_work(config, benchmarks, list(models), pace.evaluation)
     _show(config, resolved, plans, work, shown, unchecked)
 
 
@@ -163,7 +165,7 @@ def show_requests(
         key = f"key from {api.key_variable}" + ("" if os.environ.get(api.key_variable) else " (not set here)")
     print(f"\nserver: {api.base_url}, at most {api.max_concurrent} requests at a time, {key}")
     print("no engine is started here, so there is no memory to plan\n\nwork")
-    work = evaluation_work(config, benchmarks, len(models), pace.evaluation, "requests, each for one sample")
+    work = evaluation_work(config, benchmarks, models, pace.evaluation, "requests, each for one sample")
     print("\n".join(f"  {line}" for line in work))
     first = benchmarks[0]
     shown = sample_lines(
@@ -175,23 +177,24 @@ def show_requests(
 def evaluation_work(
     config: Config,
     benchmarks: Sequence[Benchmark],
-    num_models: int,
+    models: Sequence[str],
     speed: Speed | None,
     what: str = "samples",
 ) -> list[str]:
     """What is sampled: a line for each benchmark, and the sum over benchmarks and models."""
     counts = [(size_of(each, config) or 0) * each.plan.num_samples for each in benchmarks]
-    samples = num_models * sum(counts)
-    tokens = num_models * sum(
+    samples = len(models) * sum(counts)
+    tokens = len(models) * sum(
         count * each.plan.max_tokens for count, each in zip(counts, benchmarks, strict=True)
     )
     lines = [
         work_line(each, config) + ("" if count else "; problems not counted below")
         for count, each in zip(counts, benchmarks, strict=True)
     ]
+    named = " and ".join(models) if len(models) <= FEW_MODELS else f"{len(models)} models"
     return [
         *lines,
-        f"of {num_models} model(s): {samples:,} {what}; at most {tokens:,} response tokens",
+        f"{named}: {samples:,} {what}; at most {tokens:,} response tokens",
         *([f"  {speed.line(samples, tokens)}"] if speed and samples else []),
     ]
 

@@ -73,7 +73,7 @@ def show(config: EvaluateConfig, resolved: dict[str, Any], pace: str) -> None:
         source.check([], benchmarks)
         show_requests(config, resolved, list(models.values()), benchmarks, pace_of(pace))
         return
-    plans = [(f"evaluation of {model}", source.plan(model, benchmarks)) for model in models.values()]
+    plans = [(f"evaluation of {name}", source.plan(model, benchmarks)) for name, model in models.items()]
     here = {name: model for name, model in models.items() if is_local(model)}
     refuse_unlike_prompts(here, benchmarks, source)
     if config.run.resume != "never":
