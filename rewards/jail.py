@@ -11,6 +11,7 @@ Order matters in the child: whatever needs privilege first, seccomp last, and th
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import resource
@@ -246,8 +247,6 @@ def arrange_descriptors(stdin: int, ready: int, rules: int | None, is_call: bool
 
 def _above(descriptor: int) -> int:
     """A copy with a number that none of ours will overwrite."""
-    import fcntl
-
     return fcntl.fcntl(descriptor, fcntl.F_DUPFD, 64)
 
 

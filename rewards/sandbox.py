@@ -72,6 +72,7 @@ class Sandbox:
         self._folders = tempfile.mkdtemp(prefix="jails-")
         weakref.finalize(self, shutil.rmtree, self._folders, ignore_errors=True)
         Path(self._folders).chmod(0o711)
+        self._link_packages(Path(self._folders, "packages"))
         self._server = JailServer(self._around, self._folders)
         self.refusals: dict[str, str] = {}
         try:
@@ -141,8 +142,8 @@ class Sandbox:
             SandboxError: the jail could not be set up, or did not report.
         """
         level = level or self.level
-        with tempfile.TemporaryDirectory(dir=self._folders, ignore_cleanup_errors=True) as outer:
-            folder, packages_path = self._lay_out(Path(outer), level)
+        with tempfile.TemporaryDirectory(dir=self._folders, ignore_cleanup_errors=True) as folder:
+            packages_path = self._packages_path(folder, level)
             request = {
                 "source": source,
                 "stdin": stdin,
@@ -166,20 +167,28 @@ class Sandbox:
             finally:
                 process.close()
                 make_removable(folder)
+                if level == "rlimits":
+                    shutil.rmtree(packages_path, ignore_errors=True)
 
-    def _lay_out(self, outer: Path, level: str) -> tuple[str, str]:
-        """The program's private folder, and where it finds its packages: links that do not say whence."""
-        outer.chmod(0o711)
-        work = outer / "work"
-        work.mkdir(mode=0o700)
+    def _packages_path(self, folder: str, level: str) -> str:
+        """Where a program finds its packages.
+
+        At level rlimits each has links of its own: without root it could change those of all.
+        """
         if level in ("bubblewrap", "namespaces"):
-            return str(work), PACKAGES
-        packages = outer / "packages"
-        packages.mkdir()
-        for name, place in self._around.packages.items():
-            (packages / name).symlink_to(place)
-        packages.chmod(0o755)
-        return str(work), str(packages)
+            return PACKAGES
+        if level == "landlock":
+            return str(Path(self._folders, "packages"))
+        own = Path(f"{folder}-packages")
+        self._link_packages(own)
+        return str(own)
+
+    def _link_packages(self, place: Path) -> None:
+        """Links that do not say whence packages come."""
+        place.mkdir()
+        for name, target in self._around.packages.items():
+            (place / name).symlink_to(target)
+        place.chmod(0o755)
 
     def _start(self, level: str, folder: str) -> JailProcess:
         if level == "bubblewrap":
