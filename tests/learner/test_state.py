@@ -24,6 +24,8 @@ from rlvr.config import LearnerConfig
 from rlvr.driver import write_checkpoint
 from rlvr.errors import WeightUpdateError
 from rlvr.learner.deepspeed_learner import DeepSpeedLearner, LearnerOptions
+from rlvr.planning.memory import checkpoint_bytes
+from rlvr.planning.model_shape import model_shape
 from tests.learner.conftest import free_port
 
 pytestmark = pytest.mark.engines
@@ -121,6 +123,11 @@ def test_going_on_is_as_if_it_had_never_stopped(
     start_model: Path, tmp_path: Path, zero_stage: int, dtype: str
 ) -> None:
     go_on(start_model, tmp_path, zero_stage, dtype)
+    # As large as the dry run says, but for what pickles and tensors of few numbers have around them.
+    files = [*(tmp_path / "model").glob("*.safetensors"), *(tmp_path / "learner").rglob("*.pt")]
+    settings = LearnerConfig(device="cpu", dtype=dtype, zero_stage=zero_stage)
+    expected = checkpoint_bytes(model_shape(str(start_model)), settings, ALGORITHM)
+    assert sum(file.stat().st_size for file in files) == pytest.approx(expected, rel=0.25)
 
 
 def go_on_as_rank(rank: int, port: int, model: Path, folder: Path) -> None:
