@@ -85,15 +85,22 @@ def study_command(folder: Path) -> str:
 
 
 def evaluation_command(store: Store) -> str:
-    """How to go on with one evaluation."""
+    """How to go on with one evaluation, and all others of its home: a command for fewer would not have its report."""
     if (store.home / CONFIG_FILE).exists():
         return study_command(store.home)
     spec = store.spec
     if spec.is_served:
         return "run the same `rlvr evaluate … api.base_url=…` again, it goes on"
+    specs = [each.spec for each in stores_in(store.home)]
+    models = {each.model_name: each.model_path for each in specs}
+    benchmarks = list(dict.fromkeys(each.benchmark for each in specs))
+    measured = f"model={spec.model_path}"
+    if len(models) > 1:
+        measured = f"'models={{{', '.join(f'{name}: {path}' for name, path in models.items())}}}'"
+    on = f"benchmark={spec.benchmark}" if len(benchmarks) == 1 else f"'benchmarks=[{','.join(benchmarks)}]'"
     return (
-        f"run this again, it goes on: rlvr evaluate model={spec.model_path} benchmark={spec.benchmark} "
-        f"num_samples={spec.num_samples} run.dir={store.home}"
+        f"run this again, it goes on: rlvr evaluate {measured} {on} num_samples={spec.num_samples} "
+        f"run.dir={store.home}"
     )
 
 

@@ -144,7 +144,9 @@ def test_an_unfinished_evaluate_names_its_command(tmp_path: Path) -> None:
     (tmp_path / "mine" / "evaluation" / "toy" / "ppo" / SAMPLES_FILE).write_bytes(b"")
     [stage] = collect([tmp_path]).unfinished
     assert stage.progress == "not begun"
-    command = f"rlvr evaluate model=runs/ppo benchmark=toy num_samples=8 run.dir={tmp_path}/mine"
+    # It measures all that lies there: `rlvr evaluate` refuses to write a report that has less.
+    models = "'models={base: runs/base, ppo: runs/ppo}'"
+    command = f"rlvr evaluate {models} benchmark=toy num_samples=8 run.dir={tmp_path}/mine"
     assert command in stage.command
 
 
