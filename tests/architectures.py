@@ -29,6 +29,7 @@ SPECIAL: dict[str, dict[str, Any]] = {
     "gemma3_text": {"query_pre_attn_scalar": 32, "sliding_window": 8},
     "gpt2": {"n_embd": 128, "n_layer": 2, "n_head": 4, "n_positions": 128},
     "opt": {"ffn_dim": 192, "word_embed_proj_dim": 128},
+    "smollm3": {"no_rope_layer_interval": 2},
     "granite": {"logits_scaling": 7.0, "embedding_multiplier": 3.0},
     "cohere": {"logit_scale": 0.3},
     "mixtral": {"num_local_experts": 4},
@@ -37,7 +38,7 @@ SPECIAL: dict[str, dict[str, Any]] = {
 TIED = ("gemma", "gemma2", "gemma3_text", "gpt2", "opt", "cohere")
 DENSE = (
     "llama", "qwen2", "qwen3", "mistral", "gemma", "gemma2", "gemma3_text", "phi3", "phi", "gpt2", "opt",
-    "gpt_neox", "olmo2", "granite", "cohere",
+    "gpt_neox", "olmo2", "granite", "cohere", "smollm3",
 )  # fmt: skip
 EXPERTS = ("mixtral", "qwen3_moe")
 GAIN = 3.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import socket
 import subprocess
 import sys
@@ -18,23 +19,31 @@ from tests.tiny import TINY
 from tests.vision import vision_model, visual_set
 
 
+def documented_command() -> tuple[dict[str, str], list[str]]:
+    """The command by which docs/served.md starts a server on a CPU: variables and words."""
+    page = (Path(__file__).resolve().parents[2] / "docs" / "served.md").read_text()
+    lines = page.split("    VLLM_CPU_KVCACHE_SPACE")[1].split("\n\n")[0].replace("\\\n", " ")
+    variable, *command = shlex.split(f"VLLM_CPU_KVCACHE_SPACE{lines}")
+    name, _, value = variable.partition("=")
+    return {name: value}, command
+
+
 @contextmanager
 def served(tmp_path: Path, model: Path) -> Iterator[str]:
     """Address of a server with a model, under the name ``tiny``."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
+    variables, command = documented_command()
+    given = {"--model": str(model), "--served-model-name": "tiny", "--port": str(port)}
+    for option, value in given.items():
+        command[command.index(option) + 1] = value
     process = subprocess.Popen(
-        [
-            sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(model),
-            "--served-model-name", "tiny", "--host", "127.0.0.1", "--port", str(port), "--enforce-eager",
-            "--dtype", "float32", "--max-model-len", "256", "--generation-config", "vllm",
-            # A CPU generator cannot be set back, which seeded requests ask of it after part of a prompt.
-            "--no-enable-chunked-prefill",
-        ],
+        [sys.executable, *command[1:], "--host", "127.0.0.1"],
         env={
-            **os.environ, MARK: str(tmp_path), "VLLM_CPU_OMP_THREADS_BIND": "nobind", "OMP_NUM_THREADS": "1",
-            "VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_NO_USAGE_STATS": "1",
+            **os.environ, **variables, MARK: str(tmp_path),
+            # Beside other tests: no binding to cores, which they use too, and one thread.
+            "VLLM_CPU_OMP_THREADS_BIND": "nobind", "OMP_NUM_THREADS": "1", "VLLM_NO_USAGE_STATS": "1",
         },
         stdout=(tmp_path / "server.txt").open("w"), stderr=subprocess.STDOUT, text=True, start_new_session=True,
     )  # fmt: skip

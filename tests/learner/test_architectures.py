@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -174,3 +175,20 @@ def test_a_model_without_attention_has_no_plan(tmp_path: Path) -> None:
     MambaConfig(hidden_size=32, num_hidden_layers=1, vocab_size=20).save_pretrained(tmp_path)
     with pytest.raises(ModelError, match="no attention heads"):
         model_shape(str(tmp_path))
+
+
+def test_the_page_of_models_has_what_is_tested_and_says_what_is_refused() -> None:
+    root = Path(__file__).resolve().parents[2]
+    trained, refused = (root / "docs" / "models.md").read_text().split("## Refused")
+    assert sorted(re.findall(r"(?m)^\| `(\w+)` \|", trained)) == sorted(DENSE)
+    sources = (
+        "rlvr/planning/trainable.py",
+        "rlvr/planning/model_shape.py",
+        "rlvr/learner/logit_transform.py",
+    )
+    # Without quotes, so that words which are broken over two lines of code are found.
+    code = re.sub(r'"\s*f?"', "", "".join((root / source).read_text() for source in sources))
+    rows = re.findall(r"(?m)^\| .* \| `(.*)` \|$", refused)
+    assert len(rows) == 6
+    for words in rows:
+        assert words in code, words
