@@ -12,6 +12,7 @@ from typing import Any
 
 from rlvr.checkpoint import Checkpoints, identity_of
 from rlvr.cli.claim import trained_steps
+from rlvr.cli.past import evaluation_forecast, work_ahead
 from rlvr.cli.preflight import check_training
 from rlvr.cli.sources import Engines, Source
 from rlvr.cluster import training_pools
@@ -64,7 +65,7 @@ def run_training(config: ExperimentConfig, resolved: dict[str, Any]) -> Path:
     checkpoints = _checkpoints(config, resolved, problems)
     resume = checkpoints.newest()
     last_step = 0 if resume is None else resume.step
-    _announce(config, algorithm.group_size, len(problems), last_step)
+    _report(work_ahead(config, resolved, algorithm.group_size, len(problems), last_step))
     (folder / TRAINED_FILE).unlink(missing_ok=True)  # of fewer steps: the run is no longer complete
     started = time.monotonic()
     progress = TrainingProgress(f"train {config.algorithm.name}", config.train.num_steps, last_step)
@@ -128,15 +129,6 @@ def _checkpoints(
         keep_model_every=config.train.keep_model_every,
         identity=identity_of(resolved, problems_hash(problems)),
         report=_report,
-    )
-
-
-def _announce(config: ExperimentConfig, group_size: int, num_problems: int, last_step: int) -> None:
-    size = f"{config.train.num_steps} steps of {config.train.prompts_per_step} prompts × {group_size}"
-    going_on = f"going on after step {last_step}; " if last_step else ""
-    _report(
-        f"{config.algorithm.name}, seed {config.seed}, {size}, {num_problems} problems; {going_on}"
-        "starting Ray, vLLM and DeepSpeed"
     )
 
 
@@ -269,10 +261,13 @@ def _run_missing(
     wanted, done = sum(task.num_samples for task in tasks), sum(stored)
     if done == wanted:
         return
-    say(f"evaluate {name}: {wanted - done:,} samples to draw" + (f", {done:,} already there" if done else ""))
+    pairs = list(zip(tasks, stored, strict=True))
+    missing = {task.folder: (task.spec, task.num_samples - count) for task, count in pairs}
+    notes = [f"{done:,} already there" if done else "", evaluation_forecast(missing)]
+    say(", ".join([f"evaluate {name}: {wanted - done:,} samples to draw", *(note for note in notes if note)]))
     # A resumed session must not draw the samples of the first one again.
     engine = engines.of(model, seed * 1_000_003 + done)
-    for task, count in zip(tasks, stored, strict=True):
+    for task, count in pairs:
         if count < task.num_samples:
             _sample(engine, task, count)
 

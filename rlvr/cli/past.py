@@ -1,0 +1,148 @@
+"""How long work will take, by the last run beside it that did the like on a machine of this kind."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from rlvr.config import ExperimentConfig
+from rlvr.errors import DataError
+from rlvr.eval.homes import (
+    CONFIG_FILE,
+    METRICS_FILE,
+    SECONDS_FILE,
+    evaluation_seconds,
+    home_of,
+    read_json,
+    read_metrics,
+    read_provenance,
+)
+from rlvr.eval.store import SPEC_FILE, EvaluationSpec, is_counted, read_spec
+from rlvr.provenance import hardware
+from rlvr.tracking.progress import duration
+
+DEPTH = 4
+"""Folders from the search's start down to a run: ``runs/MULTIRUN/JOB/RUN``."""
+EVALUATION_DEPTH = 6
+"""The same down to an evaluation: ``runs/STUDY/evaluation/BENCHMARK/MODEL``, and a multirun's job between."""
+ALIKE = (
+    ("model",),
+    ("algorithm", "group_size"),
+    ("train", "prompts_per_step"),
+    ("rollout", "max_response_tokens"),
+    ("rollout", "num_workers"),
+    ("learner", "num_learners"),
+)
+"""What makes steps of two runs take about the same time; the algorithm's kind matters less."""
+
+
+def work_ahead(
+    config: ExperimentConfig, resolved: dict[str, Any], group_size: int, num_problems: int, last_step: int
+) -> str:
+    """The line that announces a training run.
+
+    Args:
+        config: of the run.
+        resolved: the same as plain data.
+        group_size: responses per prompt.
+        num_problems: it trains on.
+        last_step: done by earlier sessions.
+    """
+    size = f"{config.train.num_steps} steps of {config.train.prompts_per_step} prompts × {group_size}"
+    parts = [
+        f"{config.algorithm.name}, seed {config.seed}, {size}, {num_problems} problems",
+        f"going on after step {last_step}" if last_step else "",
+        training_forecast(config, resolved, config.train.num_steps - last_step),
+        "starting Ray, vLLM and DeepSpeed",
+    ]
+    return "; ".join(part for part in parts if part)
+
+
+def training_forecast(config: ExperimentConfig, resolved: dict[str, Any], num_steps: int) -> str:
+    """How long so many steps will take, in words; empty where no run beside this one tells.
+
+    Args:
+        config: of the run that begins.
+        resolved: the same as plain data.
+        num_steps: that are still to do.
+    """
+    wanted = [_at(resolved, keys) for keys in ALIKE]
+    for path in _newest_first(Path(config.run.dir), METRICS_FILE, DEPTH):
+        run = path.parent
+        if (
+            not (run / CONFIG_FILE).exists()
+            or [_at(_json(run / CONFIG_FILE), keys) for keys in ALIKE] != wanted
+        ):
+            continue
+        there = read_provenance(run).get("hardware")
+        seconds = [row["time/step"] for row in read_metrics(run) if "time/step" in row]
+        if there in (None, hardware()) and seconds:
+            step = median(seconds)
+            return f"about {duration(step * num_steps)}, at {step:.1f} s a step as in {run}"
+    return ""
+
+
+def evaluation_forecast(missing: Mapping[Path, tuple[EvaluationSpec, int]]) -> str:
+    """How long evaluations will take, in words; empty where none beside them tells it of each.
+
+    Args:
+        missing: by the folder of each evaluation what it measures, and how many samples are still to draw.
+    """
+    seconds = [_sample_seconds(folder, spec) for folder, (spec, _) in missing.items()]
+    counts = [count for _, count in missing.values()]
+    known = [(each, count) for each, count in zip(seconds, counts, strict=True) if each is not None]
+    if not known or len(known) < len(missing):
+        return ""
+    return f"about {duration(sum(each * count for each, count in known))}, as the last time"
+
+
+def _sample_seconds(folder: Path, spec: EvaluationSpec) -> float | None:
+    """Of the last evaluation of this model, or of another one of this study, that sampled alike."""
+    for path in _newest_first(home_of(folder), SECONDS_FILE, EVALUATION_DEPTH):
+        other = path.parent
+        theirs = _spec_of(other)
+        if theirs is None or not is_counted(other):
+            continue
+        is_alike = (theirs.benchmark, theirs.prompt_template, theirs.sampling) == (
+            spec.benchmark, spec.prompt_template, spec.sampling,
+        )  # fmt: skip
+        if is_alike and (theirs.model_sha256 == spec.model_sha256 or home_of(other) == home_of(folder)):
+            return evaluation_seconds(other) / (theirs.num_problems * theirs.num_samples)
+    return None
+
+
+def _newest_first(home: Path, name: str, depth: int) -> Iterator[Path]:
+    """Files of a name beside a folder, beside the study that it is of, and in what holds them here; the newest first.
+
+    Folders above the working folder are left alone: nobody knows what else lies there.
+    """
+    home, here = home.absolute(), Path.cwd()
+    above = [root for root in home.parents[1:] if here in root.parents]
+    of_study = [home.parent.parent] if (home.parent / CONFIG_FILE).exists() else []
+    roots = {home.parent, *above, *of_study}
+    found = [path for root in roots for level in range(depth) for path in root.glob("*/" * level + name)]
+    found = list({path.resolve(): path for path in found}.values())
+    yield from sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)
+
+
+def _at(config: dict[str, Any], keys: tuple[str, ...]) -> Any:
+    found: Any = config
+    for key in keys:
+        found = found.get(key) if isinstance(found, dict) else None
+    return found
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        return read_json(path)
+    except DataError:
+        return {}
+
+
+def _spec_of(folder: Path) -> EvaluationSpec | None:
+    try:
+        return read_spec(folder) if (folder / SPEC_FILE).exists() else None
+    except DataError:
+        return None
