@@ -87,7 +87,9 @@ class ChoiceVerifier:
         for problem in problems:
             gold, choices = problem.ground_truth.strip(), problem.extra_info.get("choices") or []
             letter = OPTION.fullmatch(gold)
-            if letter is None and plain_number(normalise(gold)) is None:
+            if not isinstance(choices, (list, tuple)):
+                what, fix = f"choices is {choices!r:.40}", "a list of the options' texts"
+            elif letter is None and plain_number(normalise(gold)) is None:
                 what, fix = (
                     f"the ground truth {gold!r} is neither an option nor a number",
                     "a letter A to J, or a number",

@@ -59,11 +59,10 @@ class ProcessVerifier:
         """Look for the solution graphs.
 
         Raises:
-            DataError: the first problem without one.
+            DataError: the first problem without one, or with one that is broken.
         """
         for problem in problems:
-            graph = problem.extra_info.get("solution_graph")
-            if not isinstance(graph, Mapping) or not graph.get("nodes"):
+            if not is_graph(problem.extra_info.get("solution_graph")):
                 raise DataError(
                     "the problem has no solution graph",
                     where=f"problem {problem.id}",
@@ -72,6 +71,23 @@ class ProcessVerifier:
 
     def close(self) -> None:
         """Nothing to end."""
+
+
+def is_graph(graph: Any) -> bool:
+    """Whether this is a solution graph: nodes with a name, a value, and operands that the graph knows."""
+    nodes = graph.get("nodes") if isinstance(graph, Mapping) else None
+    if not isinstance(nodes, Sequence) or not nodes or not all(isinstance(node, Mapping) for node in nodes):
+        return False
+    if any(not {"name", "left", "operator", "right", "value"} <= node.keys() for node in nodes):
+        return False
+    names = {node["name"] for node in nodes if isinstance(node["name"], str)}
+    return len(names) == len(nodes) and all(
+        isinstance(node["value"], int)
+        and isinstance(node["left"], str)
+        and (node["operator"] is None or isinstance(node["right"], str))
+        and names.issuperset(parents(node))
+        for node in nodes
+    )
 
 
 def right_steps(graph: Mapping[str, Any], response: str) -> float:

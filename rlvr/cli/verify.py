@@ -15,15 +15,15 @@ from typing import IO, Any
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from rlvr.data.loaders import json_row
-from rlvr.data.numbers import plain
+from rlvr.data.loaders import HALF, json_row
+from rlvr.data.numbers import is_text, plain
 from rlvr.errors import ConfigError, DataError, did_you_mean
 from rlvr.records import Problem, Status, Verdict
 from rlvr.rewards.code import ABILITIES
 from rlvr.rewards.config import RewardsConfig
 from rlvr.rewards.function import FunctionVerifier
 from rlvr.rewards.pool import VerifierPool
-from rlvr.rewards.process import ProcessVerifier
+from rlvr.rewards.process import ProcessVerifier, is_graph
 from rlvr.rewards.registry import VERIFIERS, CheckingVerifier, MixedVerifier
 
 EXAMPLES = """\
@@ -194,9 +194,9 @@ def parse_row(line: str, where: str) -> Row:
     extra: dict[str, Any] = {"choices": row.get("choices")}
     if kind == "process":
         check(
-            isinstance(truth, dict) and bool(truth.get("nodes")),
+            is_graph(truth),
             "ground_truth is no solution graph",
-            "with nodes",
+            "extra_info.solution_graph of a generated problem",
         )
         extra["solution_graph"] = truth
         truth = truth["nodes"][-1]["value"]
@@ -204,13 +204,14 @@ def parse_row(line: str, where: str) -> Row:
     if kind in ABILITIES:
         text = truth if isinstance(truth, str) else json.dumps(truth)
     else:
-        text = truth if isinstance(truth, str) else plain(truth)
+        text = truth if isinstance(truth, str) and not truth.strip() else plain(truth)
     if text is None:
         raise DataError(
             f"ground_truth holds {type(truth).__name__} {str(truth)[:40]!r}",
             where=where,
             fix='one answer, as text or as a finite number; several in one text: "1, 2"',
         )
+    check(is_text(text), f"{column} holds half a character", HALF)
     problem = Problem(
         id=where, prompt=(), data_source="rows", ground_truth=text, ability=kind, extra_info=extra
     )

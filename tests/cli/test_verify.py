@@ -112,6 +112,16 @@ def test_a_ground_truth_without_a_meaning_is_marked(rlvr: Rlvr, cwd: Path) -> No
         (lines({"id": 1, "kind": "math", "ground_truth": True, "response": ""}), "holds bool"),
         (lines({"id": 1, "kind": "math", "ground_truth": float("nan"), "response": ""}), "holds float 'nan'"),
         (lines({"id": 1, "kind": "math", "ground_truth": ["7"], "response": ""}), "holds list"),
+        (lines({"id": 1, "kind": "math", "ground_truth": "NaN", "response": ""}), "holds str 'NaN'"),
+        (lines({"id": 1, "kind": "math", "ground_truth": "7\ud800", "response": ""}), "half a character"),
+        (
+            lines({"id": 1, "kind": "choice", "ground_truth": "A", "choices": 5, "response": ""}),
+            "choices is 5",
+        ),
+        (
+            lines({"id": 1, "kind": "process", "ground_truth": {"nodes": {"a": 1}}, "response": ""}),
+            "no solution graph",
+        ),
         ("[" * 100_000, "nested too deeply"),
         (lines({"id": 1, "kind": "code", "tests": [], "response": ""}), "no tests"),
         (lines({"id": 1, "kind": "livecodebench", "ground_truth": "7", "response": ""}), "tests is missing"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from rlvr.errors import DataError
@@ -12,7 +14,7 @@ CHOICES = ["3", "seven", "a red square"]
 YES, NO, UNPARSED = Status.CORRECT, Status.INCORRECT, Status.UNPARSED
 
 
-def problem(gold: str, choices: list[str] | None = None) -> Problem:
+def problem(gold: str, choices: Any = None) -> Problem:
     return Problem("p/0", (), "d", gold, ability="choice", extra_info={"choices": choices})
 
 
@@ -54,8 +56,10 @@ def test_a_response_that_was_cut_off_has_not_answered() -> None:
     assert ChoiceVerifier().verify(problem("B"), r"\boxed{B}", "length").status is UNPARSED
 
 
-@pytest.mark.parametrize(("gold", "choices"), [("seven", None), ("", None), ("D", CHOICES)])
-def test_an_unusable_ground_truth_is_refused(gold: str, choices: list[str] | None) -> None:
+@pytest.mark.parametrize(
+    ("gold", "choices"), [("seven", None), ("", None), ("D", CHOICES), ("A", 5), ("A", "AB")]
+)
+def test_an_unusable_ground_truth_is_refused(gold: str, choices: Any) -> None:
     with pytest.raises(DataError) as caught:
         ChoiceVerifier().check([problem(gold, choices)])
     assert caught.value.where == "problem p/0"

@@ -79,3 +79,21 @@ def test_a_problem_without_a_graph_is_refused() -> None:
     with pytest.raises(DataError, match="no solution graph") as caught:
         ProcessVerifier().check([Problem("p/1", (), "d", "21")])
     assert caught.value.where == "problem p/1"
+
+
+@pytest.mark.parametrize(
+    "graph",
+    [
+        {"nodes": 5},
+        {"nodes": [5]},
+        {"nodes": [{"name": "a", "value": 3}]},
+        {"nodes": [{"name": "a", "left": "3", "operator": None, "right": None, "value": "3"}]},
+        {"nodes": [{"name": "a", "left": "b", "operator": "+", "right": "4", "value": 3}]},
+        {"nodes": [{"name": "a", "left": "3", "operator": "+", "right": None, "value": 3}]},
+        {"nodes": 2 * [{"name": "a", "left": "3", "operator": None, "right": None, "value": 3}]},
+    ],
+)
+def test_a_broken_graph_is_refused(graph: object) -> None:
+    problem = Problem("p/1", (), "d", "21", extra_info={"solution_graph": graph})
+    with pytest.raises(DataError, match="no solution graph"):
+        ProcessVerifier().check([problem])
