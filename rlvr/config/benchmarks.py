@@ -44,7 +44,7 @@ class BenchmarkConfig:
     """Unlike the training problems: reported beside the in-domain benchmark, never mixed with it."""
 
     def __post_init__(self) -> None:
-        """Check number and spelling; names are looked up in the registry (rlvr/data/benchmarks.py)."""
+        """Check number and spelling; names are looked up in the registry (rlvr/data/registry.py)."""
         require(
             not self.name or NAME.fullmatch(self.name) is not None,
             f"no benchmark can be called {self.name!r}, since its name becomes a folder's",

@@ -18,12 +18,12 @@ from rlvr.config import BenchmarkConfig, ChainsConfig, DataConfig, EvaluationCon
 from rlvr.data import benchmarks
 from rlvr.data.benchmarks import (
     BENCHMARKS,
-    HubSource,
     benchmark_problems,
     load_benchmark,
     training_problems,
     training_template,
 )
+from rlvr.data.hub import HubSource
 from rlvr.data.loaders import to_row
 from rlvr.data.templates import TEMPLATES
 from rlvr.errors import ConfigError, DataError

@@ -13,8 +13,9 @@ import pytest
 from PIL import Image
 
 from rlvr.config import BenchmarkConfig, DataConfig
-from rlvr.data.benchmarks import BENCHMARKS, HubSource, benchmark_problems
+from rlvr.data.benchmarks import BENCHMARKS, benchmark_problems
 from rlvr.data.chains import words
+from rlvr.data.hub import HubSource
 from rlvr.data.images import ImageProcessor, content_of, image_url, images_of, place_of, placed
 from rlvr.data.loaders import load_problems, problems_hash, save_problems
 from rlvr.data.prompts import WordsRenderer, load_renderer, longest_prompt
