@@ -14,7 +14,7 @@ BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadgroup
 export GPU PYTHON VENV
 
-.PHONY: help setup study test test-faults test-fast check format doctor bench lock clean distclean ready
+.PHONY: help setup study test test-faults test-models test-fast check format doctor bench lock clean distclean ready
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-10s %s\n", $$1, $$2 }'
@@ -29,10 +29,13 @@ study: ready ## run the study on this machine: train, evaluate, compare, report 
 	$(BIN)/rlvr study recipe=tiny $(ARGS)
 
 test: ready ## run the tests, those on real engines included (ARGS="-k name")
-	$(PYTEST) -m "not faults" $(ARGS)
+	$(PYTEST) -m "not faults and not models" $(ARGS)
 
 test-faults: ready ## kill, freeze and interrupt real engines (some minutes more)
 	$(BIN)/python -m pytest -m faults $(ARGS)
+
+test-models: ready ## start real engines on every architecture of docs/models.md (some minutes more)
+	$(BIN)/python -m pytest -m models $(ARGS)
 
 test-fast: ready ## run the tests that start no engine
 	$(PYTEST) -m "not engines and not faults" $(ARGS)
