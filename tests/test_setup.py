@@ -136,3 +136,9 @@ def test_an_unknown_variant_is_refused(checkout: Path) -> None:
     result = run_setup(checkout, GPU="maybe")
     assert result.returncode == 1
     assert "GPU=1 for the CUDA set" in result.stderr
+
+
+@pytest.mark.xdist_group("grouped")
+def test_processes_of_make_test_keep_groups_together(request: pytest.FixtureRequest, worker_id: str) -> None:
+    """pytest-xdist writes the group into the id of a test, where pytest lets it (see the pin of pytest)."""
+    assert worker_id == "master" or request.node.nodeid.endswith("@grouped")
