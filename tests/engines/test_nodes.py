@@ -54,6 +54,7 @@ def test_a_learner_pool_over_two_nodes_trains_and_ends_with_the_node(nodes) -> N
     assert "learner" in str(caught.value)
 
 
+@pytest.mark.faults
 def test_a_run_that_lost_a_node_goes_on_with_another(tmp_path: Path, nodes) -> None:
     """The whole command: the node's loss is said and exits with 3, and the same command finishes the run."""
     cluster, second = nodes

@@ -122,14 +122,12 @@ def test_what_stands_in_the_padding_does_not_matter(model, batch: RolloutBatch) 
 def test_the_gradient_is_that_of_the_naive_computation(model, batch: RolloutBatch) -> None:
     weights = torch.randn(batch.response_mask.shape, generator=torch.Generator().manual_seed(2))
 
-    def gradients(logprobs: Tensor) -> list[Tensor]:
+    def gradients(logprobs: Tensor, entropies: Tensor) -> list[Tensor]:
         model.zero_grad()
-        (logprobs * weights).sum().backward()
+        (logprobs * weights + 0.3 * entropies * weights.flip(0)).sum().backward()
         return [parameter.grad.clone() for parameter in model.parameters()]
 
-    logprobs, entropies = forward(model, batch)
-    assert not entropies.requires_grad
-    found, expected = gradients(logprobs), gradients(naive(model, batch, 1.0)[0])
+    found, expected = gradients(*forward(model, batch)), gradients(*naive(model, batch, 1.0))
     assert all((gradient != 0).any() for gradient in found)
     for ours, theirs in zip(found, expected, strict=True):
         torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=1e-3)
