@@ -14,6 +14,8 @@ from typing import Any
 
 from benchmarks.common import own_parser, table, write_result
 from rlvr.errors import DataError
+from rlvr.eval import frames
+from rlvr.eval.collect import BASE
 from rlvr.eval.homes import CONFIG_FILE
 from rlvr.eval.report.results import checkpoint_of
 
@@ -85,26 +87,37 @@ def read_points(folder: Path) -> list[Point]:
 def points_of(study: Path) -> Iterable[Point]:
     """Those of one study: its trained model and the checkpoints on the way."""
     config = json.loads((study / CONFIG_FILE).read_text())
-    found = json.loads((study / "summary.json").read_text())["benchmarks"][BENCHMARK]
-    base = found["models"]["base"]["pass_at_k"]
-    for name, difference in found["paired_difference"].items():
+    curves = frames.pass_at_k(study).query("benchmark == @BENCHMARK").set_index(["model", "k"])
+    solved = (
+        frames.problems(study)
+        .query("benchmark == @BENCHMARK")
+        .pivot(index="problem", columns="model", values="num_correct")
+        > 0
+    )
+    largest = max(k for _, k in curves.index)
+    for name in solved.columns.drop(BASE):
         checkpoint = checkpoint_of(name)
-        coverage = found["coverage"][name]
+        first, last = (curves.loc[(name, k)] for k in (1, largest))
+        base, trained = solved[BASE], solved[name]
         yield Point(
             num_skills=config["data"]["skills"]["num_skills"],
             num_steps=checkpoint[1] if checkpoint else config["train"]["num_steps"],
-            largest_k=found["k"][-1],
-            base=(base[0], base[-1]),
-            first=interval(difference, 0),
-            last=interval(difference, -1),
-            coverage=(coverage["both"], coverage["base_only"], coverage["rl_only"], coverage["neither"]),
+            largest_k=largest,
+            base=(float(curves.loc[(BASE, 1)].pass_at_k), float(curves.loc[(BASE, largest)].pass_at_k)),
+            first=interval(first),
+            last=interval(last),
+            coverage=(
+                int((base & trained).sum()),
+                int((base & ~trained).sum()),
+                int((~base & trained).sum()),
+                int((~base & ~trained).sum()),
+            ),
         )
 
 
-def interval(difference: dict[str, Any], index: int) -> tuple[float, float, float]:
-    """Estimate and bounds at one k."""
-    estimate, low, high = (difference[key][index] for key in ("estimate", "ci_low", "ci_high"))
-    return estimate, low, high
+def interval(row: Any) -> tuple[float, float, float]:
+    """A difference and its bounds."""
+    return float(row.difference), float(row.difference_low), float(row.difference_high)
 
 
 def rows(points: Sequence[Point]) -> Iterable[Sequence[object]]:
