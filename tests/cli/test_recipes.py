@@ -141,11 +141,12 @@ def test_tiny_problems_fit_the_tiny_model(composed) -> None:
     known = {number for stage in pretraining.stages for number in stage.operations}
     assert set(study.data.skills.operations) < known
     assert max(study.data.skills.operations) < max(known)
-    # What is longer is longer than any problem of pre-training.
+    # What is longer is longer than any problem of training, and no longer than what pre-training has seen: at 7
+    # operations the base solves nothing.
     assert study.benchmarks["skills_long"].out_of_domain
     longer = load_benchmark(study.benchmarks["skills_long"], study.data, study.evaluation, None).problems
     numbers = {problem.extra_info["num_operations"] for problem in longer}
-    assert min(numbers) > max(known)
+    assert max(study.data.skills.operations) < min(numbers) <= max(numbers) <= max(known)
     assert study.benchmarks["skills_mixed"].out_of_domain
     # Fewer of the same skills would do as well; others would not.
     world = asdict(pretraining.skills)
