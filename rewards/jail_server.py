@@ -23,6 +23,24 @@ from rlvr.rewards import jail_kernel as kernel
 
 
 def serve() -> None:
+    """Run the server, and end all that it leaves if it is killed.
+
+    Where a program has the user of its jails (level rlimits, not as root), it can kill the server as well, by
+    the number of its parent, and processes would be left to init. Then they come to this one instead.
+    """
+    kernel.prctl(kernel.PR_SET_CHILD_SUBREAPER, 1)
+    server = os.fork()
+    if server == 0:
+        try:
+            fork_jails()
+        finally:
+            os._exit(0)
+    os.close(0)  # the judge notices the end of the server by the end of this socket
+    os.waitpid(server, 0)
+    jail.sweep(set())
+
+
+def fork_jails() -> None:
     """Make the rules that all programs share, and fork a jail for every message, until the judge has gone.
 
     A jail ends what its program started. Of a jail that was killed itself, the processes become children of

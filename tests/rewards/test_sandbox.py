@@ -6,10 +6,13 @@ import contextlib
 import functools
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +25,7 @@ from rlvr.records import Problem, Status
 from rlvr.rewards import jail_kernel
 from rlvr.rewards.code import CodeVerifier
 from rlvr.rewards.config import LEVELS, SandboxConfig
+from rlvr.rewards.jail_process import SandboxError
 from rlvr.rewards.sandbox import Sandbox
 from rlvr.rewards.sandbox_paths import import_root, installed
 from tests.rewards.attacks import (
@@ -85,10 +89,12 @@ def descendants() -> set[int]:
     return found
 
 
-def server_of(judging: CodeVerifier) -> set[int]:
-    """The process that jails are forked from, which stays."""
+def server_of(judging: CodeVerifier) -> list[int]:
+    """The process that jails are forked from, below the one that watches it; both stay."""
     process = judging.sandbox._server._process
-    return {process.pid} if process else set()
+    if process is None:
+        return []
+    return [process.pid, *(child.pid for child in psutil.Process(process.pid).children())]
 
 
 @contextlib.contextmanager
@@ -97,7 +103,7 @@ def nothing_left(judging: CodeVerifier) -> Iterator[None]:
     adopt_orphans()
     before = descendants()
     yield
-    left = descendants() - before - server_of(judging)
+    left = descendants() - before - set(server_of(judging))
     words = {pid: psutil.Process(pid).cmdline() for pid in left if psutil.pid_exists(pid)}
     assert words == {}
 
@@ -263,6 +269,23 @@ def test_no_program_survives_its_verdict(level: str, name: str, ending: str) -> 
         assert judge(attacked, DAEMONS[name] + ending, STDIO) in expected
 
 
+@pytest.mark.parametrize("level", [level for level in LEVELS if level != "bubblewrap"])
+def test_no_program_survives_its_server(level: str) -> None:
+    """A program may have the user of the server, and kill it; here the test does."""
+    attacked = verifier(level, attacked=True)
+    assert judge(attacked, GOOD_SCRIPTS["plain"], STDIO) is Status.CORRECT
+    _, server = server_of(attacked)
+    with nothing_left(attacked), ThreadPoolExecutor(1) as pool:
+        running = pool.submit(judge, attacked, DAEMONS["sessions of their own"] + "\ntime.sleep(99)", STDIO)
+        while len(psutil.Process(server).children(recursive=True)) < 2:  # its jail and the program
+            assert not running.done()
+            time.sleep(0.01)
+        os.kill(server, signal.SIGKILL)
+        with contextlib.suppress(SandboxError):
+            running.result()
+    assert judge(attacked, GOOD_SCRIPTS["plain"], STDIO) is Status.CORRECT
+
+
 @pytest.mark.parametrize("level", LEVELS)
 def test_a_sleeper_is_ended_by_the_wall_and_a_worker_by_its_cpu_time(level: str) -> None:
     verifier(level)
@@ -358,7 +381,7 @@ def main(level: str) -> None:
         print(json.dumps({"refused": str(refusal)}))
         return
     adopt_orphans()
-    before = descendants() - server_of(attacked)
+    before = descendants() - set(server_of(attacked))
     attacks = {}
     with tempfile.TemporaryDirectory() as folder, host_things(Path(folder)) as host:
         Path(folder).chmod(0o777)
