@@ -1,9 +1,10 @@
-"""Writing files so that a crash leaves the old one or the new one, never half of one."""
+"""Names of files, and writing them so that a crash leaves the old one or the new one, never half of one."""
 
 from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -29,3 +30,8 @@ def to_disk(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def slug(text: str) -> str:
+    """A file name made of ``text``: it cannot leave its folder."""
+    return re.sub(r"[^\w.+-]+", "_", text).strip("._") or "default"

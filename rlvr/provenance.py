@@ -11,6 +11,7 @@ import re
 import shlex
 import subprocess
 import sys
+from dataclasses import asdict
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -65,6 +66,12 @@ def provenance(config: dict[str, Any]) -> dict[str, Any]:
         "versions": versions(),
         "hardware": hardware(),
     }
+
+
+def plain_data(config: Any) -> dict[str, Any]:
+    """A config dataclass as JSON keeps it, without secrets."""
+    found: dict[str, Any] = json.loads(json.dumps(redacted(asdict(config))))
+    return found
 
 
 def redacted(value: Any, key: str = "") -> Any:

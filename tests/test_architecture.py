@@ -27,6 +27,7 @@ FLOORS = (
     ("distill", "driver", "pretrain"),
     ("cluster",),
     ("planning",),
+    ("workflows",),
     ("cli",),
 )
 """From the ground up; a unit imports from lower floors and from itself. ``""`` is rlvr/__init__.py."""
@@ -200,6 +201,8 @@ def test_an_algorithms_module_is_known_to_the_registry_alone() -> None:
     [
         ("rlvr.driver", "from rlvr.cluster import rollout_pool", True),
         ("rlvr.driver", "def f():\n    import rlvr.cli.train", True),
+        ("rlvr.workflows.x", "from rlvr.cli import hydra_app", True),
+        ("rlvr.cli.x", "from rlvr.workflows.train import train_model", False),
         ("rlvr.rollout.x", "from rlvr.learner.forward import Policy", True),
         ("rlvr.batch", "from rlvr import protocols", True),
         ("rlvr.driver", "from rlvr.records import Problem\nfrom rlvr import __version__", False),

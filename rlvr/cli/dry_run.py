@@ -1,6 +1,6 @@
 """``--dry-run``: what a command would do, on which hardware, and whether it fits. Nothing is started.
 
-What is checked is in preflight.py, which a run goes through as well; here it is shown.
+What is checked is in workflows/preflight.py, which a run goes through as well; here it is shown.
 """
 
 from __future__ import annotations
@@ -10,9 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rlvr.cli.origins import origins
-from rlvr.cli.pace import Pace, Speed
 from rlvr.cli.plan_lines import config_lines, machine_line, memory_lines, model_line, placement_lines
-from rlvr.cli.preflight import Prepared, is_local, refuse_full_disk, refuse_misfits
 from rlvr.config import EvaluateConfig, ExperimentConfig
 from rlvr.data.benchmarks import Benchmark, published_size
 from rlvr.data.prompts import PromptRenderer, WordsRenderer, load_renderer
@@ -23,6 +21,8 @@ from rlvr.records import Problem
 from rlvr.rewards.code import ABILITIES
 from rlvr.rewards.config import RewardsConfig
 from rlvr.rewards.registry import verifier_for
+from rlvr.workflows.forecast import Pace, Speed
+from rlvr.workflows.preflight import Prepared, is_local, refuse_full_disk, refuse_misfits
 
 Config = ExperimentConfig | EvaluateConfig
 ANSWERS = {

@@ -23,9 +23,10 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from rlvr.algorithms.registry import ALGORITHMS, load_plugin
 from rlvr.algorithms.settings import keys
 from rlvr.cli.other_names import meant, meant_by_flag
-from rlvr.cli.overrides import job_name, job_words, key_of, replacing, slug, swept_keys
+from rlvr.cli.overrides import job_name, job_words, key_of, replacing, swept_keys
 from rlvr.config import MAX_TAG
 from rlvr.errors import ConfigError, RlvrError, did_you_mean
+from rlvr.files import slug
 from rlvr.provenance import redacted
 
 RECIPES = Path(__file__).resolve().parent.parent / "recipes"

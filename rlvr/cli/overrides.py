@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Collection, Mapping, Sequence
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
+
+from rlvr.files import slug
 
 LONGEST_NAME = 100
 """Characters of a job's folder; file systems take 255 bytes."""
@@ -70,8 +71,3 @@ def job_name(words: Sequence[str]) -> str:
     # The same job has the same folder, and two that differ late in their names have two.
     digest = hashlib.sha256(name.encode()).hexdigest()[:8]
     return f"{name[: LONGEST_NAME - len(digest) - 1]}-{digest}"
-
-
-def slug(text: str) -> str:
-    """A file name made of ``text``: it cannot leave its folder."""
-    return re.sub(r"[^\w.+-]+", "_", text).strip("._") or "default"

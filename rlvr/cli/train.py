@@ -6,14 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from rlvr.cli import hydra_app
-from rlvr.cli.claim import TRAINING, Claim, claim_runs, refuse_other_kind, refuse_other_runs
 from rlvr.cli.dry_run import show_training
-from rlvr.cli.experiment import run_training
-from rlvr.cli.pace import pace_of
-from rlvr.cli.preflight import check_training, prepare_training
 from rlvr.config import ExperimentConfig
-from rlvr.errors import ConfigError
 from rlvr.tracking.progress import say
+from rlvr.workflows.forecast import pace_of
+from rlvr.workflows.preflight import prepare_training
+from rlvr.workflows.train import refuse_other_run, refuse_several, train_model
 
 EXAMPLES = """\
 rlvr train: train a model with verifiable rewards.
@@ -56,30 +54,4 @@ def show(config: ExperimentConfig, resolved: dict[str, Any], pace: str) -> None:
 
 def app(config: ExperimentConfig, resolved: dict[str, Any]) -> None:
     """One training run."""
-    refuse_several(config)
-    check_training(config)[2].close()
-    claim_runs(refuse_other_run(Path(config.run.dir), resolved))
-    say(f"trained model: {run_training(config, resolved)}")
-
-
-def refuse_several(config: ExperimentConfig) -> None:
-    """Raise a ConfigError for what makes several runs of one config."""
-    for key in ("algorithms", "variants", "seeds"):
-        if getattr(config, key):
-            raise ConfigError(
-                "`rlvr train` trains one algorithm, once",
-                where=key,
-                fix="algorithm=NAME, seed=N and overrides here, or `rlvr study` for several from one start",
-            )
-
-
-def refuse_other_run(folder: Path, resolved: dict[str, Any]) -> list[Claim]:
-    """Refuse a folder that holds another run, or anything else; return what is to be claimed.
-
-    Raises:
-        ConfigError: it does.
-    """
-    refuse_other_kind(folder, resolved, TRAINING)
-    claims = [(folder, resolved)]
-    refuse_other_runs(claims)
-    return claims
+    say(f"trained model: {train_model(config, resolved)}")

@@ -3,12 +3,13 @@
 Plain dataclasses, checked when they are built; Hydra is only one way of filling them.
 Sizes are in tokens, problems or rollouts as each docstring says; times in seconds.
 
-A module for each command (experiment, evaluate, pretrain, distill), which is made of the sections in the
+A module for each command (experiment, evaluate, pretrain, distill, analyses), which is made of the sections in the
 others. Everywhere else they are imported from here: ``from rlvr.config import TrainConfig``.
 """
 
 from __future__ import annotations
 
+from rlvr.config.analyses import EntropyConfig, PerplexityConfig
 from rlvr.config.benchmarks import BenchmarkConfig, as_benchmarks
 from rlvr.config.data import (
     FAMILIES,
@@ -44,11 +45,13 @@ __all__ = [
     "ColumnsConfig",
     "DataConfig",
     "DistillConfig",
+    "EntropyConfig",
     "EvaluateConfig",
     "EvaluationConfig",
     "ExperimentConfig",
     "GuardsConfig",
     "LearnerConfig",
+    "PerplexityConfig",
     "PretrainConfig",
     "PretrainStage",
     "ProgramsConfig",

@@ -11,13 +11,12 @@ from typing import Any
 import pytest
 from safetensors.torch import load_file, save_file
 
-from rlvr.cli import evaluate as evaluate_command
-from rlvr.cli import experiment, sources
 from rlvr.data.chains import generate, make_splits
 from rlvr.data.prompts import load_renderer
 from rlvr.errors import RlvrError
 from rlvr.eval.report import Report, StudyResults
 from rlvr.eval.report.analysis import analyse
+from rlvr.workflows import evaluate, regrade, sources
 from tests.fakes import FakeEngine, FakeLearner
 
 SMALL = (
@@ -62,10 +61,11 @@ class Pools:
         """Samples after which everything dies."""
         self.die_in_training: int | None = None
         """Number of the training run, from 1, that dies in its first step."""
-        monkeypatch.setattr(experiment, "training_pools", self.training_pools)
+        monkeypatch.setattr(train, "training_pools", self.training_pools)
         monkeypatch.setattr(sources, "rollout_pool", self.rollout_pool)
         # The report has tests of its own, and those of `rlvr study` write a real one.
-        monkeypatch.setattr(evaluate_command, "write_report", without_files)
+        monkeypatch.setattr(evaluate, "write_report", without_files)
+        monkeypatch.setattr(regrade, "write_report", without_files)
 
     def engine(self) -> FakeEngine:
         def respond(truth: int, sample: int) -> str:

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from transformers import AutoModelForCausalLM
 
-from rlvr.cli.distill import right_responses
 from rlvr.cli.hydra_app import MODELS
 from rlvr.data.chains import generate, graph_of, solution_text
 from rlvr.eval.samples import Sample
 from rlvr.eval.store import EvaluationSpec, SampleStore, write_problems
 from rlvr.records import Problem, Status
+from rlvr.workflows.distill import right_responses
 
 TINY = MODELS / "tiny"
 

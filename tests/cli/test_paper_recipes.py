@@ -86,7 +86,7 @@ def composed(monkeypatch, rlvr):
         found: list[Any] = []
 
         def app(config: Any, resolved: dict[str, Any]) -> None:
-            runs = study.training_runs(config) if isinstance(config, ExperimentConfig) else {}
+            runs = study.composed_runs(config) if isinstance(config, ExperimentConfig) else {}
             found.append((config, {name: run for name, (run, _) in runs.items()}))
 
         module = __import__(f"rlvr.cli.{command}", fromlist=["app"])

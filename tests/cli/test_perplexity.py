@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from rlvr.cli.perplexity import jobs_of
 from rlvr.data.chains import generate
 from rlvr.eval.collect import collect
 from rlvr.eval.perplexity import OWN, REFERENCE, Perplexities, write_perplexities
+from rlvr.workflows.perplexity import jobs_of
 from tests.cli.test_refusals import refused
 from tests.fabricate import COUNTS, evaluation, sha, study_folder
 

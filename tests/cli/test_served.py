@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from rlvr.cli import evaluate as evaluate_command
 from rlvr.data.chains import generate
 from rlvr.eval.samples import read_samples
+from rlvr.workflows import evaluate as evaluate_workflow
 from tests.cli.pools import without_files
 from tests.served import Answer, chat, serving
 
@@ -32,7 +32,7 @@ def right(body: dict[str, Any]) -> Answer:
 
 @pytest.fixture(autouse=True)
 def quick_report(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(evaluate_command, "write_report", without_files)
+    monkeypatch.setattr(evaluate_workflow, "write_report", without_files)
 
 
 def samples(model: str) -> list[Any]:

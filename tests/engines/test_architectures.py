@@ -10,7 +10,6 @@ import pytest
 import torch
 
 from rlvr.algorithms.grpo import GRPOConfig
-from rlvr.cli.preflight import prepare_training, refuse_misfits
 from rlvr.cluster import training_pools
 from rlvr.config import (
     ChainsConfig,
@@ -23,6 +22,7 @@ from rlvr.config import (
 from rlvr.data.chains import words
 from rlvr.data.tiny_tokenizer import build_tokenizer
 from rlvr.protocols import Probe
+from rlvr.workflows.preflight import prepare_training, refuse_misfits
 from tests.architectures import DENSE, VOCABULARY, write_tiny
 from tests.tiny import random_batch
 

@@ -1,14 +1,15 @@
-"""How long work will take, by the last run beside it that did the like on a machine of this kind."""
+"""How long work will take: by the speed that a user names or a past run had, and by the last run beside it of the like."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 from rlvr.config import ExperimentConfig
-from rlvr.errors import DataError
+from rlvr.errors import ConfigError, DataError
 from rlvr.eval.homes import (
     CONFIG_FILE,
     METRICS_FILE,
@@ -19,10 +20,20 @@ from rlvr.eval.homes import (
     read_metrics,
     read_provenance,
 )
-from rlvr.eval.store import SPEC_FILE, EvaluationSpec, is_counted, read_spec
+from rlvr.eval.report.labels import duration
+from rlvr.eval.store import (
+    SPEC_FILE,
+    Evaluation,
+    EvaluationSpec,
+    is_counted,
+    load_evaluation,
+    read_problems,
+    read_spec,
+)
 from rlvr.provenance import hardware
-from rlvr.tracking.progress import duration
+from rlvr.tracking import progress
 
+WHERE = "--dry-run=…"
 DEPTH = 4
 """Folders from the search's start down to a run: ``runs/MULTIRUN/JOB/RUN``."""
 EVALUATION_DEPTH = 6
@@ -36,6 +47,98 @@ ALIKE = (
     ("learner", "num_learners"),
 )
 """What makes steps of two runs take about the same time; the algorithm's kind matters less."""
+
+
+@dataclass(frozen=True, slots=True)
+class Speed:
+    """Of one kind of work."""
+
+    tokens_per_second: float
+    """Response tokens over wall time; in training, whose steps also learn, over all of it."""
+    response_tokens: float | None = None
+    """Mean length of a response; None where nobody knows."""
+
+    def line(self, num_responses: int, most_tokens: int) -> str:
+        """The time for so many responses, or at most for so many tokens where their length is only bounded."""
+        if self.response_tokens is None:
+            took, how = most_tokens, "at most"
+            of = "if every response were as long as it may be"
+        else:
+            took, how = round(num_responses * self.response_tokens), "about"
+            of = f"with responses of {self.response_tokens:,.0f} tokens, as they were there"
+        return (
+            f"{how} {duration(took / self.tokens_per_second)} at {self.tokens_per_second:,.0f} tokens/s, {of}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """What is known of the speed; None of a kind of work that it does not speak of."""
+
+    training: Speed | None
+    evaluation: Speed | None
+
+
+NO_PACE = Pace(None, None)
+
+
+def pace_of(word: str) -> Pace:
+    """The pace that ``--dry-run=WORD`` means.
+
+    Args:
+        word: tokens a second, or the folder of a study, a training run or an evaluation; empty says nothing.
+
+    Raises:
+        ConfigError: it is neither, or nothing in the folder tells a speed.
+    """
+    if not word:
+        return NO_PACE
+    if not Path(word).is_dir():
+        try:
+            stated = float(word)
+        except ValueError:
+            stated = 0.0
+        if not stated > 0:
+            raise ConfigError(
+                f"{word!r} is neither a number of tokens a second nor the folder of a past run",
+                where=WHERE,
+                fix="--dry-run=5000, or --dry-run=runs/tiny",
+            )
+        return Pace(Speed(stated), Speed(stated))
+    pace = Pace(_trained(Path(word)), _measured(Path(word)))
+    if pace == NO_PACE:
+        raise ConfigError(
+            f"no training step and no finished evaluation lies in {word}",
+            where=WHERE,
+            fix="the folder of a study, a training run or an evaluation; or tokens a second",
+        )
+    return pace
+
+
+def _trained(folder: Path) -> Speed | None:
+    """Of all training steps that were recorded under a folder."""
+    tokens = responses = seconds = 0.0
+    for path in folder.rglob(METRICS_FILE):
+        for row in read_metrics(path.parent):
+            took = row.get("time/step", 0.0)
+            seconds += took
+            tokens += row.get("throughput/tokens_per_second", 0.0) * took
+            responses += row.get("throughput/rollouts_per_second", 0.0) * took
+    return Speed(tokens / seconds, tokens / responses) if tokens and responses else None
+
+
+def _measured(folder: Path) -> Speed | None:
+    """Of all finished evaluations under a folder."""
+    found: list[Evaluation] = []
+    for path in folder.rglob(SPEC_FILE):
+        try:
+            found.append(load_evaluation(path.parent, [each.id for each in read_problems(path.parent)]))
+        except DataError:  # unfinished
+            continue
+    samples = [sum(each.status_counts.values()) for each in found]
+    tokens = sum(count * each.mean_num_tokens for count, each in zip(samples, found, strict=True))
+    seconds = sum(evaluation_seconds(each.folder) for each in found)
+    return Speed(tokens / seconds, tokens / sum(samples)) if tokens and seconds else None
 
 
 def work_ahead(
@@ -80,7 +183,7 @@ def training_forecast(config: ExperimentConfig, resolved: dict[str, Any], num_st
         seconds = [row["time/step"] for row in read_metrics(run) if "time/step" in row]
         if there in (None, hardware()) and seconds:
             step = median(seconds)
-            return f"about {duration(step * num_steps)}, at {step:.1f} s a step as in {run}"
+            return f"about {progress.duration(step * num_steps)}, at {step:.1f} s a step as in {run}"
     return ""
 
 
@@ -95,7 +198,7 @@ def evaluation_forecast(missing: Mapping[Path, tuple[EvaluationSpec, int]]) -> s
     known = [(each, count) for each, count in zip(seconds, counts, strict=True) if each is not None]
     if not known or len(known) < len(missing):
         return ""
-    return f"about {duration(sum(each * count for each, count in known))}, as the last time"
+    return f"about {progress.duration(sum(each * count for each, count in known))}, as the last time"
 
 
 def _sample_seconds(folder: Path, spec: EvaluationSpec) -> float | None:

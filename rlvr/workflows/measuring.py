@@ -1,4 +1,4 @@
-"""What train, evaluate and study share: preparing, training and measuring one model."""
+"""Evaluations of several models on several benchmarks: refused, gone on with, sampled, loaded."""
 
 from __future__ import annotations
 
@@ -8,24 +8,12 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
-from rlvr.checkpoint import Checkpoints, identity_of
-from rlvr.cli.claim import trained_steps
-from rlvr.cli.past import evaluation_forecast, work_ahead
-from rlvr.cli.preflight import check_training
-from rlvr.cli.sources import Engines, Source
-from rlvr.cluster import training_pools
-from rlvr.config import ExperimentConfig
-from rlvr.data.benchmarks import (
-    Benchmark,
-)
+from rlvr.data.benchmarks import Benchmark
 from rlvr.data.loaders import problems_hash
-from rlvr.data.model_folder import model_hash
 from rlvr.data.prompts import PromptRenderer
-from rlvr.driver import Training, train
 from rlvr.eval.evaluate import EvaluationProgress, evaluate
-from rlvr.eval.homes import TRAINED_FILE, read_json
+from rlvr.eval.homes import read_json
 from rlvr.eval.store import (
     PROMPT_FILE,
     SPEC_FILE,
@@ -36,115 +24,12 @@ from rlvr.eval.store import (
     refuse_other_spec,
 )
 from rlvr.files import write_json, write_text
-from rlvr.guards import Guards
 from rlvr.protocols import Renderer, RolloutEngine, Verifier
-from rlvr.provenance import provenance
-from rlvr.records import Problem
 from rlvr.rewards.config import RewardsConfig
 from rlvr.rewards.registry import chance_level, verifier_pool
-from rlvr.seeds import derive_seed
-from rlvr.tracking.progress import StageProgress, TrainingProgress, say
-from rlvr.tracking.trackers import ProcessTracker, make_trackers
-
-MODEL_FOLDER = "model"
-MAX_ENGINE_SEED = 1 << 20
-
-
-def run_training(config: ExperimentConfig, resolved: dict[str, Any]) -> Path:
-    """Train unless the run's folder already holds the trained model; return the model's folder.
-
-    A finished run of fewer steps is gone on with.
-    """
-    folder = Path(config.run.dir)
-    model = folder / MODEL_FOLDER
-    if (trained := trained_steps(folder)) is not None and trained >= config.train.num_steps:
-        _report(f"{model} is already there, nothing to do")
-        return model
-    problems, renderer, verifier = check_training(config)
-    algorithm = config.build_algorithm()
-    checkpoints = _checkpoints(config, resolved, problems)
-    resume = checkpoints.newest()
-    last_step = 0 if resume is None else resume.step
-    _report(work_ahead(config, resolved, algorithm.group_size, len(problems), last_step))
-    (folder / TRAINED_FILE).unlink(missing_ok=True)  # of fewer steps: the run is no longer complete
-    started = time.monotonic()
-    progress = TrainingProgress(f"train {config.algorithm.name}", config.train.num_steps, last_step)
-    tracker = make_trackers(folder, config.tracking, resolved, progress, last_step=last_step)
-    try:
-        with (
-            verifier,
-            training_pools(
-                config.model,
-                config.rollout,
-                config.learner,
-                config.cluster,
-                algorithm,
-                config.train.temperature,
-                _engine_seed(config.seed, last_step),
-            ) as (engine, learner),
-        ):
-            _report(f"engines ready after {time.monotonic() - started:.0f} s")
-            progress.begin()
-            training = Training(
-                config=config.train,
-                algorithm=algorithm,
-                engine=engine,
-                learner=learner,
-                verifier=verifier,
-                renderer=renderer,
-                problems=problems,
-                max_response_tokens=config.rollout.max_response_tokens,
-                seed=config.seed,
-                tracker=ProcessTracker(tracker, engine.process_metrics, config.tracking.process_every),
-                num_logged_samples=config.tracking.num_logged_samples,
-                guards=Guards(config.guards, folder, _report),
-            )
-            end = train(training, output=model, checkpoints=checkpoints, resume=resume)
-    finally:
-        tracker.close()
-    # Written last: a run that has this file is complete.
-    write_json(
-        folder / TRAINED_FILE,
-        {
-            **provenance(resolved),
-            "wall_seconds": round(end.seconds, 1),
-            "model_sha256": model_hash(str(model)),
-            "start_model_sha256": model_hash(config.model),
-        },
-    )
-    return model
-
-
-def _report(line: str) -> None:
-    say(f"train: {line}")
-
-
-def _checkpoints(
-    config: ExperimentConfig, resolved: dict[str, Any], problems: Sequence[Problem]
-) -> Checkpoints:
-    """Those of the run's folder, which refuses to go on with another config or other problems."""
-    return Checkpoints(
-        Path(config.run.dir),
-        keep=config.train.keep_checkpoints,
-        keep_model_every=config.train.keep_model_every,
-        identity=identity_of(resolved, problems_hash(problems)),
-        report=_report,
-    )
-
-
-def _engine_seed(seed: int, last_step: int) -> int:
-    """Of the engines: where responses have no seeds of their own, a resumed run must not draw its first ones again."""
-    return derive_seed(seed, last_step) % MAX_ENGINE_SEED if last_step else seed
-
-
-def kept_models(config: ExperimentConfig, name: str) -> dict[str, str]:
-    """Intermediate models of a run by the names that tables give them, in the order of their steps."""
-    every = config.train.keep_model_every
-    return {
-        f"{name}-step{checkpoint.step}": str(checkpoint.model)
-        for checkpoint in Checkpoints(Path(config.run.dir)).all()
-        if every and checkpoint.step % every == 0 and checkpoint.step < config.train.num_steps
-    }
+from rlvr.tracking.progress import StageProgress, say
+from rlvr.workflows.forecast import evaluation_forecast
+from rlvr.workflows.sources import Engines, Source
 
 
 def refuse_other_specs(

@@ -7,7 +7,6 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from rlvr.cli.preflight import is_local, refuse_misfits
 from rlvr.cluster import RolloutPool, check_plan, rollout_pool
 from rlvr.config import ApiConfig, ClusterConfig, RolloutConfig
 from rlvr.data.benchmarks import Benchmark
@@ -20,6 +19,7 @@ from rlvr.planning.model_shape import model_shape
 from rlvr.planning.plan import Plan, make_plan
 from rlvr.protocols import Renderer, RolloutEngine
 from rlvr.tracking.progress import say
+from rlvr.workflows.preflight import is_local, refuse_misfits
 
 
 class Engines(Protocol):

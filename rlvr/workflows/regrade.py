@@ -10,19 +10,51 @@ from collections import Counter
 from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+from rlvr.checkpoint import set_aside
+from rlvr.config import EvaluateConfig
 from rlvr.data.loaders import problems_hash
 from rlvr.data.templates import FILE_SUFFIXES, TEMPLATES, template
 from rlvr.errors import ConfigError, DataError
+from rlvr.eval.collect import collect
 from rlvr.eval.homes import stores_in
+from rlvr.eval.report import Report, write_report
 from rlvr.eval.samples import Sample
 from rlvr.eval.store import SampleStore, load_evaluation, read_problems, write_problems
+from rlvr.provenance import plain_data, provenance
 from rlvr.records import Verdict
 from rlvr.rewards.config import RewardsConfig
 from rlvr.rewards.registry import verifier_pool
+from rlvr.tracking.results import ResultTracker
+from rlvr.workflows.tracked import log_report
 
 Changes = Counter[tuple[str, str]]
 """How often which status became which."""
+
+
+def regrade_models(config: EvaluateConfig, resolved: dict[str, Any] | None = None) -> tuple[Changes, Report]:
+    """What `rlvr evaluate regrade=FOLDER` does: new verdicts on the responses there, and their report in ``config.run.dir``.
+
+    Args:
+        config: ``regrade`` is the folder; ``rewards`` says how responses are judged now.
+        resolved: the config as plain data without secrets; made of it by default.
+
+    Raises:
+        ConfigError: as for :func:`regrade`.
+        DataError: likewise.
+    """
+    assert config.regrade is not None, "a folder to regrade"
+    resolved = plain_data(config) if resolved is None else resolved
+    folder = Path(config.run.dir)
+    with ResultTracker(folder, config.tracking, resolved) as tracker:
+        if config.run.resume == "never":
+            set_aside(folder)
+        changes = regrade(Path(config.regrade), folder, config.rewards)
+        results = collect([folder]).with_provenance(provenance(resolved))
+        report = write_report(folder, results, seed=config.seed)
+        log_report(tracker, report)
+    return changes, report
 
 
 def regrade(source: Path, target: Path, rewards: RewardsConfig) -> Changes:

@@ -7,13 +7,13 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from rlvr.checkpoint import MODEL_FOLDER, Checkpoints
-from rlvr.cli.claim import LENGTH, trained_steps
 from rlvr.config import ExperimentConfig
 from rlvr.errors import ConfigError
 from rlvr.eval.samples import SAMPLES_FILE, read_samples
 from rlvr.eval.store import SPEC_FILE, read_spec
 from rlvr.files import write_json
 from rlvr.tracking.progress import say
+from rlvr.workflows.claim import LENGTH, trained_steps
 
 
 def check_measured(evaluations: Path, runs: Mapping[str, ExperimentConfig]) -> None:

@@ -1,0 +1,225 @@
+"""A study: train from one base, measure the base and the trained models, write the report."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from rlvr.algorithms.registry import ALGORITHMS
+from rlvr.config import ExperimentConfig
+from rlvr.errors import ConfigError, did_you_mean
+from rlvr.eval.homes import TRAINED_FILE, read_metrics
+from rlvr.eval.report import BenchmarkResults, Report, StudyResults, write_report
+from rlvr.eval.report.results import checkpoint_of
+from rlvr.eval.store import Evaluation
+from rlvr.eval.training_runs import seed_name, seed_of
+from rlvr.files import slug
+from rlvr.provenance import plain_data, provenance
+from rlvr.tracking.progress import say
+from rlvr.tracking.results import ResultTracker
+from rlvr.workflows.claim import STUDY, Claim, claim_runs, refuse_other_kind, refuse_other_runs
+from rlvr.workflows.longer import check_measured, keep_measured
+from rlvr.workflows.measuring import evaluation_seconds, run_evaluations
+from rlvr.workflows.preflight import check_training, load_benchmarks
+from rlvr.workflows.sources import OwnEngines
+from rlvr.workflows.tracked import in_group, log_report
+from rlvr.workflows.train import kept_models, run_training
+
+EVALUATION_FOLDER, BASE = "evaluation", "base"
+
+Run = tuple[ExperimentConfig, dict[str, Any]]
+"""A training run: its config, and the same as plain data."""
+Compose = Callable[[list[str], dict[str, Any]], Run]
+"""Makes a study's config that of one run, by overrides, ``key=value`` each, and by new values of dotted keys."""
+
+
+def run_study(
+    config: ExperimentConfig,
+    runs: Mapping[str, Run] | None = None,
+    resolved: dict[str, Any] | None = None,
+) -> Report:
+    """What `rlvr study` does: train, measure base and trained models, and write the report in ``config.run.dir``.
+
+    What an earlier call has done is not done again.
+
+    Args:
+        config: of the study.
+        runs: its training runs by name; by default those that ``algorithms`` and ``seeds`` name.
+        resolved: the config as plain data without secrets; made of it by default.
+
+    Returns:
+        The report: where it lies, and a comparison for each benchmark.
+
+    Raises:
+        RlvrError: something is wrong with config, data, model or hardware, which is said before anything starts; or
+            training or an evaluation failed.
+    """
+    resolved = plain_data(config) if resolved is None else resolved
+    runs = training_runs(config, from_python(config)) if runs is None else runs
+    folder = Path(config.run.dir)
+    for run_config, _ in runs.values():
+        check_training(run_config)[2].close()
+    benchmarks = load_benchmarks(
+        config.benchmarks, config.data, config.evaluation, config.prompt, config.rewards
+    )
+    source = OwnEngines(config.rollout, config.cluster)
+    source.check([config.model], benchmarks)
+    claim_runs(refuse_other_study(folder, resolved, runs))
+
+    models = {BASE: config.model}
+    for name, (run_config, run_resolved) in runs.items():
+        keep_measured(folder / EVALUATION_FOLDER, name, run_config)
+        models[name] = str(run_training(run_config, run_resolved))
+        if config.evaluation.checkpoints:
+            models |= kept_models(run_config, name)
+    evaluations = run_evaluations(
+        models=models,
+        benchmarks=benchmarks,
+        folder=folder / EVALUATION_FOLDER,
+        source=source,
+        seed=config.seed,
+        rewards=config.rewards,
+    )
+    say("report: intervals by bootstrap, figures, HTML")
+    results = StudyResults(
+        benchmarks=[
+            BenchmarkResults(
+                evaluations=[found[index] for found in evaluations.values()],
+                problems=benchmark.problems,
+                out_of_domain=benchmark.out_of_domain,
+            )
+            for index, benchmark in enumerate(benchmarks)
+        ],
+        metrics={name: read_metrics(folder / name) for name in runs},
+        configs={name: run_resolved for name, (_, run_resolved) in runs.items()},
+        provenance=study_provenance(resolved, folder, list(runs), evaluations),
+    )
+    report = write_report(folder, results, seed=config.seed)
+    with ResultTracker(folder, in_group(config.tracking, folder), resolved) as tracker:
+        log_report(tracker, report)
+    return report
+
+
+def refuse_other_study(folder: Path, resolved: dict[str, Any], runs: Mapping[str, Run]) -> list[Claim]:
+    """Refuse a folder that holds another study, or anything else; return what is to be claimed.
+
+    Raises:
+        ConfigError: it does; or a study that is to be made longer is half measured.
+    """
+    if resolved["run"]["resume"] != "never":
+        check_measured(
+            folder / EVALUATION_FOLDER, {name: run_config for name, (run_config, _) in runs.items()}
+        )
+    refuse_other_kind(folder, resolved, STUDY)
+    claims = [(folder, resolved), *((Path(each.run.dir), plain) for each, plain in runs.values())]
+    refuse_other_runs(claims)
+    return claims
+
+
+def training_runs(config: ExperimentConfig, compose: Compose) -> dict[str, Run]:
+    """The runs of a study by name, each in a folder of its own.
+
+    Raises:
+        ConfigError: an unknown algorithm, a name twice, or seeds from two places.
+    """
+    wanted = wanted_runs(config)
+    refuse_seeds_twice(config, wanted)
+    fixed: dict[str, Any] = {"algorithms": [], "variants": {}, "seeds": []}
+    runs = {}
+    for name, overrides in wanted.items():
+        seeded = {seed_name(name, seed): {"seed": seed} for seed in config.seeds} or {name: {}}
+        for run, own in seeded.items():
+            tracking = {"tracking.wandb_group": in_group(config.tracking, Path(config.run.dir)).wandb_group}
+            changes = {**fixed, **tracking, "run.dir": str(Path(config.run.dir) / run), **own}
+            runs[run] = compose(overrides, changes)
+    return runs
+
+
+def from_python(config: ExperimentConfig) -> Compose:
+    """Runs without Hydra: ``algorithm=NAME`` is the only override, and takes that algorithm's defaults."""
+
+    def compose(overrides: list[str], changes: dict[str, Any]) -> Run:
+        run = replace(config)
+        for override in overrides:
+            key, _, name = override.partition("=")
+            if key != "algorithm" or config.variants:
+                raise ConfigError(
+                    "the overrides of variants are words of the command line",
+                    where="variants",
+                    fix="run_study(config, runs): a config of its own for each run",
+                )
+            run = replace(run, algorithm=ALGORITHMS[name])
+        for dotted, value in changes.items():
+            section, _, key = dotted.rpartition(".")
+            new = {key: value} if not section else {section: replace(getattr(run, section), **{key: value})}
+            run = replace(run, **new)
+        return run, plain_data(run)
+
+    return compose
+
+
+def wanted_runs(config: ExperimentConfig) -> dict[str, list[str]]:
+    """Overrides by name of what is to be trained, before the seeds."""
+    if config.algorithms and config.variants:
+        raise ConfigError(
+            "both algorithms and variants are given", where="variants", fix="algorithms=[] or variants={}"
+        )
+    for name in config.algorithms:
+        if name not in ALGORITHMS:
+            raise ConfigError(
+                f"there is no algorithm {name!r}", where="algorithms", fix=did_you_mean(name, ALGORITHMS)
+            )
+    wanted = (
+        list(config.variants.items())
+        or [(name, [f"algorithm={name}"]) for name in config.algorithms]
+        or [(config.algorithm.name, [])]
+    )
+    names = [name for name, _ in wanted]
+    for name in names:
+        if names.count(name) > 1 or is_taken(name) or name != slug(name):
+            raise ConfigError(
+                f"two models would be called {name!r}"
+                if names.count(name) > 1
+                else f"no run can be called {name!r}",
+                where="variants" if config.variants else "algorithms",
+                fix="a name of its own for each, of letters, digits, dots and dashes, and without -seedN or -stepN "
+                "at its end",
+            )
+    return dict(wanted)
+
+
+def is_taken(name: str) -> bool:
+    """Whether a name means something else to the report: the base, a run of a seed, a checkpoint."""
+    return name in (BASE, EVALUATION_FOLDER) or bool(seed_of(name) or checkpoint_of(name))
+
+
+def refuse_seeds_twice(config: ExperimentConfig, wanted: Mapping[str, Sequence[str]]) -> None:
+    """Raise a ConfigError if a variant sets the seed that ``seeds`` sets too."""
+    if not config.seeds:
+        return
+    for name, overrides in wanted.items():
+        if any(override.partition("=")[0].lstrip("+~") == "seed" for override in overrides):
+            raise ConfigError(
+                f"the variant {name!r} sets a seed, and seeds sets it too",
+                where="variants",
+                fix="seeds=[…] in one study, and no seed=… beside it",
+            )
+
+
+def study_provenance(
+    resolved: dict[str, Any], folder: Path, runs: list[str], evaluations: dict[str, list[Evaluation]]
+) -> dict[str, Any]:
+    """Where the numbers come from: versions, hashes, wall times."""
+    training = {name: json.loads((folder / name / TRAINED_FILE).read_text())["wall_seconds"] for name in runs}
+    measured = [evaluation for found in evaluations.values() for evaluation in found]
+    seconds = sum(evaluation_seconds(evaluation.folder) for evaluation in measured)
+    return {
+        **provenance(resolved),
+        "wall_seconds": {"train": round(sum(training.values()), 1), "evaluate": round(seconds, 1)},
+        "train_seconds": training,
+        "models": {name: found[0].spec.model_sha256 for name, found in evaluations.items()},
+        "problems_sha256": {each.spec.benchmark: each.spec.problems_sha256 for each in measured},
+    }

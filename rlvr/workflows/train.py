@@ -1,0 +1,179 @@
+"""Train one model by one algorithm, unless the folder of its run holds it already."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rlvr.checkpoint import MODEL_FOLDER, Checkpoints, identity_of
+from rlvr.cluster import training_pools
+from rlvr.config import ExperimentConfig
+from rlvr.data.loaders import problems_hash
+from rlvr.data.model_folder import model_hash
+from rlvr.driver import Training, train
+from rlvr.errors import ConfigError
+from rlvr.eval.homes import TRAINED_FILE
+from rlvr.files import write_json
+from rlvr.guards import Guards
+from rlvr.provenance import plain_data, provenance
+from rlvr.records import Problem
+from rlvr.seeds import derive_seed
+from rlvr.tracking.progress import TrainingProgress, say
+from rlvr.tracking.trackers import ProcessTracker, make_trackers
+from rlvr.workflows.claim import (
+    TRAINING,
+    Claim,
+    claim_runs,
+    refuse_other_kind,
+    refuse_other_runs,
+    trained_steps,
+)
+from rlvr.workflows.forecast import work_ahead
+from rlvr.workflows.preflight import check_training
+
+MAX_ENGINE_SEED = 1 << 20
+
+
+def train_model(config: ExperimentConfig, resolved: dict[str, Any] | None = None) -> Path:
+    """What `rlvr train` does: check, claim ``config.run.dir``, train, and keep the model there.
+
+    A run that was interrupted, or that has done fewer steps than the config asks for, is gone on with.
+
+    Args:
+        config: of one run; ``algorithms``, ``variants`` and ``seeds`` are empty.
+        resolved: the config as plain data without secrets; made of it by default.
+
+    Returns:
+        The folder of the trained model, as Hugging Face lays it out.
+
+    Raises:
+        RlvrError: something is wrong with config, data, model or hardware, which is said before anything starts; or a
+            worker, a weight update, the verifier or a checkpoint failed.
+    """
+    resolved = plain_data(config) if resolved is None else resolved
+    refuse_several(config)
+    check_training(config)[2].close()
+    claim_runs(refuse_other_run(Path(config.run.dir), resolved))
+    return run_training(config, resolved)
+
+
+def refuse_several(config: ExperimentConfig) -> None:
+    """Raise a ConfigError for what makes several runs of one config."""
+    for key in ("algorithms", "variants", "seeds"):
+        if getattr(config, key):
+            raise ConfigError(
+                "`rlvr train` trains one algorithm, once",
+                where=key,
+                fix="algorithm=NAME, seed=N and overrides here, or `rlvr study` for several from one start",
+            )
+
+
+def refuse_other_run(folder: Path, resolved: dict[str, Any]) -> list[Claim]:
+    """Refuse a folder that holds another run, or anything else; return what is to be claimed.
+
+    Raises:
+        ConfigError: it does.
+    """
+    refuse_other_kind(folder, resolved, TRAINING)
+    claims = [(folder, resolved)]
+    refuse_other_runs(claims)
+    return claims
+
+
+def run_training(config: ExperimentConfig, resolved: dict[str, Any]) -> Path:
+    """Train unless the run's folder already holds the trained model; return the model's folder.
+
+    A finished run of fewer steps is gone on with.
+    """
+    folder = Path(config.run.dir)
+    model = folder / MODEL_FOLDER
+    if (trained := trained_steps(folder)) is not None and trained >= config.train.num_steps:
+        _report(f"{model} is already there, nothing to do")
+        return model
+    problems, renderer, verifier = check_training(config)
+    algorithm = config.build_algorithm()
+    checkpoints = _checkpoints(config, resolved, problems)
+    resume = checkpoints.newest()
+    last_step = 0 if resume is None else resume.step
+    _report(work_ahead(config, resolved, algorithm.group_size, len(problems), last_step))
+    (folder / TRAINED_FILE).unlink(missing_ok=True)  # of fewer steps: the run is no longer complete
+    started = time.monotonic()
+    progress = TrainingProgress(f"train {config.algorithm.name}", config.train.num_steps, last_step)
+    tracker = make_trackers(folder, config.tracking, resolved, progress, last_step=last_step)
+    try:
+        with (
+            verifier,
+            training_pools(
+                config.model,
+                config.rollout,
+                config.learner,
+                config.cluster,
+                algorithm,
+                config.train.temperature,
+                _engine_seed(config.seed, last_step),
+            ) as (engine, learner),
+        ):
+            _report(f"engines ready after {time.monotonic() - started:.0f} s")
+            progress.begin()
+            training = Training(
+                config=config.train,
+                algorithm=algorithm,
+                engine=engine,
+                learner=learner,
+                verifier=verifier,
+                renderer=renderer,
+                problems=problems,
+                max_response_tokens=config.rollout.max_response_tokens,
+                seed=config.seed,
+                tracker=ProcessTracker(tracker, engine.process_metrics, config.tracking.process_every),
+                num_logged_samples=config.tracking.num_logged_samples,
+                guards=Guards(config.guards, folder, _report),
+            )
+            end = train(training, output=model, checkpoints=checkpoints, resume=resume)
+    finally:
+        tracker.close()
+    # Written last: a run that has this file is complete.
+    write_json(
+        folder / TRAINED_FILE,
+        {
+            **provenance(resolved),
+            "wall_seconds": round(end.seconds, 1),
+            "model_sha256": model_hash(str(model)),
+            "start_model_sha256": model_hash(config.model),
+        },
+    )
+    return model
+
+
+def _report(line: str) -> None:
+    say(f"train: {line}")
+
+
+def _checkpoints(
+    config: ExperimentConfig, resolved: dict[str, Any], problems: Sequence[Problem]
+) -> Checkpoints:
+    """Those of the run's folder, which refuses to go on with another config or other problems."""
+    return Checkpoints(
+        Path(config.run.dir),
+        keep=config.train.keep_checkpoints,
+        keep_model_every=config.train.keep_model_every,
+        identity=identity_of(resolved, problems_hash(problems)),
+        report=_report,
+    )
+
+
+def _engine_seed(seed: int, last_step: int) -> int:
+    """Of the engines: where responses have no seeds of their own, a resumed run must not draw its first ones again."""
+    return derive_seed(seed, last_step) % MAX_ENGINE_SEED if last_step else seed
+
+
+def kept_models(config: ExperimentConfig, name: str) -> dict[str, str]:
+    """Intermediate models of a run by the names that tables give them, in the order of their steps."""
+    every = config.train.keep_model_every
+    return {
+        f"{name}-step{checkpoint.step}": str(checkpoint.model)
+        for checkpoint in Checkpoints(Path(config.run.dir)).all()
+        if every and checkpoint.step % every == 0 and checkpoint.step < config.train.num_steps
+    }
