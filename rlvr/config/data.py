@@ -111,6 +111,7 @@ class ProgramsConfig:
         require_positive(self, "data.programs", "num_train", "num_test")
 
 
+TEST_CHOICES = ("longest", "shortest", "first")
 ANSWER_PLACES = ("whole", "boxed", "hashes", "answer_tag", "last_number")
 
 
@@ -161,6 +162,11 @@ class DataConfig:
     folder: str | None = None
     """Folder with local copies of registered benchmarks, ``NAME.jsonl``, ``NAME.parquet`` or ``NAME/``; null
     fetches them from the Hugging Face hub."""
+    max_tests: int | None = None
+    """Tests of a program that training runs, where a problem has more; null runs all. Benchmarks run all of theirs."""
+    choose_tests: str = "longest"
+    """Which of them: those with the ``longest`` inputs (DeepCoder: 15), the ``shortest`` (Code-R1: 8), or the
+    ``first``."""
     split_seed: int = 2026
     """Seed of the split of Omni-MATH-Rule into train and test; the study does not publish its own."""
     chains: ChainsConfig = field(default_factory=ChainsConfig)
@@ -170,3 +176,10 @@ class DataConfig:
     def __post_init__(self) -> None:
         """Check the family."""
         require_one_of(self.family, FAMILIES, "data.family")
+        require_one_of(self.choose_tests, TEST_CHOICES, "data.choose_tests")
+        require(
+            self.max_tests is None or self.max_tests > 0,
+            f"max_tests is {self.max_tests}",
+            "data.max_tests",
+            "a number above 0, or null for all",
+        )

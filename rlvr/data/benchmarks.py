@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from rlvr.config import FORMATS, BenchmarkConfig, DataConfig, EvaluationConfig, SamplingPlan
+from rlvr.data.code_training import with_fewer_tests
 from rlvr.data.families import FAMILIES
 from rlvr.data.hub import hub_rows
 from rlvr.data.images import COLUMNS as IMAGES
@@ -23,10 +24,11 @@ from rlvr.data.loaders import (
     read_rows,
     refuse_doubles,
 )
-from rlvr.data.registry import BENCHMARKS, BenchmarkEntry
+from rlvr.data.registry import BENCHMARKS, BenchmarkEntry, deduplicated
 from rlvr.data.templates import PromptTemplate, template
 from rlvr.errors import ConfigError, DataError, did_you_mean
 from rlvr.records import Problem
+from rlvr.rewards.code import ABILITIES
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,8 +167,9 @@ def registered_problems(entry: BenchmarkEntry, path: str | None, data: DataConfi
             f"{entry.name} is generated and has no file", where="data.path", fix="data.path=null"
         )
     base = folder_of(Path(place)) if place is not None else Path()
-    found = [parse_entry(entry, row, index, where, base) for index, (row, where) in enumerate(rows)]
-    problems = [problem for problem in found if problem is not None]
+    found = (parse_entry(entry, row, index, where, base) for index, (row, where) in enumerate(rows))
+    kept = (problem for problem in found if problem is not None)
+    problems = deduplicated(kept) if entry.without_doubles else list(kept)
     if entry.choose is not None:
         problems = entry.choose(problems, data.split_seed)
     where = place or (entry.source.address if entry.source else entry.name)
@@ -184,7 +187,7 @@ def parse_entry(entry: BenchmarkEntry, row: Any, index: int, where: str, base: P
     """
     if not isinstance(row, dict):
         raise DataError("the row is not an object", where=where, fix="one JSON object per line")
-    if entry.parse is None or all(column in row for column in COLUMNS):
+    if entry.parse is None or (not entry.own_columns and all(column in row for column in COLUMNS)):
         return parse_row(row, where, base)
     problem = entry.parse(row, entry.file or entry.name, index, where)
     if problem is None or not entry.has_images:
@@ -220,10 +223,20 @@ def training_problems(data: DataConfig) -> list[Problem]:
         DataError: no such file, or a malformed one.
     """
     if data.path is None:
-        return FAMILIES[data.family].splits(data)[0]
-    if data.path in BENCHMARKS:
-        return benchmark_problems(BenchmarkConfig(data.path), data)
-    return load_problems(data.path, data.columns, split="train")
+        problems = FAMILIES[data.family].splits(data)[0]
+    elif data.path in BENCHMARKS:
+        problems = benchmark_problems(BenchmarkConfig(data.path), data)
+    else:
+        problems = load_problems(data.path, data.columns, split="train")
+    if data.max_tests is None:
+        return problems
+    if all(problem.ability not in ABILITIES for problem in problems):
+        raise ConfigError(
+            "tests are chosen, and no problem is about a program",
+            where="data.max_tests",
+            fix="data.max_tests=null",
+        )
+    return [with_fewer_tests(problem, data.max_tests, data.choose_tests) for problem in problems]
 
 
 def training_template(data: DataConfig, prompt: str | None) -> PromptTemplate:

@@ -70,6 +70,16 @@ def final_answers(row: Row, where: str) -> str | None:
     return ", ".join(str(text) for text in texts) if texts and None not in texts else None
 
 
+def gold_answer(row: Row, where: str) -> str | None:
+    """SimpleRL-Zoo and Oat-Zero: the final answer beside a worked one, which ``answer`` may hold."""
+    found = [
+        plain(row[name])
+        for name in ("gt_answer", "ground_truth_answer", "answer")
+        if row.get(name) is not None
+    ]
+    return found[0] if found else None
+
+
 def questions(*names: str, truth: Answer = answer, context: str | None = None, split: str = "test") -> Parser:
     """A parser of rows with a question and an answer.
 
@@ -100,6 +110,43 @@ def questions(*names: str, truth: Answer = answer, context: str | None = None, s
             data_source=name,
             ground_truth=gold.strip(),
             extra_info={"split": split, "index": index},
+        )
+
+    return parse
+
+
+def unwrapped(words: str) -> Parser:
+    """A parser of verl's rows whose prompts hold the words of a template, which come from the config here.
+
+    Args:
+        words: of the template, with ``{question}`` in the place of the question.
+
+    The rows have no index of their own that tells problems apart, so they are counted.
+    """
+    before, _, after = words.partition("{question}")
+
+    def parse(row: Row, name: str, index: int, where: str) -> Problem:
+        try:
+            words, gold = row["prompt"][-1]["content"].strip(), plain(row["reward_model"]["ground_truth"])
+        except (KeyError, IndexError, TypeError, AttributeError) as error:
+            raise DataError(
+                f"the row has no prompt or no reward_model.ground_truth ({type(error).__name__}: {error})",
+                where=where,
+                fix=f"verl's columns; the row has: {', '.join(map(str, row))}",
+            ) from error
+        question = words.removeprefix(before.strip()).removesuffix(after.strip()).strip()
+        if not (words.startswith(before.strip()) and words.endswith(after.strip()) and question and gold):
+            raise DataError(
+                f"the prompt does not have the words of its template, or there is no answer: {words[:60]!r}…",
+                where=where,
+                fix="data.path=FILE prompt=chat sends prompts as the rows have them",
+            )
+        return Problem(
+            id=f"{name}/train/{index}",
+            prompt=({"role": "user", "content": question},),
+            data_source=name,
+            ground_truth=gold,
+            extra_info={"split": "train", "index": index},
         )
 
     return parse

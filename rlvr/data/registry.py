@@ -6,11 +6,12 @@ The repository carries none of the published sets; benchmarks.py loads them.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from rlvr.config import BenchmarkConfig, DataConfig, SamplingPlan
 from rlvr.data import skills
+from rlvr.data.code_training import code_r1, deepcoder
 from rlvr.data.columns import (
     Parser,
     after_the_hashes,
@@ -18,11 +19,14 @@ from rlvr.data.columns import (
     code,
     code_between,
     final_answers,
+    gold_answer,
     questions,
+    unwrapped,
     visual,
 )
 from rlvr.data.families import FAMILIES
 from rlvr.data.hub import HubSource
+from rlvr.data.templates import TEMPLATES
 from rlvr.records import Problem
 
 Choose = Callable[[Sequence[Problem], int], list[Problem]]
@@ -54,13 +58,18 @@ class BenchmarkEntry:
     """Ability of its problems, which chooses the verifier (docs/rewards.md)."""
     has_images: bool = False
     """Whether its problems are about images, one each at least."""
+    own_columns: bool = False
+    """Whether its rows are read by ``parse`` even where they have verl's columns as well: their prompts are rendered
+    for one model, or hold words that belong to the prompt template."""
+    without_doubles: bool = False
+    """Whether a question that comes again is left out: DAPO-Math-17k has each row about a hundred times."""
 
 
-def deduplicated(problems: Sequence[Problem]) -> list[Problem]:
+def deduplicated(problems: Iterable[Problem]) -> list[Problem]:
     """The first of each group of problems with the same question, white space aside."""
     first: dict[str, Problem] = {}
     for problem in problems:
-        first.setdefault(" ".join(problem.prompt[0]["content"].split()), problem)
+        first.setdefault(" ".join(problem.prompt[-1]["content"].split()), problem)
     return list(first.values())
 
 
@@ -125,6 +134,18 @@ def _omni(name: str, about: str, num_problems: int, choose: Choose | None = None
     )  # fmt: skip
 
 
+OAT_ZERO = "https://raw.githubusercontent.com/sail-sg/understand-r1-zero/main/datasets/train"
+
+
+def _simplerl(name: str, about: str, folder: str, prompt: str) -> BenchmarkEntry:
+    """A part of SimpleRL-Zoo-Data; its own prompts are rendered in a model's chat tokens."""
+    return BenchmarkEntry(
+        name, about, prompt, ALGORITHMS, None,
+        HubSource(files=(f"hf://datasets/hkust-nlp/SimpleRL-Zoo-Data/simplelr_{folder}/train.parquet",)),
+        questions(*PROBLEM[::-1], truth=gold_answer, split="train"), own_columns=True,
+    )  # fmt: skip
+
+
 _ALL = (
     BenchmarkEntry(
         "gsm8k", "grade-school word problems, test split", "think_answer", WIDE, 1319,
@@ -158,6 +179,31 @@ _ALL = (
     _omni("omni_math_rule", "olympiad problems that rules can grade, all rows", 2821),
     _omni("omni_math_train", "2,000 of them without doubles, by data.split_seed", OMNI_TRAIN, _split("train")),
     _omni("omni_math_test", "the others, by the same seed", 816, _split("test")),
+    _simplerl("simplerl_zoo_easy", "GSM8K and MATH's level 1: SimpleRL-Zoo's Llama", "abel_gsm8k_level1", "abel"),
+    _simplerl("simplerl_zoo_hard", "MATH's levels 3 to 5: SimpleRL-Zoo's Qwen2.5", "qwen_level3to5", "qwen_boxed"),
+    BenchmarkEntry(
+        "math_levels_3_to_5", "MATH's levels 3 to 5 as Oat-Zero has them", "qwen_math", ALGORITHMS, None,
+        HubSource(files=(f"{OAT_ZERO}/math_lvl3to5_8k/train/data-00000-of-00001.arrow",)),
+        questions(*PROBLEM, truth=gold_answer, split="train"),
+    ),
+    BenchmarkEntry(
+        "dapo_17k", "DAPO-Math-17k, each problem once", "dapo", ALGORITHMS, None,
+        HubSource("BytedTsinghua-SIA/DAPO-Math-17k", split="train"),
+        unwrapped(str(TEMPLATES["dapo"].user)), own_columns=True, without_doubles=True,
+    ),
+    BenchmarkEntry(
+        "code_r1_12k", "LeetCode and TACO, verified: Code-R1's", "chat", ALGORITHMS, None,
+        HubSource("ganler/code-r1-12k", split="train"), code_r1, verifier="livecodebench", own_columns=True,
+    ),
+    BenchmarkEntry(
+        "deepcoder_preview", "TACO, SYNTHETIC-1 and LiveCodeBench until July 2024: DeepCoder's", "chat", ALGORITHMS, None,
+        HubSource("agentica-org/DeepCoder-Preview-Dataset", ("primeintellect", "taco", "lcbv5"), "train"),
+        deepcoder, verifier="livecodebench",
+    ),
+    BenchmarkEntry(
+        "geometry3k", "questions about geometric figures, training split", "easyr1", ALGORITHMS, 2101,
+        HubSource("hiyouga/geometry3k", split="train"), questions("problem", split="train"), has_images=True,
+    ),
     BenchmarkEntry(
         "livecodebench", "release v5, contests of August 2024 to January 2025", "livecodebench", WIDE, 279,
         HubSource(files=tuple(
