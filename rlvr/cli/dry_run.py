@@ -68,7 +68,11 @@ def show_training(
     first_config, first = next(iter(configs.values())), next(iter(prepared.values()))
     if evaluation is not None:
         plans.append((f"evaluation of {first_config.model}", evaluation))
-        kept = [f"{name}-step" for name, each in configs.items() for _ in range(num_kept_models(each))]
+        kept = [
+            f"{name}-step"
+            for name, each in configs.items()
+            for _ in range(num_kept_models(each) if each.evaluation.checkpoints else 0)
+        ]
         lines += evaluation_work(first_config, benchmarks, ["base", *configs, *kept], pace.evaluation)
     shown = sample_lines(
         first.problems,

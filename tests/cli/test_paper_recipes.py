@@ -26,6 +26,65 @@ TRAINING: dict[str, tuple[str, list[str], int, list[int], list[float]]] = {
     "deep_analysis_kl": ("Qwen/Qwen2.5-7B", ["kl_0", "kl_0.001"], 450, [8, 8], [0.0, 0.001]),
     "deep_analysis_rollouts": ("Qwen/Qwen2.5-7B", ["n_8", "n_32"], 220, [8, 32], [0.0, 0.0]),
 }
+# The systems of the study, trained: recipe → values of their own papers, scripts and cards, by key.
+ZOO: dict[str, Any] = {
+    "algorithm.name": "grpo", "algorithm.group_size": 8, "algorithm.kl.placement": "loss", "algorithm.kl.estimator": "k3",
+    "algorithm.clip_low": 0.2, "algorithm.clip_high": 0.2, "algorithm.entropy_coef": 0.001, "train.prompts_per_step": 1024,
+    "train.minibatch_size": 256 * 8, "train.num_steps": 100, "train.temperature": 1.0, "rollout.max_prompt_tokens": 1024,
+    "rollout.max_response_tokens": 8192, "learner.learning_rate": 5e-7, "learner.weight_decay": 0.01, "benchmarks": MATH,
+}  # fmt: skip
+QWEN = {"data.path": "simplerl_zoo_hard", "prompt": "qwen_boxed"}
+DEEPCODER: dict[str, Any] = {
+    "algorithm.name": "grpo", "algorithm.group_size": 8, "algorithm.kl.coef": 0.0, "algorithm.clip_low": 0.2,
+    "algorithm.clip_high": 0.28, "algorithm.entropy_coef": 0.0, "algorithm.mask_truncated": True, "algorithm.divide_by_std": True,
+    "algorithm.reduction": "token_mean", "train.temperature": 0.6, "rollout.max_prompt_tokens": 2048, "data.max_tests": 15,
+    "data.choose_tests": "longest", "data.path": "deepcoder_preview", "learner.learning_rate": 1e-6,
+    "train.reward.right": 1.0, "train.reward.wrong": 0.0, "benchmarks": ["livecodebench"], "evaluation.max_tokens": 32768,
+}  # fmt: skip
+SYSTEMS: dict[str, dict[str, Any]] = {
+    "simplerl_zoo_7b": {**ZOO, **QWEN, "model": "Qwen/Qwen2.5-7B", "algorithm.kl.coef": 1e-4},
+    "simplerl_zoo_14b": {**ZOO, **QWEN, "model": "Qwen/Qwen2.5-14B", "algorithm.kl.coef": 1e-4},
+    "simplerl_zoo_32b": {**ZOO, **QWEN, "model": "Qwen/Qwen2.5-32B", "algorithm.kl.coef": 1e-3},
+    "simplerl_zoo_llama": {
+        **ZOO, "model": "meta-llama/Llama-3.1-8B", "algorithm.kl.coef": 1e-4, "data.path": "simplerl_zoo_easy",
+        "prompt": "abel",
+    },
+    "oat_zero": {
+        "model": "Qwen/Qwen2.5-Math-7B", "algorithm.name": "dr_grpo", "algorithm.divide_by_std": False,
+        "algorithm.reduction": "constant_length", "algorithm.group_size": 8, "algorithm.kl.coef": 0.0,
+        "algorithm.clip_low": 0.2, "algorithm.clip_high": 0.2, "train.prompts_per_step": 128, "train.minibatch_size": 128,
+        "train.num_epochs": 1, "train.num_steps": 20 * 66, "train.temperature": 1.0, "rollout.max_prompt_tokens": 1024,
+        "rollout.max_response_tokens": 3000, "learner.learning_rate": 1e-6, "learner.weight_decay": 0.0,
+        "learner.adam_beta1": 0.9, "learner.adam_beta2": 0.95, "data.path": "math_levels_3_to_5", "prompt": "qwen_math",
+        "benchmarks": MATH, "algorithm.importance_cap": None,
+    },
+    "dapo_32b": {
+        "model": "Qwen/Qwen2.5-32B", "algorithm.name": "dapo_verl", "algorithm.group_size": 16, "algorithm.kl.coef": 0.0,
+        "algorithm.clip_low": 0.2, "algorithm.clip_high": 0.28, "algorithm.dual_clip": 10.0, "algorithm.entropy_coef": 0.0,
+        "algorithm.dynamic_sampling": True, "algorithm.max_sampling_factor": 10 * 1536 / 512,
+        "algorithm.reduction": "token_mean", "algorithm.overlong_share": 4096 / 20480, "algorithm.overlong_weight": 1.0,
+        "train.prompts_per_step": 512, "train.minibatch_size": 512, "train.temperature": 1.0, "train.reward.right": 1.0,
+        "train.reward.wrong": -1.0, "rollout.max_prompt_tokens": 2048, "rollout.max_response_tokens": 20480,
+        "learner.learning_rate": 1e-6, "learner.warmup_steps": 20 * 16, "learner.weight_decay": 0.1,
+        "learner.max_grad_norm": 1.0, "data.path": "dapo_17k", "prompt": "dapo", "benchmarks": ["aime24"],
+    },
+    "code_r1": {
+        "model": "Qwen/Qwen2.5-7B-Instruct-1M", "algorithm.name": "grpo", "algorithm.group_size": 16, "algorithm.kl.coef": 1e-3,
+        "algorithm.kl.placement": "loss", "algorithm.kl.estimator": "k3", "algorithm.clip_low": 0.2, "algorithm.clip_high": 0.2,
+        "algorithm.entropy_coef": 0.001, "train.prompts_per_step": 16, "train.minibatch_size": None, "train.num_steps": 832,
+        "train.temperature": 1.0, "train.reward.right": 1.1, "train.reward.wrong": 0.1, "train.reward.malformed": -1.1,
+        "rollout.max_prompt_tokens": 2048, "rollout.max_response_tokens": 4096, "learner.learning_rate": 5e-7,
+        "data.path": "code_r1_12k", "prompt": None, "benchmarks": CODE,
+    },
+    "deepcoder": {
+        **DEEPCODER, "model": "deepseek-ai/DeepSeek-R1-Distill-Qwen-14B", "train.num_steps": 180, "train.prompts_per_step": 32,
+        "train.minibatch_size": 16 * 8, "rollout.max_response_tokens": 16384,
+    },
+    "deepcoder_32k": {
+        **DEEPCODER, "model": "runs/deepcoder/grpo", "train.prompts_per_step": 128, "train.minibatch_size": 64 * 8,
+        "rollout.max_response_tokens": 32768,
+    },
+}  # fmt: skip
 # recipe: models by name, benchmarks, prompt (None: each benchmark's own), longest response
 EVALUATIONS: dict[str, tuple[dict[str, str], list[str], str | None, int]] = {
     "simplerl_zoo_7b": (
@@ -74,7 +133,7 @@ def recipes(command: str) -> set[str]:
 
 
 def test_every_recipe_of_the_paper_is_in_the_table() -> None:
-    assert {name for name in recipes("experiment") if not name.startswith("tiny")} == set(TRAINING)
+    assert {name for name in recipes("experiment") if not name.startswith("tiny")} == {*TRAINING, *SYSTEMS}
     assert recipes("evaluate") == set(EVALUATIONS)
 
 
@@ -128,6 +187,43 @@ def test_training_is_as_the_paper_states(composed, recipe: str) -> None:
     saved = config.train.keep_model_every
     if recipe == "deep_analysis_steps":
         assert (saved, config.evaluation.checkpoints) == (150, True)
+
+
+@pytest.mark.parametrize("recipe", SYSTEMS)
+def test_systems_are_trained_as_their_sources_state(composed, recipe: str) -> None:
+    config, runs = composed("study", recipe)
+    [run] = runs.values()
+    for key, wanted in SYSTEMS[recipe].items():
+        found: Any = run
+        for word in key.split("."):
+            found = getattr(found, word)
+        assert (list(found) if key == "benchmarks" else found) == wanted, key
+    row = recipe.removesuffix("_32k")
+    models, benchmarks, prompt, longest = EVALUATIONS[row]
+    if row == recipe:
+        assert config.model == models["base"]
+    assert (list(config.benchmarks), config.prompt) == (benchmarks, prompt)
+    for name in benchmarks:
+        plan = config.evaluation.plan(BENCHMARKS[name].plan, config.benchmarks[name])
+        assert plan.num_samples == OWN_NUM_SAMPLES.get((row, name), NUM_SAMPLES[name])
+        assert (plan.temperature, plan.top_p, plan.max_tokens) == (0.6, 0.95, longest)
+
+
+def test_code_r1s_form_is_think_and_then_answer(composed) -> None:
+    config, _ = composed("study", "code_r1")
+    form = re.compile(config.train.reward.format, re.DOTALL)
+    assert form.fullmatch("<think>\nHm.\n</think>\n<answer>\n```python\nprint(1)\n```\n</answer>\n")
+    assert not form.fullmatch("<answer>```python\nprint(1)\n```</answer>")
+    assert not form.fullmatch("<think>Hm.</think><answer>1</answer> and more")
+
+
+@pytest.mark.parametrize("recipe", SYSTEMS)
+def test_training_a_system_fits_its_cluster(rlvr, recipe: str) -> None:
+    first = [f"model={SYSTEMS['deepcoder']['model']}"] if recipe == "deepcoder_32k" else []
+    result = rlvr("study", f"recipe={recipe}", *first, "--dry-run")
+    assert result.code == 0, result.err
+    assert "the plan fits" in result.out
+    assert "evaluation of" in result.out
 
 
 @pytest.mark.parametrize("recipe", EVALUATIONS)
@@ -190,15 +286,16 @@ def test_evaluations_fit_their_cluster(rlvr, recipe: str) -> None:
 def test_values_name_their_source() -> None:
     """Every value of a paper's recipe is marked as the paper's or as ours, but for folders and plumbing."""
     unmarked = re.compile(r"^\s*(run|data|benchmarks|train|rollout|learner|api|evaluation|algorithm|models|variants|dir|"
-                          r"checkpoints|micro_batch_tokens|defaults)\b|^algorithms: \[\]$")  # fmt: skip
+                          r"checkpoints|micro_batch_tokens|defaults|rewards|reward)\b|^algorithms: \[\]$")  # fmt: skip
     for path in [*(RECIPES / "evaluate" / "recipe").glob("*.yaml"),
-                 *(RECIPES / "experiment" / "recipe" / f"{name}.yaml" for name in TRAINING)]:  # fmt: skip
+                 *(RECIPES / "experiment" / "recipe" / f"{name}.yaml" for name in (*TRAINING, *SYSTEMS))]:  # fmt: skip
         text = path.read_text()
         assert "2504.13837" in text, path
         for line in text.splitlines():
             if not line.strip() or line.lstrip().startswith(("#", "- ")) or unmarked.match(line):
                 continue
-            commented = "[P]" in line or "[-]" in line
+            marks = "psrdP-" if path.parent.parent.name == "experiment" and path.stem in SYSTEMS else "P-"
+            commented = re.search(rf"\[[{marks}]\]", line)
             assert commented or (path.stem in ("oat_zero", "distillation") and "max_tokens" in line), (
                 path,
                 line,
@@ -206,12 +303,15 @@ def test_values_name_their_source() -> None:
 
 
 @pytest.mark.parametrize(
-    ("recipe", "scale"),
-    [*((recipe, "tiny") for recipe in (*TRAINING, *EVALUATIONS)),
-     ("deep_analysis_kl", "tiny_code"), ("code_r1", "tiny_code"), ("deepcoder", "tiny_code")],
+    ("command", "recipe", "scale"),
+    [*(("study", recipe, "tiny") for recipe in (*TRAINING, *SYSTEMS)),
+     *(("evaluate", recipe, "tiny") for recipe in EVALUATIONS),
+     ("study", "deep_analysis_kl", "tiny_code"), ("study", "code_r1", "tiny_code"), ("study", "deepcoder", "tiny_code"),
+     ("evaluate", "code_r1", "tiny_code"), ("evaluate", "deepcoder", "tiny_code")],
 )  # fmt: skip
-def test_every_recipe_comes_down_to_two_cores_by_one_override(composed, recipe: str, scale: str) -> None:
-    command = "study" if recipe in TRAINING else "evaluate"
+def test_every_recipe_comes_down_to_two_cores_by_one_override(
+    composed, command: str, recipe: str, scale: str
+) -> None:
     small, runs = composed(command, recipe, f"scale={scale}")
     assert list(small.benchmarks) == (["programs"] if scale == "tiny_code" else ["skills", "skills_long"])
     assert small.rollout.num_workers == 2
@@ -221,6 +321,13 @@ def test_every_recipe_comes_down_to_two_cores_by_one_override(composed, recipe: 
     if command == "evaluate":
         assert small.api.base_url is None
         assert all(model.endswith(f"/{scale}") for model in small.models.values())
+        return
+    if recipe in SYSTEMS:
+        [run] = runs.values()
+        table = SYSTEMS[recipe]
+        assert run.algorithm.group_size == table["algorithm.group_size"]
+        assert (run.train.num_steps, run.train.temperature) == (2, table["train.temperature"])
+        assert (run.data.path, run.data.max_tests, run.train.minibatch_size) == (None, None, None)
         return
     _, names, _, group_sizes, kl = TRAINING[recipe]
     assert list(runs) == names
