@@ -26,7 +26,7 @@ SIMPLERL = {
     "reward_model": {"style": "rule", "ground_truth": "2"}, "question": "What is 1 + 1?",
     "answer": "We add, and find $\\boxed{2}$.", "gt_answer": "2", "level": 3,
 }  # fmt: skip
-DAPO = {
+DAPO: dict[str, Any] = {
     **VERL, "data_source": "math_dapo", "ability": "MATH", "reward_model": {"style": "rule-lighteval/MATH_v2", "ground_truth": "34"},
     "prompt": [{"role": "user", "content": str(TEMPLATES["dapo"].user).format(question="Find $x$ if $x = 34$.")}],
 }  # fmt: skip
@@ -121,7 +121,7 @@ def test_code_r1s_rows_whose_tests_are_no_literals_are_left_out(tmp_path: Path) 
     assert [problem.id for problem in problems] == ["code_r1_12k/train/1"]
 
 
-DEEPCODER = {
+DEEPCODER: dict[str, tuple[dict[str, Any], str]] = {
     "primeintellect": ({"tests": json.dumps([{"fn_name": "double", "input": [2], "output": 4}])}, DOUBLE),
     "a program of primeintellect": (
         {"tests": json.dumps([{"type": "stdin_stdout", "input": "2\n", "output": "4\n"}])}, READS),
