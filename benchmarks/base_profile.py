@@ -25,6 +25,7 @@ from rlvr.eval.pass_at_k import default_ks, guess_pass_at_k
 from rlvr.eval.statistics import curve
 from rlvr.eval.store import Evaluation, load_evaluation, read_problems
 from rlvr.rewards.process import readings
+from rlvr.run_folder import evaluation_folder
 
 NAME, BENCHMARK = "base", "skills"
 BINS = (0.0, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
@@ -53,7 +54,7 @@ def main(arguments: list[str]) -> None:
     print(machine_line(machine()), flush=True)
     folder = Path(args.folder)
     subprocess.run(command(folder, args), check=True, stdout=subprocess.DEVNULL)
-    where = folder / "evaluation" / BENCHMARK / NAME
+    where = evaluation_folder(folder, BENCHMARK, NAME)
     problems = read_problems(where)
     evaluation = load_evaluation(where, [problem.id for problem in problems])
     found = profile(evaluation)

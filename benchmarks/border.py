@@ -15,9 +15,8 @@ from typing import Any
 from benchmarks.common import own_parser, table, write_result
 from rlvr.errors import DataError
 from rlvr.eval import frames
-from rlvr.eval.collect import BASE
-from rlvr.eval.homes import CONFIG_FILE
-from rlvr.eval.report.results import checkpoint_of
+from rlvr.eval.results import checkpoint_of
+from rlvr.run_folder import BASE, CONFIG_FILE
 
 BENCHMARK = "skills"
 COMMAND = "rlvr study -m recipe=tiny_border data.skills.num_skills=30,150,600"

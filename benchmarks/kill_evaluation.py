@@ -22,7 +22,8 @@ from typing import Any
 import psutil
 
 from benchmarks.common import machine, machine_line, parser, table, write_result
-from rlvr.eval.samples import SAMPLES_FILE, Sample, read_samples
+from rlvr.eval.samples import Sample, read_samples
+from rlvr.run_folder import SAMPLES_FILE, evaluation_folder
 
 POLL_SECONDS = 0.01
 MAX_SECONDS = 600
@@ -91,7 +92,7 @@ def command(folder: Path, args: Any) -> list[str]:
 
 def samples_file(folder: Path) -> Path:
     """Where the command stores."""
-    return folder / "evaluation" / "chains" / "killed" / SAMPLES_FILE
+    return evaluation_folder(folder, "chains", "killed") / SAMPLES_FILE
 
 
 def rows(folder: Path) -> list[Sample]:

@@ -8,7 +8,6 @@ fifth of the steps after the warm-up.
 from __future__ import annotations
 
 import csv
-import json
 import subprocess
 import sys
 import tempfile
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.common import machine, machine_line, median, parser, table, write_result
+from rlvr.run_folder import read_metrics
 
 TINY_STEPS = (
     "train.prompts_per_step=4",
@@ -78,7 +78,7 @@ def _train(run: Path, model: str, steps: int, overrides: Sequence[str]) -> list[
         f"run.dir={run}",
     ]
     subprocess.run([*command, f"train.num_steps={steps}", *TINY_STEPS, *overrides], check=True)
-    return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return read_metrics(run)
 
 
 def _limit(name: str) -> float | None:

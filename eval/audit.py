@@ -30,8 +30,8 @@ from rlvr.eval.store import Evaluation
 from rlvr.files import write_json
 from rlvr.records import Problem, Status
 from rlvr.rewards.process import right_steps
+from rlvr.run_folder import AUDIT_FILE
 
-AUDIT_FILE = "audit.json"
 HARD = 0.05
 """Accuracy below which a problem that is solved at all is one of the hardest solvable ones."""
 BY_PEOPLE, BY_GRAPH = "people", "solution graph"

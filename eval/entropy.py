@@ -21,8 +21,8 @@ from rlvr.eval.statistics import LEVEL, Interval
 from rlvr.files import write_json
 from rlvr.protocols import Renderer, RolloutEngine, SamplingSettings
 from rlvr.records import Completion, Problem
+from rlvr.run_folder import ENTROPY_FILE
 
-ENTROPY_FILE = "entropy.json"
 NUM_RESPONSES = 4
 """Responses per problem: tokens are many, so few responses give a narrow interval."""
 

@@ -10,10 +10,11 @@ from pathlib import Path
 from rlvr.collect import judge_later
 from rlvr.config import SamplingPlan
 from rlvr.errors import RlvrError, VerifierError
-from rlvr.eval.samples import SAMPLES_FILE, Sample
+from rlvr.eval.samples import Sample
 from rlvr.eval.store import EvaluationSpec, SampleStore, expected_tokens, write_problems
 from rlvr.protocols import Renderer, RolloutEngine, SamplingSettings, Verifier
 from rlvr.records import Completion, Problem, Status, Verdict
+from rlvr.run_folder import SAMPLES_FILE
 
 MAX_ERROR_SHARE = 0.05
 """An evaluation stops when the verifier itself fails on more than this share of its samples."""

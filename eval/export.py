@@ -18,10 +18,11 @@ import numpy as np
 
 from rlvr import __version__
 from rlvr.eval.pass_at_k import default_ks, pass_at_k
-from rlvr.eval.samples import SAMPLES_FILE, Sample
+from rlvr.eval.samples import Sample
 from rlvr.eval.store import Evaluation, read_problems
 from rlvr.files import write_json, write_text
 from rlvr.records import Problem, Status
+from rlvr.run_folder import SAMPLES_FILE
 
 INSPECT_VERSION = 2
 """Of inspect_ai's log schema."""

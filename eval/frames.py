@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from rlvr.eval.bootstrap import NUM_RESAMPLES, resample
-from rlvr.eval.collect import collect
+from rlvr.eval.loading import load_results
 from rlvr.eval.report.analysis import common_ks
 from rlvr.eval.statistics import LEVEL, curve, paired_difference
 from rlvr.eval.store import Evaluation
@@ -86,7 +86,7 @@ def pass_at_k(
         DataError: likewise.
     """
     rows: list[dict[str, Any]] = []
-    for benchmark in collect([Path(folder) for folder in folders]).benchmarks:
+    for benchmark in load_results([Path(folder) for folder in folders]).benchmarks:
         models = list(benchmark.evaluations)
         replicates = resample(
             np.stack([each.num_samples for each in models]),
@@ -127,10 +127,10 @@ def metrics(*folders: Folder) -> pd.DataFrame:
         ConfigError: as for :func:`samples`.
         DataError: likewise.
     """
-    found = collect([Path(folder) for folder in folders]).metrics
+    found = load_results([Path(folder) for folder in folders]).metrics
     return pd.DataFrame([{"run": run, **row} for run, rows in found.items() for row in rows])
 
 
 def _evaluations(folders: tuple[Folder, ...]) -> Iterator[Evaluation]:
-    for benchmark in collect([Path(folder) for folder in folders]).benchmarks:
+    for benchmark in load_results([Path(folder) for folder in folders]).benchmarks:
         yield from benchmark.evaluations

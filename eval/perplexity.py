@@ -28,8 +28,8 @@ from rlvr.eval.store import Evaluation
 from rlvr.files import write_json
 from rlvr.protocols import Probe
 from rlvr.records import Problem, Status
+from rlvr.run_folder import PERPLEXITY_FILE
 
-PERPLEXITY_FILE = "perplexity.json"
 NUM_RESPONSES = 32
 """Responses per problem (arXiv 2504.13837, Figure 6)."""
 OWN, REFERENCE = "own", "reference"

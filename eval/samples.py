@@ -19,7 +19,6 @@ from pathlib import Path
 from rlvr.errors import ConfigError, DataError
 from rlvr.records import Status
 
-SAMPLES_FILE = "samples.jsonl.gz"
 WITHOUT_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 """What file systems answer that know no locks, as some of clusters; two writers are then not noticed."""
 

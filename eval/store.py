@@ -19,13 +19,11 @@ from typing import Any
 import numpy as np
 
 from rlvr.errors import ConfigError, DataError
-from rlvr.eval.samples import SAMPLES_FILE, Sample, encode_samples, lock, read_samples
+from rlvr.eval.samples import Sample, encode_samples, lock, read_samples
 from rlvr.files import write_json, write_text
 from rlvr.records import ImageFile, Problem, Status
+from rlvr.run_folder import COUNTS_FILE, PROBLEMS_FILE, PROMPT_FILE, SAMPLES_FILE, SPEC_FILE
 
-SPEC_FILE, PROBLEMS_FILE, COUNTS_FILE = "spec.json", "problems.jsonl", "counts.json"
-PROMPT_FILE = "prompt.txt"
-"""The first problem's prompt as the model read it, special tokens included."""
 SERVED = "served:"
 COUNTED = {"of", "correct", "valid", "status", "cut_off", "unanswered", "tokens"}
 """What stands in ``counts.json``."""

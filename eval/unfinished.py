@@ -7,25 +7,24 @@ from pathlib import Path
 from typing import Any
 
 from rlvr.config import as_benchmarks
-from rlvr.eval.homes import (
+from rlvr.eval.discovery import Store, evaluation_command, study_command
+from rlvr.eval.results import Stage
+from rlvr.eval.samples import read_samples
+from rlvr.eval.store import is_counted
+from rlvr.eval.training_runs import seed_name
+from rlvr.run_folder import (
+    BASE,
     CONFIG_FILE,
+    EVALUATIONS_FOLDER,
     METRICS_FILE,
-    STUDY_FOLDER,
+    SAMPLES_FILE,
     TRAINED_FILE,
-    Store,
-    evaluation_command,
+    is_study,
+    read_config,
     read_json,
     read_metrics,
     read_provenance,
-    study_command,
 )
-from rlvr.eval.report.results import Stage
-from rlvr.eval.samples import SAMPLES_FILE, read_samples
-from rlvr.eval.store import is_counted
-from rlvr.eval.training_runs import seed_name
-
-BASE = "base"
-"""Name of a study's start model."""
 
 
 def runs_under(folders: Sequence[Path]) -> list[Path]:
@@ -42,19 +41,19 @@ def waiting_runs(folders: Sequence[Path], stores: Sequence[Store]) -> list[Path]
 
 def study_of(run: Path) -> Path | None:
     """The study's folder that a training run is a part of; None where it stands alone."""
-    home = run.parent
-    return home if (home / CONFIG_FILE).exists() and not (home / METRICS_FILE).exists() else None
+    run_dir = run.parent
+    return run_dir if is_study(run_dir) else None
 
 
-def planned_runs(home: Path) -> list[str]:
+def planned_runs(run_dir: Path) -> list[str]:
     """Names of the training runs of a study's folder; empty for any other folder."""
-    if not (home / CONFIG_FILE).exists() or (home / METRICS_FILE).exists():
+    if not is_study(run_dir):
         return []
-    config = read_json(home / CONFIG_FILE)
+    config = read_config(run_dir)
     algorithm = config.get("algorithm") or {}
     names = list(config.get("variants") or config.get("algorithms") or [algorithm.get("name", "")])
     seeded = [seed_name(name, seed) for name in names for seed in config.get("seeds") or []]
-    return [name for name in seeded or names if name and (home / name / CONFIG_FILE).exists()]
+    return [name for name in seeded or names if name and (run_dir / name / CONFIG_FILE).exists()]
 
 
 def unfinished(folders: Sequence[Path], stores: Sequence[Store]) -> list[Stage]:
@@ -64,13 +63,13 @@ def unfinished(folders: Sequence[Path], stores: Sequence[Store]) -> list[Stage]:
         folders: studies, runs, evaluations, or folders that hold such.
         stores: the evaluations under them, whole or not.
     """
-    homes = {path.parent.resolve(): path.parent for f in folders for path in sorted(f.rglob(CONFIG_FILE))}
-    studies = {home: names for home in homes.values() if (names := planned_runs(home))}
+    run_dirs = {path.parent.resolve(): path.parent for f in folders for path in sorted(f.rglob(CONFIG_FILE))}
+    studies = {run_dir: names for run_dir in run_dirs.values() if (names := planned_runs(run_dir))}
     alone = [run for run in runs_under(folders) if study_of(run) is None or study_of(run) not in studies]
-    runs = [*alone, *(home / name for home, names in studies.items() for name in names)]
+    runs = [*alone, *(run_dir / name for run_dir, names in studies.items() for name in names)]
     return [
         *(stage for run in runs if (stage := _training(run)) is not None),
-        *(stage for home, names in studies.items() for stage in _not_measured(home, names)),
+        *(stage for run_dir, names in studies.items() for stage in _not_measured(run_dir, names)),
         *(stage for run in alone if (stage := _never_measured(run, stores)) is not None),
         *(stage for store in stores if (stage := _measuring(store)) is not None),
     ]
@@ -90,15 +89,15 @@ def _training(run: Path) -> Stage | None:
     return Stage(f"training {run.name}", done, total, "steps", run, study_command(run))
 
 
-def _not_measured(home: Path, names: Sequence[str]) -> Iterator[Stage]:
+def _not_measured(run_dir: Path, names: Sequence[str]) -> Iterator[Stage]:
     """Planned evaluations of a study that have not begun, those on one benchmark together."""
-    config = read_json(home / CONFIG_FILE)
+    config = read_config(run_dir)
     for benchmark in as_benchmarks(config.get("benchmarks") or {}):
-        place = home / STUDY_FOLDER / benchmark
+        place = run_dir / EVALUATIONS_FOLDER / benchmark
         missing = [model for model in (BASE, *names) if not (place / model / SAMPLES_FILE).exists()]
         if missing:
             title = f"measuring {', '.join(missing)} on {benchmark}"
-            yield Stage(title, 0, None, "samples", place, study_command(home))
+            yield Stage(title, 0, None, "samples", place, study_command(run_dir))
 
 
 def _never_measured(run: Path, stores: Sequence[Store]) -> Stage | None:

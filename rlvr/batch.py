@@ -166,9 +166,9 @@ def collate(
             logprobs[row, : len(completion.response_tokens)] = torch.tensor(completion.logprobs)
     # A row whose baseline could not be judged has no advantage either.
     judged = [
-        group.baseline is None or group.baseline.verdict.counts for group in groups for _ in group.rollouts
+        group.baseline is None or group.baseline.verdict.is_valid for group in groups for _ in group.rollouts
     ]
-    valid = torch.tensor([rollout.verdict.counts for rollout in rollouts]) & torch.tensor(judged)
+    valid = torch.tensor([rollout.verdict.is_valid for rollout in rollouts]) & torch.tensor(judged)
     mask = (torch.arange(longest) < lengths[:, None]).float()
     group_size = sizes.pop()
     greedy = [reward(group.problem, group.baseline) for group in groups if group.baseline is not None]

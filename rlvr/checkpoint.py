@@ -28,10 +28,11 @@ from typing import Any
 from rlvr.errors import CheckpointError, RlvrError, WorkerError
 from rlvr.files import to_disk, write_json
 from rlvr.provenance import config_hash, versions
+from rlvr.run_folder import CHECKPOINTS_FOLDER, MODEL_FOLDER
 
 FORMAT = 1
 """Raised whenever an older version could not read what is written."""
-FOLDER, MODEL_FOLDER, LEARNER_FOLDER = "checkpoints", "model", "learner"
+LEARNER_FOLDER = "learner"
 STATE_FILE, MANIFEST_FILE = "state.json", "manifest.json"
 NAME = re.compile(r"step-(\d{6,})")
 FIXED_KEYS = {"problems_sha256"}
@@ -125,7 +126,7 @@ class Checkpoints:
             report: is told what a person should know.
         """
         self.run = run
-        self.folder = run / FOLDER
+        self.folder = run / CHECKPOINTS_FOLDER
         self._keep, self._keep_model_every = keep, keep_model_every
         self._identity, self._report = dict(identity or {}), report
         self._last_step = 0

@@ -85,9 +85,10 @@ class Collected:
         statuses = Counter(rollout.verdict.status for rollout in self._rollouts(baselines=True))
         lengths = [len(rollout.completion.response_tokens) for rollout in rollouts]
         cut_off = sum(rollout.completion.finish_reason == "length" for rollout in rollouts)
-        valid = [rollout.verdict.score for rollout in rollouts if rollout.verdict.counts]
+        valid = [rollout.verdict.score for rollout in rollouts if rollout.verdict.is_valid]
         uniform = sum(
-            len({reward(group.problem, rollout) for rollout in group.rollouts if rollout.verdict.counts}) <= 1
+            len({reward(group.problem, rollout) for rollout in group.rollouts if rollout.verdict.is_valid})
+            <= 1
             for group in self.sampled
         )
         form = (
@@ -192,7 +193,7 @@ def why_unread(groups: Sequence[RolloutGroup], expects: str, share: float = UNRE
     Returns:
         Sentences, or None.
     """
-    judged = [rollout for group in groups for rollout in group.rollouts if rollout.verdict.counts]
+    judged = [rollout for group in groups for rollout in group.rollouts if rollout.verdict.is_valid]
     unread = [rollout.completion for rollout in judged if rollout.verdict.status is Status.UNPARSED]
     if not unread or len(unread) < share * len(judged):
         return None

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from rlvr.algorithms.algorithm import Algorithm
 from rlvr.batch import collate
-from rlvr.checkpoint import LEARNER_FOLDER, MODEL_FOLDER, Checkpoint, Checkpoints, Progress, save_model
+from rlvr.checkpoint import LEARNER_FOLDER, Checkpoint, Checkpoints, Progress, save_model
 from rlvr.collect import Collected, PromptStream, check_error_share, collect, why_unread
 from rlvr.config import TrainConfig
 from rlvr.errors import RlvrError
@@ -28,8 +28,9 @@ from rlvr.protocols import (
 )
 from rlvr.records import Problem, RolloutGroup
 from rlvr.rewards.training import TrainingReward
+from rlvr.run_folder import MODEL_FOLDER
 from rlvr.seeds import derive_seed
-from rlvr.stopping import SIGNALS
+from rlvr.signals import SIGNALS
 
 NUM_PROBES = 4
 """Sequences compared between engine and learner at every weight update."""
@@ -244,10 +245,10 @@ def sample_rows(
 ) -> list[dict[str, object]]:
     """A rollout of each of the first groups, to be read; where the verifier failed, that one first."""
     rows = []
-    for group in sorted(groups, key=lambda group: all(rollout.verdict.counts for rollout in group.rollouts))[
-        :limit
-    ]:
-        shown = min(group.rollouts, key=lambda rollout: rollout.verdict.counts)
+    for group in sorted(
+        groups, key=lambda group: all(rollout.verdict.is_valid for rollout in group.rollouts)
+    )[:limit]:
+        shown = min(group.rollouts, key=lambda rollout: rollout.verdict.is_valid)
         rows.append(
             {
                 "problem": group.problem.id,

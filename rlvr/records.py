@@ -102,8 +102,8 @@ class Verdict:
     """Whether the ground truth has no meaning that the verifier knows, so that only equal texts are right."""
 
     @property
-    def counts(self) -> bool:
-        """Whether the sample may be used (everything but our own error)."""
+    def is_valid(self) -> bool:
+        """Whether the sample may be used: everything but our own error."""
         return self.status is not Status.ERROR
 
 
@@ -128,6 +128,6 @@ class RolloutGroup:
     def accuracy(self) -> float:
         """Share of correct answers among the rollouts on which the verifier did not fail."""
         counted = [
-            rollout.verdict.status is Status.CORRECT for rollout in self.rollouts if rollout.verdict.counts
+            rollout.verdict.status is Status.CORRECT for rollout in self.rollouts if rollout.verdict.is_valid
         ]
         return sum(counted) / max(1, len(counted))

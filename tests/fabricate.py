@@ -9,10 +9,11 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from rlvr.eval.samples import SAMPLES_FILE, Sample, encode_samples
-from rlvr.eval.store import SPEC_FILE, Evaluation, EvaluationSpec, load_evaluation, write_problems
+from rlvr.eval.samples import Sample, encode_samples
+from rlvr.eval.store import Evaluation, EvaluationSpec, load_evaluation, write_problems
 from rlvr.files import write_json
 from rlvr.records import Problem, Status
+from rlvr.run_folder import SAMPLES_FILE, SPEC_FILE
 
 N = 8
 """Samples per problem."""

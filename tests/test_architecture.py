@@ -17,8 +17,8 @@ from rlvr.algorithms.registry import ALGORITHMS
 PACKAGE = Path(__file__).resolve().parent.parent / "rlvr"
 
 FLOORS = (
-    ("", "errors", "files", "openmp", "records", "seeds", "stopping"),
-    ("batch", "user_code"),
+    ("", "errors", "files", "openmp", "records", "seeds", "signals"),
+    ("batch", "run_folder", "user_code"),
     ("protocols",),
     ("algorithms", "rewards"),
     ("config", "provenance"),

@@ -22,7 +22,6 @@ from safetensors.torch import save_file
 from rlvr.checkpoint import (
     LEARNER_FOLDER,
     MANIFEST_FILE,
-    MODEL_FOLDER,
     STATE_FILE,
     Checkpoints,
     Progress,
@@ -32,6 +31,7 @@ from rlvr.checkpoint import (
     set_aside,
 )
 from rlvr.errors import CheckpointError
+from rlvr.run_folder import MODEL_FOLDER
 
 IDENTITY = identity_of({"seed": 1}, "data")
 

@@ -19,7 +19,7 @@ from rlvr.errors import WeightUpdateError
 from rlvr.protocols import SampleRequest, SamplingSettings
 from rlvr.records import Completion
 from rlvr.seeds import derive_seed
-from rlvr.stopping import SIGNALS
+from rlvr.signals import SIGNALS
 from tests.fakes import (
     FakeEngine,
     FakeTracker,

@@ -6,7 +6,7 @@ as plain data), ``draw_print`` and ``draw_web`` (how), ``overview``, ``sections`
 and ``reading`` (the parts of the page), ``write`` (the files).
 """
 
-from rlvr.eval.report.results import BenchmarkResults, StudyResults
 from rlvr.eval.report.write import Report, write_report
+from rlvr.eval.results import BenchmarkResults, StudyResults
 
 __all__ = ["BenchmarkResults", "Report", "StudyResults", "write_report"]

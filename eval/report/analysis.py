@@ -13,10 +13,11 @@ from rlvr.eval.guess import guessable, without
 from rlvr.eval.pass_at_k import default_ks
 from rlvr.eval.perplexity import Scored, scored
 from rlvr.eval.report.findings import Findings, findings
-from rlvr.eval.report.results import BenchmarkResults, MetricRow, StudyResults, checkpoint_of
+from rlvr.eval.results import BenchmarkResults, StudyResults, checkpoint_of
 from rlvr.eval.statistics import Interval
 from rlvr.eval.store import Evaluation
 from rlvr.eval.temperature import Heated, heated
+from rlvr.run_folder import MetricRow
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from rlvr.eval.report.charts import Chart, LineChart, Series, StackChart
 from rlvr.eval.report.labels import label, model_styles, significant
-from rlvr.eval.report.results import MetricRow
+from rlvr.run_folder import MetricRow
 
 Points = tuple[list[float], list[float]]
 """Steps and values of one run."""

@@ -8,8 +8,8 @@ from rlvr.eval.perplexity import OWN, REFERENCE, Scored
 from rlvr.eval.report.charts import Chart, DotChart, LineChart, Series
 from rlvr.eval.report.html import Cell, Markup, details, element, table
 from rlvr.eval.report.labels import bracket, label, number, percent
-from rlvr.eval.report.results import checkpoint_of
 from rlvr.eval.report.sections import Part, figure
+from rlvr.eval.results import checkpoint_of
 from rlvr.eval.statistics import LEVEL, Interval
 
 

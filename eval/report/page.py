@@ -20,9 +20,9 @@ from rlvr.eval.report.analysis import BenchmarkAnalysis, last_step
 from rlvr.eval.report.dynamics import undrawn_sentences
 from rlvr.eval.report.html import Markup, element, join, section, table
 from rlvr.eval.report.labels import label, moment
-from rlvr.eval.report.results import Stage, StudyResults
 from rlvr.eval.report.samples import examples, read_responses
 from rlvr.eval.report.study_charts import StudyCharts
+from rlvr.eval.results import Stage, StudyResults
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"
 """Content security policy: even a mistake in escaping could load nothing."""

@@ -9,9 +9,9 @@ from typing import Any
 from rlvr.eval.report.analysis import BenchmarkAnalysis
 from rlvr.eval.report.html import Markup, element, section, table
 from rlvr.eval.report.labels import duration, label, model_styles, plain
-from rlvr.eval.report.results import StudyResults
 from rlvr.eval.report.samples import Example, Responses
 from rlvr.eval.report.settings import settings_table
+from rlvr.eval.results import StudyResults
 from rlvr.eval.samples import Sample
 from rlvr.eval.store import read_prompt
 from rlvr.records import Problem, Status

@@ -10,8 +10,9 @@ from rlvr.eval.report.charts import Chart, LineChart, comparison_charts, filtere
 from rlvr.eval.report.dynamics import dynamics_charts, run_styles
 from rlvr.eval.report.heat import temperature_charts
 from rlvr.eval.report.likelihood import perplexity_charts
-from rlvr.eval.report.results import MetricRow, StudyResults
 from rlvr.eval.report.step_charts import step_charts
+from rlvr.eval.results import StudyResults
+from rlvr.run_folder import MetricRow
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,8 @@ from rlvr.eval.coverage import HISTOGRAM_LABELS
 from rlvr.eval.pass_at_k import FloatArray
 from rlvr.eval.perplexity import Scored
 from rlvr.eval.report.analysis import BenchmarkAnalysis, GuessFilter, Reasoning, StepPoint
-from rlvr.eval.report.results import StudyResults
 from rlvr.eval.report.settings import settings_of
+from rlvr.eval.results import StudyResults
 from rlvr.eval.statistics import Curve, Interval
 from rlvr.eval.store import Evaluation, read_prompt
 from rlvr.eval.temperature import Heated

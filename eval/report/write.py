@@ -10,12 +10,11 @@ from rlvr.eval.compare import Comparison
 from rlvr.eval.report.analysis import analyse
 from rlvr.eval.report.draw_print import write_figure
 from rlvr.eval.report.page import page
-from rlvr.eval.report.results import StudyResults
 from rlvr.eval.report.study_charts import study_charts
 from rlvr.eval.report.summary import summary
+from rlvr.eval.results import StudyResults
 from rlvr.files import write_json
-
-REPORT_FILE, SUMMARY_FILE, FIGURES = "report.html", "summary.json", "figures"
+from rlvr.run_folder import FIGURES_FOLDER, REPORT_FILE, SUMMARY_FILE
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +45,7 @@ def write_report(
     charts = study_charts(study, analyses)
     output.mkdir(parents=True, exist_ok=True)
     for chart in charts:
-        write_figure(chart, output / FIGURES)
+        write_figure(chart, output / FIGURES_FOLDER)
     write_json(output / SUMMARY_FILE, summary(study, analyses))
     report = output / REPORT_FILE
     report.write_text(page(study, analyses, charts), encoding="utf-8")

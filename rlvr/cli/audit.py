@@ -46,9 +46,9 @@ def run(arguments: list[str]) -> None:
         )
     # Late, so that --help and mistakes are answered at once.
     from rlvr.eval import audit
-    from rlvr.eval.collect import collect
+    from rlvr.eval.loading import load_results
 
-    benchmarks = collect(folders, listed_words(keys["benchmarks"])).benchmarks
+    benchmarks = load_results(folders, listed_words(keys["benchmarks"])).benchmarks
     evaluations = [evaluation for each in benchmarks for evaluation in each.evaluations]
     if keys["export"]:
         rows = [

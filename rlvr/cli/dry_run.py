@@ -21,6 +21,7 @@ from rlvr.records import Problem
 from rlvr.rewards.code import ABILITIES
 from rlvr.rewards.config import RewardsConfig
 from rlvr.rewards.registry import verifier_for
+from rlvr.run_folder import BASE
 from rlvr.workflows.forecast import Pace, Speed
 from rlvr.workflows.preflight import Prepared, is_local, refuse_full_disk, refuse_misfits
 
@@ -73,7 +74,7 @@ def show_training(
             for name, each in configs.items()
             for _ in range(num_kept_models(each) if each.evaluation.checkpoints else 0)
         ]
-        lines += evaluation_work(first_config, benchmarks, ["base", *configs, *kept], pace.evaluation)
+        lines += evaluation_work(first_config, benchmarks, [BASE, *configs, *kept], pace.evaluation)
     shown = sample_lines(
         first.problems,
         first.template,

@@ -9,7 +9,6 @@ from rlvr.cli import hydra_app
 from rlvr.cli.dry_run import show_evaluation, show_requests
 from rlvr.config import EvaluateConfig
 from rlvr.errors import ConfigError
-from rlvr.eval.homes import STUDY_FOLDER
 from rlvr.eval.tables import table_lines
 from rlvr.workflows.evaluate import evaluate_models, prepared, refuse_unlike_prompts
 from rlvr.workflows.forecast import pace_of
@@ -67,9 +66,7 @@ def show(config: EvaluateConfig, resolved: dict[str, Any], pace: str) -> None:
     here = {name: model for name, model in models.items() if is_local(model)}
     refuse_unlike_prompts(here, benchmarks, source)
     if config.run.resume != "never":
-        refuse_other_specs(
-            here, benchmarks, Path(config.run.dir) / STUDY_FOLDER, source, config.seed, config.rewards
-        )
+        refuse_other_specs(here, benchmarks, Path(config.run.dir), source, config.seed, config.rewards)
     show_evaluation(config, resolved, models, benchmarks, plans, pace_of(pace))
 
 

@@ -35,8 +35,8 @@ def run(arguments: list[str]) -> None:
         arguments, KEYS, nothing="there is nothing to export", example="rlvr export runs/tiny format=inspect"
     )
     # Late, so that --help and mistakes are answered at once.
-    from rlvr.eval.collect import collect
     from rlvr.eval.export import FORMATS
+    from rlvr.eval.loading import load_results
 
     name = keys["format"]
     if name not in FORMATS:
@@ -45,6 +45,6 @@ def run(arguments: list[str]) -> None:
             where="format",
             fix=did_you_mean(name or "", FORMATS),
         )
-    for benchmark in collect(folders, listed_words(keys["benchmarks"])).benchmarks:
+    for benchmark in load_results(folders, listed_words(keys["benchmarks"])).benchmarks:
         for evaluation in benchmark.evaluations:
             print(FORMATS[name](evaluation, Path(keys["output"] or DEFAULT_OUTPUT)))

@@ -84,7 +84,7 @@ def run(
         elsewhere = os.getpid() != here  # in a process of the launcher's, as with submitit
         if elsewhere:
             # Imported here: that process's own, not one that was pickled with this function.
-            from rlvr.stopping import SIGNALS
+            from rlvr.signals import SIGNALS
 
             SIGNALS.install()
         try:

@@ -9,7 +9,7 @@ import traceback
 
 from rlvr.errors import RlvrError, did_you_mean
 from rlvr.openmp import wait_asleep
-from rlvr.stopping import SIGNALS
+from rlvr.signals import SIGNALS
 
 COMMANDS = {
     "study": "train, evaluate base and trained model, write the report",

@@ -48,13 +48,13 @@ def run(arguments: list[str]) -> None:
     if "output=" in arguments:
         raise ConfigError("output is empty", where="output", fix=f"a folder, such as {DEFAULT_OUTPUT}")
     # Late, so that --help and mistakes are answered at once.
-    from rlvr.eval.collect import collect
+    from rlvr.eval.loading import load_results
     from rlvr.eval.report import write_report
     from rlvr.eval.tables import table_lines
     from rlvr.provenance import provenance
     from rlvr.tracking.progress import say
 
-    study = collect(
+    study = load_results(
         folders,
         listed_words(keys["benchmarks"]),
         guesses=[Path(word) for word in listed_words(keys["guess"])],

@@ -14,6 +14,7 @@ from rlvr.config import TrackingConfig
 from rlvr.errors import ConfigError
 from rlvr.files import write_text
 from rlvr.protocols import Tracker
+from rlvr.run_folder import METRICS_FILE, ROLLOUTS_FILE
 from rlvr.tracking.progress import say
 
 WANDB_ID_FILE = "wandb-id.txt"
@@ -30,10 +31,10 @@ class JsonlTracker:
     def __init__(self, folder: Path, last_step: int = 0) -> None:
         """Go on after ``last_step``: rows of later steps, which will be done again, are cut off."""
         folder.mkdir(parents=True, exist_ok=True)
-        for name in ("metrics.jsonl", "rollouts.jsonl"):
+        for name in (METRICS_FILE, ROLLOUTS_FILE):
             cut_after(folder / name, last_step)
-        self._metrics = (folder / "metrics.jsonl").open("a", encoding="utf-8")
-        self._samples = (folder / "rollouts.jsonl").open("a", encoding="utf-8")
+        self._metrics = (folder / METRICS_FILE).open("a", encoding="utf-8")
+        self._samples = (folder / ROLLOUTS_FILE).open("a", encoding="utf-8")
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
         """One line, on the disk itself when the call returns: a checkpoint of this step may follow."""

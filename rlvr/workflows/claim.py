@@ -7,14 +7,20 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
-from rlvr.checkpoint import MODEL_FOLDER, Checkpoints, set_aside
+from rlvr.checkpoint import Checkpoints, set_aside
 from rlvr.errors import ConfigError
-from rlvr.eval.homes import METRICS_FILE, STUDY_FOLDER, TRAINED_FILE, read_metrics
-from rlvr.eval.store import SPEC_FILE
-from rlvr.files import write_json
+from rlvr.run_folder import (
+    CONFIG_FILE,
+    EVALUATIONS_FOLDER,
+    METRICS_FILE,
+    MODEL_FOLDER,
+    SPEC_FILE,
+    TRAINED_FILE,
+    trained_steps,
+    write_config,
+)
 from rlvr.tracking.progress import say
 
-CONFIG_FILE = "config.json"
 LENGTH = "train.num_steps"
 MAY_CHANGE = (
     *("run.", "cluster.", "tracking.", "guards."),
@@ -47,7 +53,7 @@ def kind_in(folder: Path) -> str | None:
         return TRAINING
     if own and any(path.parent.name != MODEL_FOLDER for path in folder.glob(f"*/{CONFIG_FILE}")):
         return STUDY
-    return EVALUATION if any(folder.glob(f"{STUDY_FOLDER}/*/*/{SPEC_FILE}")) else None
+    return EVALUATION if any(folder.glob(f"{EVALUATIONS_FOLDER}/*/*/{SPEC_FILE}")) else None
 
 
 def refuse_other_evaluations(folder: Path, models: Collection[str], benchmarks: Collection[str]) -> None:
@@ -66,7 +72,7 @@ def refuse_other_evaluations(folder: Path, models: Collection[str], benchmarks: 
         raise ConfigError(
             f"{folder} holds a study, whose report this evaluation would overwrite", where="run.dir", fix=fix
         )
-    there = [path.parent for path in sorted(folder.glob(f"{STUDY_FOLDER}/*/*/{SPEC_FILE}"))]
+    there = [path.parent for path in sorted(folder.glob(f"{EVALUATIONS_FOLDER}/*/*/{SPEC_FILE}"))]
     others = [path for path in there if path.name not in models or path.parent.name not in benchmarks]
     if others:
         named = ", ".join(f"{path.name} on {path.parent.name}" for path in others[:3])
@@ -88,7 +94,7 @@ def claim_runs(claims: Iterable[Claim]) -> None:
         if resolved["run"]["resume"] == "never" and (aside := set_aside(folder)):
             say(f"run.resume=never: what was in {folder} is now in {aside}")
         folder.mkdir(parents=True, exist_ok=True)
-        write_json(folder / CONFIG_FILE, resolved)
+        write_config(folder, resolved)
 
 
 def refuse_other_runs(claims: Iterable[Claim]) -> None:
@@ -138,14 +144,6 @@ def refuse_other_length(folder: Path, num_steps: int) -> None:
             fix=f"{LENGTH}={done} keeps it as it is; a longer run needs another run.dir, and "
             "train.checkpoint_every above 0 to be extended later",
         )
-
-
-def trained_steps(folder: Path) -> int | None:
-    """Steps of the finished run in a folder; None where there is none, or it is not finished."""
-    if not (folder / TRAINED_FILE).exists():
-        return None
-    rows = read_metrics(folder)
-    return int(rows[-1]["step"]) if rows else 0
 
 
 def differing(stored: Any, wanted: Any, key: str = "") -> dict[str, str]:

@@ -15,12 +15,13 @@ from rlvr.config import DistillConfig
 from rlvr.data.model_folder import check_model_folder, model_hash
 from rlvr.distill import DistillProgress, Example, distill
 from rlvr.errors import ConfigError, DataError
-from rlvr.eval.homes import stores_in
-from rlvr.eval.samples import SAMPLES_FILE, Sample, read_samples
+from rlvr.eval.discovery import stores_in
+from rlvr.eval.samples import Sample, read_samples
 from rlvr.eval.store import read_problems
 from rlvr.files import write_json
 from rlvr.provenance import plain_data, provenance
 from rlvr.records import Problem, Status
+from rlvr.run_folder import CONFIG_FILE, SAMPLES_FILE
 from rlvr.tracking.progress import StageProgress, say
 
 DISTILLED_FILE = "distilled.json"
@@ -43,7 +44,7 @@ def distill_student(config: DistillConfig, resolved: dict[str, Any] | None = Non
     resolved = plain_data(config) if resolved is None else resolved
     output = Path(config.output)
     check_model_folder(config.model)
-    if (output / "config.json").exists():
+    if (output / CONFIG_FILE).exists():
         raise ConfigError(
             "there is a model in this folder",
             where=f"output={output}",
@@ -64,7 +65,7 @@ def distill_student(config: DistillConfig, resolved: dict[str, Any] | None = Non
             )
 
         num_learned = distill(config, examples, output, show)
-    if not (output / "config.json").exists():
+    if not (output / CONFIG_FILE).exists():
         return None  # another process of the same run writes
     record = {
         **provenance(resolved),

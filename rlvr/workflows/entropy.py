@@ -9,12 +9,13 @@ from pathlib import Path
 from rlvr.cluster import rollout_pool
 from rlvr.config import ClusterConfig, EntropyConfig, RolloutConfig
 from rlvr.data.prompts import longest_prompt
-from rlvr.eval.collect import BASE, chosen
+from rlvr.eval.discovery import Store, stores_in
 from rlvr.eval.entropy import Entropies, matching_temperature, measure, read_entropies, write_entropies
-from rlvr.eval.homes import Store, stores_in
+from rlvr.eval.loading import chosen
 from rlvr.eval.store import read_problems
 from rlvr.eval.tables import aligned, cell
 from rlvr.protocols import RolloutEngine, SamplingSettings
+from rlvr.run_folder import BASE
 from rlvr.tracking.progress import say
 from rlvr.workflows.perplexity import check_model, same_prompts
 

@@ -7,15 +7,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from rlvr.checkpoint import MODEL_FOLDER, set_aside
+from rlvr.checkpoint import set_aside
 from rlvr.config import EvaluateConfig
 from rlvr.data.benchmarks import Benchmark
 from rlvr.errors import ConfigError
-from rlvr.eval.homes import STUDY_FOLDER
 from rlvr.eval.report import BenchmarkResults, Report, StudyResults, write_report
 from rlvr.eval.store import read_counts
 from rlvr.files import slug
 from rlvr.provenance import plain_data, provenance
+from rlvr.run_folder import MODEL_FOLDER
 from rlvr.tracking.results import ResultTracker
 from rlvr.workflows.claim import refuse_other_evaluations
 from rlvr.workflows.measuring import evaluation_folder, refuse_other_specs, run_evaluations
@@ -53,9 +53,9 @@ def measured(
 ) -> StudyResults:
     """Every model on every benchmark, one model after another."""
     models, benchmarks, source = prepared(config)
-    evaluations, anew = folder / STUDY_FOLDER, config.run.resume == "never"
+    anew = config.run.resume == "never"
     unfinished = [
-        model for name, model in models.items() if anew or not is_finished(evaluations, name, benchmarks)
+        model for name, model in models.items() if anew or not is_finished(folder, name, benchmarks)
     ]
     # What cannot work is said before anything starts; what is finished needs neither hardware nor server.
     source.check(unfinished, benchmarks)
@@ -63,12 +63,12 @@ def measured(
     if anew:
         set_aside(folder)
     else:
-        refuse_other_specs(models, benchmarks, evaluations, source, config.seed, config.rewards)
+        refuse_other_specs(models, benchmarks, folder, source, config.seed, config.rewards)
     tracker.start()
     found = run_evaluations(
         models=models,
         benchmarks=benchmarks,
-        folder=evaluations,
+        folder=folder,
         source=source,
         seed=config.seed,
         rewards=config.rewards,
@@ -126,10 +126,10 @@ def refuse_unlike_prompts(models: Mapping[str, str], benchmarks: Sequence[Benchm
                 )
 
 
-def is_finished(evaluations: Path, name: str, benchmarks: Sequence[Benchmark]) -> bool:
+def is_finished(folder: Path, name: str, benchmarks: Sequence[Benchmark]) -> bool:
     """Whether the evaluations of the model of that name hold all their samples."""
     return all(
-        read_counts(evaluation_folder(evaluations, each, name), [problem.id for problem in each.problems])
+        read_counts(evaluation_folder(folder, each.name, name), [problem.id for problem in each.problems])
         is not None
         for each in benchmarks
     )

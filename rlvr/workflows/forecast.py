@@ -10,27 +10,20 @@ from typing import Any
 
 from rlvr.config import ExperimentConfig
 from rlvr.errors import ConfigError, DataError
-from rlvr.eval.homes import (
+from rlvr.eval.report.labels import duration
+from rlvr.eval.store import Evaluation, EvaluationSpec, is_counted, load_evaluation, read_problems, read_spec
+from rlvr.provenance import hardware
+from rlvr.run_folder import (
     CONFIG_FILE,
     METRICS_FILE,
     SECONDS_FILE,
+    SPEC_FILE,
     evaluation_seconds,
-    home_of,
     read_json,
     read_metrics,
     read_provenance,
+    run_dir_of,
 )
-from rlvr.eval.report.labels import duration
-from rlvr.eval.store import (
-    SPEC_FILE,
-    Evaluation,
-    EvaluationSpec,
-    is_counted,
-    load_evaluation,
-    read_problems,
-    read_spec,
-)
-from rlvr.provenance import hardware
 from rlvr.tracking import progress
 
 WHERE = "--dry-run=…"
@@ -203,7 +196,7 @@ def evaluation_forecast(missing: Mapping[Path, tuple[EvaluationSpec, int]]) -> s
 
 def _sample_seconds(folder: Path, spec: EvaluationSpec) -> float | None:
     """Of the last evaluation of this model, or of another one of this study, that sampled alike."""
-    for path in _newest_first(home_of(folder), SECONDS_FILE, EVALUATION_DEPTH):
+    for path in _newest_first(run_dir_of(folder), SECONDS_FILE, EVALUATION_DEPTH):
         other = path.parent
         theirs = _spec_of(other)
         if theirs is None or not is_counted(other):
@@ -211,20 +204,20 @@ def _sample_seconds(folder: Path, spec: EvaluationSpec) -> float | None:
         is_alike = (theirs.benchmark, theirs.prompt_template, theirs.sampling) == (
             spec.benchmark, spec.prompt_template, spec.sampling,
         )  # fmt: skip
-        if is_alike and (theirs.model_sha256 == spec.model_sha256 or home_of(other) == home_of(folder)):
+        if is_alike and (theirs.model_sha256 == spec.model_sha256 or run_dir_of(other) == run_dir_of(folder)):
             return evaluation_seconds(other) / (theirs.num_problems * theirs.num_samples)
     return None
 
 
-def _newest_first(home: Path, name: str, depth: int) -> Iterator[Path]:
+def _newest_first(run_dir: Path, name: str, depth: int) -> Iterator[Path]:
     """Files of a name beside a folder, beside the study that it is of, and in what holds them here; the newest first.
 
     Folders above the working folder are left alone: nobody knows what else lies there.
     """
-    home, here = home.absolute(), Path.cwd()
-    above = [root for root in home.parents[1:] if here in root.parents]
-    of_study = [home.parent.parent] if (home.parent / CONFIG_FILE).exists() else []
-    roots = {home.parent, *above, *of_study}
+    run_dir, here = run_dir.absolute(), Path.cwd()
+    above = [root for root in run_dir.parents[1:] if here in root.parents]
+    of_study = [run_dir.parent.parent] if (run_dir.parent / CONFIG_FILE).exists() else []
+    roots = {run_dir.parent, *above, *of_study}
     found = [path for root in roots for level in range(depth) for path in root.glob("*/" * level + name)]
     found = list({path.resolve(): path for path in found}.values())
     yield from sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)

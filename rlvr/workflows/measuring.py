@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -13,20 +12,12 @@ from rlvr.data.benchmarks import Benchmark
 from rlvr.data.loaders import problems_hash
 from rlvr.data.prompts import PromptRenderer
 from rlvr.eval.evaluate import EvaluationProgress, evaluate
-from rlvr.eval.homes import read_json
-from rlvr.eval.store import (
-    PROMPT_FILE,
-    SPEC_FILE,
-    Evaluation,
-    EvaluationSpec,
-    SampleStore,
-    load_evaluation,
-    refuse_other_spec,
-)
-from rlvr.files import write_json, write_text
+from rlvr.eval.store import Evaluation, EvaluationSpec, SampleStore, load_evaluation, refuse_other_spec
+from rlvr.files import write_text
 from rlvr.protocols import Renderer, RolloutEngine, Verifier
 from rlvr.rewards.config import RewardsConfig
 from rlvr.rewards.registry import chance_level, verifier_pool
+from rlvr.run_folder import PROMPT_FILE, SPEC_FILE, add_evaluation_seconds, evaluation_folder, read_json
 from rlvr.tracking.progress import StageProgress, say
 from rlvr.workflows.forecast import evaluation_forecast
 from rlvr.workflows.sources import Engines, Source
@@ -49,7 +40,7 @@ def refuse_other_specs(
         stored = {
             name: path
             for name in models
-            if (path := evaluation_folder(folder, benchmark, name) / SPEC_FILE).exists()
+            if (path := evaluation_folder(folder, benchmark.name, name) / SPEC_FILE).exists()
         }
         if not stored or not benchmark.problems:
             continue
@@ -76,7 +67,7 @@ def run_evaluations(
     Args:
         models: folders, or names at a server, by their names in tables.
         benchmarks: the problems and how they are sampled.
-        folder: where the evaluations lie.
+        folder: ``run.dir``.
         source: what samples.
         seed: of the sampling.
         rewards: how answers are judged.
@@ -95,21 +86,18 @@ def run_evaluations(
             for benchmark, verifier in zip(benchmarks, verifiers, strict=True):
                 renderer = source.renderer(model, benchmark.template)
                 spec = _spec(model, name, benchmark, source, renderer, seed, verifier.identity)
-                home = evaluation_folder(folder, benchmark, name)
+                home = evaluation_folder(folder, benchmark.name, name)
                 tasks.append(EvaluationTask(home, benchmark, spec, renderer, verifier))
             _run_missing(tasks, model, name, engines, seed)
     return {
         name: [
-            load_evaluation(evaluation_folder(folder, each, name), [problem.id for problem in each.problems])
+            load_evaluation(
+                evaluation_folder(folder, each.name, name), [problem.id for problem in each.problems]
+            )
             for each in benchmarks
         ]
         for name in models
     }
-
-
-def evaluation_folder(folder: Path, benchmark: Benchmark, name: str) -> Path:
-    """Where the evaluation of the model of that name lies."""
-    return folder / benchmark.name / name
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,16 +195,4 @@ def _sample(engine: RolloutEngine, task: EvaluationTask, num_done: int) -> None:
             folder=task.folder,
             on_progress=show,
         )
-    _add_seconds(task.folder, time.monotonic() - started)
-
-
-def _add_seconds(folder: Path, seconds: float) -> None:
-    """Wall time over all sessions of an evaluation."""
-    path = folder / "wall_seconds.json"
-    write_json(path, round(evaluation_seconds(folder) + seconds, 1))
-
-
-def evaluation_seconds(folder: Path) -> float:
-    """Wall time that an evaluation has taken, over all its sessions."""
-    path = folder / "wall_seconds.json"
-    return float(json.loads(path.read_text())) if path.exists() else 0.0
+    add_evaluation_seconds(task.folder, time.monotonic() - started)

@@ -15,7 +15,7 @@ from rlvr.data.model_folder import check_model_folder, model_hash
 from rlvr.data.prompts import PromptRenderer, check_context, load_renderer
 from rlvr.data.templates import template
 from rlvr.errors import ConfigError
-from rlvr.eval.collect import collect
+from rlvr.eval.loading import load_results
 from rlvr.eval.perplexity import (
     OWN,
     REFERENCE,
@@ -29,7 +29,7 @@ from rlvr.eval.perplexity import (
     write_perplexities,
 )
 from rlvr.eval.report.analysis import final_models
-from rlvr.eval.report.results import BenchmarkResults
+from rlvr.eval.results import BenchmarkResults
 from rlvr.eval.store import Evaluation, EvaluationSpec
 from rlvr.eval.tables import aligned, cell
 from rlvr.tracking.progress import StageProgress, say
@@ -62,7 +62,7 @@ def measure_perplexity(config: PerplexityConfig) -> list[BenchmarkResults]:
         RlvrError: an engine failed.
     """
     reference = Path(config.reference) if config.reference else None
-    benchmarks = list(collect([Path(folder) for folder in config.folders], config.benchmarks).benchmarks)
+    benchmarks = list(load_results([Path(folder) for folder in config.folders], config.benchmarks).benchmarks)
     refuse_images(benchmarks)
     jobs = [job for each in benchmarks for job in jobs_of(each, config.responses, reference)]
     scorers = {job.scorer.spec.model_sha256: job.scorer for job in jobs}

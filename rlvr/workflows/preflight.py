@@ -27,7 +27,6 @@ from rlvr.data.model_folder import check_model_folder
 from rlvr.data.prompts import PromptRenderer, check_context, check_prompt_lengths, load_renderer
 from rlvr.data.templates import PromptTemplate
 from rlvr.errors import ConfigError
-from rlvr.eval.homes import TRAINED_FILE
 from rlvr.planning.model_shape import model_shape
 from rlvr.planning.plan import Plan, make_plan
 from rlvr.planning.trainable import check_trainable
@@ -35,6 +34,7 @@ from rlvr.records import Problem
 from rlvr.rewards.config import RewardsConfig
 from rlvr.rewards.pool import VerifierPool
 from rlvr.rewards.registry import compared_as_text, faults, verifier_pool
+from rlvr.run_folder import TRAINED_FILE
 from rlvr.tracking.progress import say
 
 

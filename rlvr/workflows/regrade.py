@@ -17,8 +17,8 @@ from rlvr.config import EvaluateConfig
 from rlvr.data.loaders import problems_hash
 from rlvr.data.templates import FILE_SUFFIXES, TEMPLATES, template
 from rlvr.errors import ConfigError, DataError
-from rlvr.eval.collect import collect
-from rlvr.eval.homes import stores_in
+from rlvr.eval.discovery import stores_in
+from rlvr.eval.loading import load_results
 from rlvr.eval.report import Report, write_report
 from rlvr.eval.samples import Sample
 from rlvr.eval.store import SampleStore, load_evaluation, read_problems, write_problems
@@ -26,6 +26,7 @@ from rlvr.provenance import plain_data, provenance
 from rlvr.records import Verdict
 from rlvr.rewards.config import RewardsConfig
 from rlvr.rewards.registry import verifier_pool
+from rlvr.run_folder import evaluation_folder
 from rlvr.tracking.results import ResultTracker
 from rlvr.workflows.tracked import log_report
 
@@ -51,7 +52,7 @@ def regrade_models(config: EvaluateConfig, resolved: dict[str, Any] | None = Non
         if config.run.resume == "never":
             set_aside(folder)
         changes = regrade(Path(config.regrade), folder, config.rewards)
-        results = collect([folder]).with_provenance(provenance(resolved))
+        results = load_results([folder]).with_provenance(provenance(resolved))
         report = write_report(folder, results, seed=config.seed)
         log_report(tracker, report)
     return changes, report
@@ -75,7 +76,7 @@ def regrade(source: Path, target: Path, rewards: RewardsConfig) -> Changes:
         )
     changes: Changes = Counter()
     for store in stores_in(source):
-        folder = target / "evaluation" / store.spec.benchmark / store.name
+        folder = evaluation_folder(target, store.spec.benchmark, store.name)
         changes += regrade_one(store.folder, folder, rewards)
     return changes
 

@@ -11,24 +11,22 @@ from typing import Any
 from rlvr.algorithms.registry import ALGORITHMS
 from rlvr.config import ExperimentConfig
 from rlvr.errors import ConfigError, did_you_mean
-from rlvr.eval.homes import TRAINED_FILE, read_metrics
 from rlvr.eval.report import BenchmarkResults, Report, StudyResults, write_report
-from rlvr.eval.report.results import checkpoint_of
+from rlvr.eval.results import checkpoint_of
 from rlvr.eval.store import Evaluation
 from rlvr.eval.training_runs import seed_name, seed_of
 from rlvr.files import slug
 from rlvr.provenance import plain_data, provenance
+from rlvr.run_folder import BASE, EVALUATIONS_FOLDER, TRAINED_FILE, evaluation_seconds, read_metrics
 from rlvr.tracking.progress import say
 from rlvr.tracking.results import ResultTracker
 from rlvr.workflows.claim import STUDY, Claim, claim_runs, refuse_other_kind, refuse_other_runs
 from rlvr.workflows.longer import check_measured, keep_measured
-from rlvr.workflows.measuring import evaluation_seconds, run_evaluations
+from rlvr.workflows.measuring import run_evaluations
 from rlvr.workflows.preflight import check_training, load_benchmarks
 from rlvr.workflows.sources import OwnEngines
 from rlvr.workflows.tracked import in_group, log_report
 from rlvr.workflows.train import kept_models, run_training
-
-EVALUATION_FOLDER, BASE = "evaluation", "base"
 
 Run = tuple[ExperimentConfig, dict[str, Any]]
 """A training run: its config, and the same as plain data."""
@@ -71,14 +69,14 @@ def run_study(
 
     models = {BASE: config.model}
     for name, (run_config, run_resolved) in runs.items():
-        keep_measured(folder / EVALUATION_FOLDER, name, run_config)
+        keep_measured(folder, name, run_config)
         models[name] = str(run_training(run_config, run_resolved))
         if config.evaluation.checkpoints:
             models |= kept_models(run_config, name)
     evaluations = run_evaluations(
         models=models,
         benchmarks=benchmarks,
-        folder=folder / EVALUATION_FOLDER,
+        folder=folder,
         source=source,
         seed=config.seed,
         rewards=config.rewards,
@@ -110,9 +108,7 @@ def refuse_other_study(folder: Path, resolved: dict[str, Any], runs: Mapping[str
         ConfigError: it does; or a study that is to be made longer is half measured.
     """
     if resolved["run"]["resume"] != "never":
-        check_measured(
-            folder / EVALUATION_FOLDER, {name: run_config for name, (run_config, _) in runs.items()}
-        )
+        check_measured(folder, {name: run_config for name, (run_config, _) in runs.items()})
     refuse_other_kind(folder, resolved, STUDY)
     claims = [(folder, resolved), *((Path(each.run.dir), plain) for each, plain in runs.values())]
     refuse_other_runs(claims)
@@ -193,7 +189,7 @@ def wanted_runs(config: ExperimentConfig) -> dict[str, list[str]]:
 
 def is_taken(name: str) -> bool:
     """Whether a name means something else to the report: the base, a run of a seed, a checkpoint."""
-    return name in (BASE, EVALUATION_FOLDER) or bool(seed_of(name) or checkpoint_of(name))
+    return name in (BASE, EVALUATIONS_FOLDER) or bool(seed_of(name) or checkpoint_of(name))
 
 
 def refuse_seeds_twice(config: ExperimentConfig, wanted: Mapping[str, Sequence[str]]) -> None:

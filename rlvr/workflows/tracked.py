@@ -9,7 +9,7 @@ from pathlib import Path
 from rlvr.config import TrackingConfig
 from rlvr.eval.compare import Comparison
 from rlvr.eval.report import Report
-from rlvr.eval.report.write import SUMMARY_FILE
+from rlvr.run_folder import SUMMARY_FILE
 from rlvr.tracking.results import PassAtK, ResultTracker
 
 

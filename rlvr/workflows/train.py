@@ -7,29 +7,21 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rlvr.checkpoint import MODEL_FOLDER, Checkpoints, identity_of
+from rlvr.checkpoint import Checkpoints, identity_of
 from rlvr.cluster import training_pools
 from rlvr.config import ExperimentConfig
 from rlvr.data.loaders import problems_hash
 from rlvr.data.model_folder import model_hash
 from rlvr.driver import Training, train
 from rlvr.errors import ConfigError
-from rlvr.eval.homes import TRAINED_FILE
-from rlvr.files import write_json
 from rlvr.guards import Guards
 from rlvr.provenance import plain_data, provenance
 from rlvr.records import Problem
+from rlvr.run_folder import MODEL_FOLDER, TRAINED_FILE, trained_steps, write_provenance
 from rlvr.seeds import derive_seed
 from rlvr.tracking.progress import TrainingProgress, say
 from rlvr.tracking.trackers import ProcessTracker, make_trackers
-from rlvr.workflows.claim import (
-    TRAINING,
-    Claim,
-    claim_runs,
-    refuse_other_kind,
-    refuse_other_runs,
-    trained_steps,
-)
+from rlvr.workflows.claim import TRAINING, Claim, claim_runs, refuse_other_kind, refuse_other_runs
 from rlvr.workflows.forecast import work_ahead
 from rlvr.workflows.preflight import check_training
 
@@ -134,9 +126,8 @@ def run_training(config: ExperimentConfig, resolved: dict[str, Any]) -> Path:
             end = train(training, output=model, checkpoints=checkpoints, resume=resume)
     finally:
         tracker.close()
-    # Written last: a run that has this file is complete.
-    write_json(
-        folder / TRAINED_FILE,
+    write_provenance(
+        folder,
         {
             **provenance(resolved),
             "wall_seconds": round(end.seconds, 1),

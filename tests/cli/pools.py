@@ -61,7 +61,7 @@ class Pools:
         """Samples after which everything dies."""
         self.die_in_training: int | None = None
         """Number of the training run, from 1, that dies in its first step."""
-        monkeypatch.setattr(train, "training_pools", self.training_pools)
+        monkeypatch.setattr(train_workflow, "training_pools", self.training_pools)
         monkeypatch.setattr(sources, "rollout_pool", self.rollout_pool)
         # The report has tests of its own, and those of `rlvr study` write a real one.
         monkeypatch.setattr(evaluate, "write_report", without_files)

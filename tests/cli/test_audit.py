@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from rlvr.data.chains import graph_of, solution_text
-from rlvr.eval.collect import collect
+from rlvr.eval.loading import load_results
 from rlvr.eval.report import write, write_report
 from tests.cli.test_refusals import refused
 from tests.eval.test_audit import HARD_COUNTS, PROBLEMS, N, broken, filled, with_texts
@@ -29,7 +29,7 @@ def test_the_command_judges_and_the_report_shows_it(rlvr, cwd: Path, quick: None
     assert result.code == 0, result.err
     assert "toy, base: 12 of 12 right answers have valid reasoning" in result.out
     assert "toy, grpo: 0 of 12" in result.out
-    write_report(cwd / "out", collect([cwd / "runs"]), num_resamples=50)
+    write_report(cwd / "out", load_results([cwd / "runs"]), num_resamples=50)
     found = json.loads((cwd / "out/summary.json").read_text())["reasoning"]
     assert found["valid"] == {"base": 12, "grpo": 0}
     assert found["cot_pass_at_k"] == {"base": [1.0, 1.0, 1.0], "grpo": [0.0, 0.0, 0.0]}
@@ -48,7 +48,7 @@ def test_export_read_import_report(rlvr, cwd: Path, quick: None) -> None:
     read = rlvr("audit", "runs", "import=read.jsonl").out
     assert "toy, grpo: 3 of 3 right answers" in read
     assert "on the 3 problems solved in under 5% of the samples: 3 of 3, on 3 of these problems" in read
-    write_report(cwd / "out", collect([cwd / "runs"]), num_resamples=50)
+    write_report(cwd / "out", load_results([cwd / "runs"]), num_resamples=50)
     page = (cwd / "out/report.html").read_text()
     assert "People read right answers to the hardest problems" in page
     assert "of 5 accepted answers that were read, 0 are wrong" in page

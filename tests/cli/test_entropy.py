@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from rlvr.eval.discovery import stores_in
 from rlvr.eval.entropy import Entropies, write_entropies
-from rlvr.eval.homes import stores_in
 from rlvr.workflows.entropy import lines
 from tests.cli.test_refusals import refused
 from tests.fabricate import COUNTS, evaluation, sha, study_folder

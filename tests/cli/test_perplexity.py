@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from rlvr.data.chains import generate
-from rlvr.eval.collect import collect
+from rlvr.eval.loading import load_results
 from rlvr.eval.perplexity import OWN, REFERENCE, Perplexities, write_perplexities
 from rlvr.workflows.perplexity import jobs_of
 from tests.cli.test_refusals import refused
@@ -16,7 +16,7 @@ from tests.fabricate import COUNTS, evaluation, sha, study_folder
 
 def jobs(folder: Path, responses: int = 4) -> list[tuple[str, str, str]]:
     """(scorer, kind, folder) of what is still to do."""
-    [benchmark] = collect([folder]).benchmarks
+    [benchmark] = load_results([folder]).benchmarks
     return [(job.scorer.name, job.of, job.beside.name) for job in jobs_of(benchmark, responses, None)]
 
 

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from rlvr.data.loaders import problems_hash
-from rlvr.eval.samples import SAMPLES_FILE, Sample, read_samples
+from rlvr.eval.samples import Sample, read_samples
 from rlvr.eval.store import EvaluationSpec, SampleStore, write_problems
 from rlvr.records import Problem, Status
+from rlvr.run_folder import SAMPLES_FILE
 from tests.cli.conftest import Rlvr
 from tests.fakes import problem
 

@@ -22,9 +22,10 @@ from rlvr.eval.audit import (
     with_valid_chains,
     write_audit,
 )
-from rlvr.eval.samples import SAMPLES_FILE, Sample, encode_samples
+from rlvr.eval.samples import Sample, encode_samples
 from rlvr.eval.store import Evaluation, load_evaluation
 from rlvr.records import Problem, Status
+from rlvr.run_folder import SAMPLES_FILE
 from tests.fabricate import evaluation
 
 PROBLEMS = generate(3, [4], seed=1, split="test")

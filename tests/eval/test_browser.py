@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rlvr.eval.collect import collect
+from rlvr.eval.loading import load_results
 from rlvr.eval.report import write, write_report
 from tests.browser import Page, chromium, open_page
 from tests.eval.test_report import ATTACK
@@ -24,7 +24,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
         evaluation(home / "study" / name, name, COUNTS[name], text=ATTACK)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(write, "write_figure", lambda *_: None)
-        write_report(home / "out", collect([home / "study"]), num_resamples=100)
+        write_report(home / "out", load_results([home / "study"]), num_resamples=100)
     with open_page(home / "profile") as opened:
         opened.size(1100, 800)
         opened.open(home / "out/report.html")

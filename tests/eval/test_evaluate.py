@@ -13,9 +13,10 @@ import pytest
 from rlvr.config import SamplingPlan
 from rlvr.errors import ConfigError, VerifierError, WorkerError
 from rlvr.eval.evaluate import EvaluationProgress, evaluate, missing_chunks
-from rlvr.eval.samples import SAMPLES_FILE, Sample, read_samples
+from rlvr.eval.samples import Sample, read_samples
 from rlvr.eval.store import EvaluationSpec, SampleStore, load_evaluation
 from rlvr.records import Status
+from rlvr.run_folder import SAMPLES_FILE
 from tests.fakes import FakeEngine, FakeRenderer, FakeVerifier, index_of, problems
 
 NUM_PROBLEMS, NUM_SAMPLES = 5, 10

@@ -9,8 +9,8 @@ import pytest
 
 from rlvr.errors import ConfigError
 from rlvr.eval import frames
-from rlvr.eval.collect import collect
 from rlvr.eval.compare import compare
+from rlvr.eval.loading import load_results
 from tests.fabricate import COUNTS, N, study_folder
 
 
@@ -32,7 +32,7 @@ def test_samples_and_problems_are_what_was_stored(study: Path) -> None:
 
 def test_curves_are_those_of_the_report(study: Path) -> None:
     rows = frames.pass_at_k(study, num_resamples=200).query("benchmark == 'toy'")
-    [toy, _] = collect([study]).benchmarks
+    [toy, _] = load_results([study]).benchmarks
     report = compare(toy.evaluations, ks=[1, 2, 4, 8], num_resamples=200, seed=0)
     for model in report.models:
         mine = rows[rows.model == model.name]

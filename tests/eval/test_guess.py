@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from rlvr.errors import ConfigError
-from rlvr.eval.collect import collect
 from rlvr.eval.guess import guessable, refuse_other_guesses, without
+from rlvr.eval.loading import load_results
 from rlvr.eval.report import write, write_report
 from tests.fabricate import COUNTS, evaluation, sha, study_folder
 
@@ -47,7 +47,7 @@ def study(tmp_path: Path) -> Path:
 def test_the_report_draws_the_curves_again(study: Path, tmp_path: Path) -> None:
     hits = [1, 0, 1, 20, *[0] * 8]
     evaluation(tmp_path / "guesses", "direct", hits, samples=40, model_sha256=sha("base"), **DIRECT)
-    results = collect([study], guesses=[tmp_path / "guesses"])
+    results = load_results([study], guesses=[tmp_path / "guesses"])
     write_report(tmp_path / "out", results, num_resamples=100)
     page = (tmp_path / "out/report.html").read_text()
     assert "2 of 12 problems it hits now and then" in page
@@ -62,7 +62,7 @@ def test_the_report_draws_the_curves_again(study: Path, tmp_path: Path) -> None:
 
 def test_nothing_guessed_is_said_in_a_sentence(quick: None, study: Path, tmp_path: Path) -> None:
     evaluation(tmp_path / "guesses", "direct", [0] * 12, model_sha256=sha("base"), **DIRECT)
-    write_report(tmp_path / "out", collect([study], guesses=[tmp_path / "guesses"]), num_resamples=50)
+    write_report(tmp_path / "out", load_results([study], guesses=[tmp_path / "guesses"]), num_resamples=50)
     page = (tmp_path / "out/report.html").read_text()
     assert "all remain" in page
     assert "figure-guess_filter" not in page
@@ -95,4 +95,4 @@ def test_the_place_of_the_answer_may_follow_the_prompt(tmp_path: Path) -> None:
 def test_other_guesses_are_refused(study: Path, tmp_path: Path, changes: dict, message: str) -> None:
     evaluation(tmp_path / "guesses", "direct", [0] * 12, **changes)
     with pytest.raises(ConfigError, match=message):
-        collect([study], guesses=[tmp_path / "guesses"])
+        load_results([study], guesses=[tmp_path / "guesses"])

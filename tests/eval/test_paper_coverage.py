@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from rlvr.eval.collect import collect
 from rlvr.eval.coverage import coverage
+from rlvr.eval.loading import load_results
 from rlvr.eval.report import write, write_report
 from rlvr.eval.report.reference import COVERAGE, ReferenceCoverage
 from tests.fabricate import evaluation
@@ -47,7 +47,7 @@ def test_the_coverage_section_prints_the_papers_table(
     base, trained = verdicts(*counts)
     evaluation(tmp_path / "a" / "base", "base", base, benchmark=row.benchmark)
     evaluation(tmp_path / "a" / "grpo", "grpo", trained, benchmark=row.benchmark)
-    write_report(tmp_path / "out", collect([tmp_path / "a"]), num_resamples=50)
+    write_report(tmp_path / "out", load_results([tmp_path / "a"]), num_resamples=50)
     [cells] = coverage_rows((tmp_path / "out/report.html").read_text())
     wanted = [f"{n} ({share:.1f}\N{NO-BREAK SPACE}%)" for n, share in zip(counts, row.shares, strict=True)]
     assert cells[1:5] == wanted

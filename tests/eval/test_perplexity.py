@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from rlvr.errors import DataError
-from rlvr.eval.collect import collect
+from rlvr.eval.loading import load_results
 from rlvr.eval.perplexity import (
     OWN,
     REFERENCE,
@@ -100,7 +100,7 @@ def test_the_report_shows_who_finds_what_likely(tmp_path: Path, monkeypatch: pyt
         if name == "base":
             rows.append(Perplexities(REFERENCE, "grpo", sha("grpo"), 4, {key: [9.0] for key in ids}))
         write_perplexities(home / "evaluation/toy" / name, rows)
-    write_report(tmp_path / "out", collect([home]), num_resamples=50)
+    write_report(tmp_path / "out", load_results([home]), num_resamples=50)
     page = (tmp_path / "out/report.html").read_text()
     assert "GRPO under Base" in page
     assert "Reference under GRPO" in page

@@ -13,7 +13,8 @@ import pytest
 
 from rlvr.errors import DataError
 from rlvr.eval import samples
-from rlvr.eval.samples import SAMPLES_FILE, encode_samples, read_members, read_samples
+from rlvr.eval.samples import encode_samples, read_members, read_samples
+from rlvr.run_folder import SAMPLES_FILE
 from tests.eval.test_store import ALL, sample, store_of
 
 

@@ -15,16 +15,10 @@ import pytest
 
 from rlvr.errors import ConfigError, DataError
 from rlvr.eval import store as store_module
-from rlvr.eval.samples import SAMPLES_FILE, Sample, encode_samples, read_samples
-from rlvr.eval.store import (
-    COUNTS_FILE,
-    SPEC_FILE,
-    EvaluationSpec,
-    SampleStore,
-    load_evaluation,
-    refuse_unlike,
-)
+from rlvr.eval.samples import Sample, encode_samples, read_samples
+from rlvr.eval.store import EvaluationSpec, SampleStore, load_evaluation, refuse_unlike
 from rlvr.records import Status
+from rlvr.run_folder import COUNTS_FILE, SAMPLES_FILE, SPEC_FILE
 
 SPEC = EvaluationSpec(
     model_name="base",

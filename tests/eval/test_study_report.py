@@ -21,8 +21,8 @@ from rlvr.eval.report.html import Cell
 from rlvr.eval.report.labels import COLOURS, is_dashed, label, style_of
 from rlvr.eval.report.overview import model_cells, paper_cell
 from rlvr.eval.report.reference import IN_DOMAIN, STEPS, TABLE, row_of
-from rlvr.eval.report.results import checkpoint_of
 from rlvr.eval.report.study_charts import study_charts
+from rlvr.eval.results import checkpoint_of
 from rlvr.eval.statistics import holm
 from rlvr.eval.store import Evaluation
 from tests.eval.test_report import Page

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from rlvr.errors import ConfigError
-from rlvr.eval.collect import collect
 from rlvr.eval.entropy import (
     Entropies,
     matching_temperature,
@@ -19,6 +18,7 @@ from rlvr.eval.entropy import (
     token_entropy,
     write_entropies,
 )
+from rlvr.eval.loading import load_results
 from rlvr.eval.report import write, write_report
 from rlvr.protocols import SampleRequest, SamplingSettings
 from rlvr.records import Completion
@@ -99,7 +99,7 @@ def test_the_report_shows_every_model_at_every_temperature(study: Path, tmp_path
         (sweeps[0], "grpo", 1.2, 0.5),
     ):
         write_entropies(folder, Entropies(sha(name), temperature, 4, dict.fromkeys(ids, value)))
-    write_report(tmp_path / "out", collect([study], sweeps=sweeps), num_resamples=50)
+    write_report(tmp_path / "out", load_results([study], sweeps=sweeps), num_resamples=50)
     rows = json.loads((tmp_path / "out/summary.json").read_text())["temperature"]
     assert [(row["model"], row["temperature"], row["entropy"]) for row in rows] == [
         ("base", 0.6, 0.5), ("base", 1.0, None), ("grpo", 0.6, 0.2), ("grpo", 1.2, 0.5),
@@ -127,7 +127,7 @@ def test_what_is_not_a_sweep_is_refused(
 ) -> None:
     folder = hot(tmp_path / "hot", "grpo", temperature, **changes)
     with pytest.raises(ConfigError, match=message):
-        collect([study], sweeps=[folder])
+        load_results([study], sweeps=[folder])
 
 
 def test_entropies_survive_the_disk(tmp_path: Path) -> None:

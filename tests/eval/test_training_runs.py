@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from rlvr.eval.bootstrap import Replicates
-from rlvr.eval.collect import collect
 from rlvr.eval.compare import Comparison, compare
+from rlvr.eval.loading import load_results
 from rlvr.eval.report import BenchmarkResults, StudyResults, write, write_report
 from rlvr.eval.report.charts import LineChart, comparison_charts, y_limits
 from rlvr.eval.report.draw_print import table
@@ -156,7 +156,7 @@ def test_the_report_says_what_its_intervals_cover(
 def test_runs_of_one_study_stay_a_family_beside_those_of_another(tmp_path: Path) -> None:
     for tag in ("a", "b"):
         study_folder(tmp_path / tag, ("base", "grpo-seed0", "grpo-seed1"), tag=tag)
-    study = collect([tmp_path / "a", tmp_path / "b"])
+    study = load_results([tmp_path / "a", tmp_path / "b"])
     found = [each.name for each in study.benchmarks[0].evaluations[1:]]
     assert sorted(found) == ["grpo-seed0 (a)", "grpo-seed0 (b)", "grpo-seed1 (a)", "grpo-seed1 (b)"]
     assert set(families(found)) == {"grpo (a)", "grpo (b)"}

@@ -7,37 +7,39 @@ from dataclasses import replace
 from pathlib import Path
 
 from rlvr.errors import ConfigError, DataError, did_you_mean
-from rlvr.eval.guess import refuse_other_guesses
-from rlvr.eval.homes import (
+from rlvr.eval.discovery import (
     Store,
     evaluation_command,
-    evaluation_seconds,
-    home_of,
     in_domain_benchmark,
     nothing_in,
-    read_metrics,
-    read_provenance,
-    read_run_config,
-    run_folder,
     stores_in,
     stores_under,
 )
-from rlvr.eval.report.results import TITLE, BenchmarkResults, Stage, StudyResults, checkpoint_of
-from rlvr.eval.samples import SAMPLES_FILE, read_samples
+from rlvr.eval.guess import refuse_other_guesses
+from rlvr.eval.results import TITLE, BenchmarkResults, Stage, StudyResults, checkpoint_of
+from rlvr.eval.samples import read_samples
 from rlvr.eval.store import Evaluation, load_evaluation, read_problems, refuse_unlike
 from rlvr.eval.temperature import sweep_of
 from rlvr.eval.training_runs import family_of
 from rlvr.eval.unfinished import is_whole, runs_under, study_of, unfinished, waiting_runs
 from rlvr.records import Problem
+from rlvr.run_folder import (
+    BASE,
+    SAMPLES_FILE,
+    evaluation_seconds,
+    read_config,
+    read_metrics,
+    read_provenance,
+    run_dir_of,
+    training_folder,
+)
 
-BASE = "base"
-"""Name of a study's start model."""
 TRAINING_TITLE = "Training so far"
 Run = tuple[Path, str]
-"""A training run, or a model that was only evaluated: its home and its name there."""
+"""A training run, or a model that was only evaluated: its run_dir and its name there."""
 
 
-def collect(
+def load_results(
     folders: Sequence[Path],
     benchmarks: Sequence[str] = (),
     *,
@@ -69,7 +71,7 @@ def collect(
     base, others = one_base(chosen_stores) if chosen_stores else ([], [])
     base, others = with_nothing_to_come(base, others, to_come)
     names = run_names([*map(run_of, others), *training], taken=base[0].name if base else BASE)
-    provenance = {run: read_provenance(run_folder(*run)) for run in names}
+    provenance = {run: read_provenance(training_folder(*run)) for run in names}
     # As they were trained, which is the order in which their study lists them; what is being trained comes last.
     order = sorted(names, key=lambda run: (not provenance[run], str(provenance[run].get("date", ""))))
     others = [
@@ -82,17 +84,17 @@ def collect(
         with_sweeps(
             with_guesses(
                 by_benchmark(
-                    base, others, in_domain_benchmark(dict.fromkeys(store.home for store in stores))
+                    base, others, in_domain_benchmark(dict.fromkeys(store.run_dir for store in stores))
                 ),
                 [store for folder in guesses for store in stores_in(folder)],
             ),
             [store for folder in sweeps for store in stores_in(folder)],
         ),
-        metrics={names[run]: rows for run in order if (rows := read_metrics(run_folder(*run)))},
+        metrics={names[run]: rows for run in order if (rows := read_metrics(training_folder(*run)))},
         configs={
             names[run]: config
             for run in order
-            if (provenance[run] or run in training) and (config := read_run_config(run_folder(*run)))
+            if (provenance[run] or run in training) and (config := read_config(training_folder(*run)))
         },
         unfinished=to_come,
         title=TITLE if base else TRAINING_TITLE,
@@ -123,17 +125,18 @@ def with_nothing_to_come(
         return list(base), list(others)
     benchmarks = {store.spec.benchmark for store in base}
     others = [store for store in others if store.spec.benchmark in benchmarks]
-    measured = {(store.home, store.name, store.spec.benchmark) for store in others}
+    measured = {(store.run_dir, store.name, store.spec.benchmark) for store in others}
     waiting = {
-        (store.home, store.name)
+        (store.run_dir, store.name)
         for store in others
-        if any((store.home, store.name, each) not in measured for each in benchmarks)
+        if any((store.run_dir, store.name, each) not in measured for each in benchmarks)
     }
-    homes = {stage.where for stage in to_come}
+    run_dirs = {stage.where for stage in to_come}
     return list(base), [
         store
         for store in others
-        if (store.home, store.name) not in waiting or not any(home_of(place) == store.home for place in homes)
+        if (store.run_dir, store.name) not in waiting
+        or not any(run_dir_of(place) == store.run_dir for place in run_dirs)
     ]
 
 
@@ -175,25 +178,25 @@ def one_base(stores: Sequence[Store]) -> tuple[list[Store], list[Store]]:
 def run_of(store: Store) -> Run:
     """The run that a model belongs to: a checkpoint to that of its final model."""
     found = checkpoint_of(store.name)
-    return store.home, found[0] if found else store.name
+    return store.run_dir, found[0] if found else store.name
 
 
 def run_names(stored: Sequence[Run], taken: str) -> dict[Run, str]:
-    """The runs' names in the report: their own, followed by their home's where it would not be the only one.
+    """The runs' names in the report: their own, followed by their run_dir's where it would not be the only one.
 
-    Runs of one family from several seeds, of one study, stay together: where another home has a run of that
-    family, all of them are followed by their home's.
+    Runs of one family from several seeds, of one study, stay together: where another run_dir has a run of that
+    family, all of them are followed by their run_dir's.
 
     Args:
         stored: of all models but the base, some of them more than once.
         taken: the base's name.
     """
     runs = list(dict.fromkeys(stored))
-    homes = shortest_endings({home for home, _ in runs})
-    families = [taken, *(family for _, family in {(home, family_of(name)) for home, name in runs})]
+    run_dirs = shortest_endings({run_dir for run_dir, _ in runs})
+    families = [taken, *(family for _, family in {(run_dir, family_of(name)) for run_dir, name in runs})]
     return {
-        (home, name): f"{name} ({homes[home]})" if families.count(family_of(name)) > 1 else name
-        for home, name in runs
+        (run_dir, name): f"{name} ({run_dirs[run_dir]})" if families.count(family_of(name)) > 1 else name
+        for run_dir, name in runs
     }
 
 
@@ -281,7 +284,7 @@ def not_measured(model: str, benchmark: str, store: Store) -> DataError:
     """The error for a model that lacks a benchmark; ``store`` is its evaluation on another one."""
     return DataError(
         f"{model!r} has not been evaluated on {benchmark!r}",
-        where=str(store.home),
+        where=str(store.run_dir),
         fix=f"evaluate it there too, or leave that benchmark out: benchmarks={store.spec.benchmark}",
     )
 

@@ -10,9 +10,9 @@ from typing import Any
 
 from rlvr.eval.store import Evaluation
 from rlvr.records import Problem
+from rlvr.run_folder import MetricRow
 
 TITLE = "What reinforcement learning did to pass@k"
-MetricRow = Mapping[str, Any]
 CHECKPOINT = re.compile(r"(?P<run>.+)-step(?P<step>\d+)")
 
 
