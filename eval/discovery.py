@@ -1,9 +1,4 @@
-"""What lies in the folders of studies, multiruns and evaluations, and how to finish what is unfinished.
-
-A *run_dir* is the folder of a study, with evaluations in ``evaluation/<benchmark>/<model>/`` and
-one subfolder per training run, or that of `rlvr evaluate`, with the evaluations alone. Folders are
-searched for run_dirs to any depth, so a multirun brings in all of its jobs.
-"""
+"""Evaluations under folders of any depth, such as all jobs of a multirun, and the commands that finish them."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ from rlvr.run_folder import (
 
 TRAINING_TITLE = "Training so far"
 Run = tuple[Path, str]
-"""A training run, or a model that was only evaluated: its run_dir and its name there."""
+"""A training run, or a model that was only evaluated: the folder of its study or evaluate command, and its name there."""
 
 
 def load_results(
@@ -182,10 +182,10 @@ def run_of(store: Store) -> Run:
 
 
 def run_names(stored: Sequence[Run], taken: str) -> dict[Run, str]:
-    """The runs' names in the report: their own, followed by their run_dir's where it would not be the only one.
+    """The runs' names in the report: their own, followed by their folder's where it would not be the only one.
 
-    Runs of one family from several seeds, of one study, stay together: where another run_dir has a run of that
-    family, all of them are followed by their run_dir's.
+    Runs of one family from several seeds, of one study, stay together: where another folder has a run of that
+    family, all of them are followed by their folder's.
 
     Args:
         stored: of all models but the base, some of them more than once.
