@@ -78,7 +78,7 @@ def _train(run: Path, model: str, steps: int, overrides: Sequence[str]) -> list[
         f"run.dir={run}",
     ]
     subprocess.run([*command, f"train.num_steps={steps}", *TINY_STEPS, *overrides], check=True)
-    return read_metrics(run)
+    return [dict(row) for row in read_metrics(run)]
 
 
 def _limit(name: str) -> float | None:

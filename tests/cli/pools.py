@@ -17,6 +17,7 @@ from rlvr.errors import RlvrError
 from rlvr.eval.report import Report, StudyResults
 from rlvr.eval.report.analysis import analyse
 from rlvr.workflows import evaluate, regrade, sources
+from rlvr.workflows import train as train_workflow
 from tests.fakes import FakeEngine, FakeLearner
 
 SMALL = (
