@@ -15,7 +15,7 @@ import pandas as pd
 
 from rlvr.eval.bootstrap import NUM_RESAMPLES, resample
 from rlvr.eval.loading import load_results
-from rlvr.eval.report.analysis import common_ks
+from rlvr.eval.results import common_ks
 from rlvr.eval.statistics import LEVEL, curve, paired_difference
 from rlvr.eval.store import Evaluation
 

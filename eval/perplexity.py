@@ -199,12 +199,12 @@ class Scored:
     """Mean over problems, with its interval."""
 
 
-def scored(evaluations: Sequence[Evaluation]) -> tuple[Scored, ...]:
-    """All that `rlvr perplexity` has left beside these evaluations' samples; reference solutions last."""
+def scored(written: Sequence[tuple[str, Sequence[Perplexities]]]) -> tuple[Scored, ...]:
+    """What `rlvr perplexity` has found, by the name of the model that wrote; reference solutions last."""
     rows = []
-    for evaluation in evaluations:
-        for found in read_perplexities(evaluation.folder):
+    for name, scores in written:
+        for found in scores:
             low, middle, high = (float(q) for q in np.quantile(found.medians(), [0.25, 0.5, 0.75]))
-            writer = REFERENCE if found.of == REFERENCE else evaluation.name
+            writer = REFERENCE if found.of == REFERENCE else name
             rows.append(Scored(writer, found, Interval(middle, low, high), found.mean()))
     return tuple(sorted(rows, key=lambda row: row.found.of != OWN))

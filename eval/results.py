@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from rlvr.eval.pass_at_k import default_ks
 from rlvr.eval.store import Evaluation
 from rlvr.records import Problem
 from rlvr.run_folder import MetricRow
@@ -90,3 +91,14 @@ def checkpoint_of(name: str) -> tuple[str, int] | None:
     """Run and step of a model that is a saved checkpoint, ``<run>-step<N>``; None for any other."""
     match = CHECKPOINT.fullmatch(name)
     return (match["run"], int(match["step"])) if match else None
+
+
+def final_models(evaluations: Sequence[Evaluation]) -> tuple[Evaluation, ...]:
+    """The base, whatever its name, and all models that are not checkpoints."""
+    base, *others = evaluations
+    return (base, *(each for each in others if checkpoint_of(each.name) is None))
+
+
+def common_ks(evaluations: Sequence[Evaluation]) -> tuple[int, ...]:
+    """The grid of k that all models support, checkpoints and other temperatures included."""
+    return default_ks(min(int(each.num_samples.min()) for each in evaluations))

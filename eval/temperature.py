@@ -8,15 +8,16 @@ every one is compared with the base at the report's own.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
 from rlvr.errors import ConfigError
 from rlvr.eval.bootstrap import resample
 from rlvr.eval.compare import Comparison
-from rlvr.eval.entropy import read_entropies
+from rlvr.eval.entropy import Entropies
 from rlvr.eval.statistics import Crossing, Curve, Interval, crossing, curve, paired_difference
 from rlvr.eval.store import Evaluation, refuse_unlike
 
@@ -24,7 +25,7 @@ TEMPERATURE = "temperature"
 
 
 @dataclass(frozen=True, slots=True)
-class Heated:
+class AtTemperature:
     """One model at one temperature."""
 
     name: str
@@ -39,15 +40,19 @@ class Heated:
     """Nats per token; None where `rlvr entropy` has not measured it."""
 
 
-def heated(
-    models: Sequence[Evaluation], sweep: Sequence[Evaluation], whole: Comparison
-) -> tuple[Heated, ...]:
+def over_temperatures(
+    models: Sequence[Evaluation],
+    sweep: Sequence[Evaluation],
+    whole: Comparison,
+    entropies: Mapping[Path, Entropies],
+) -> tuple[AtTemperature, ...]:
     """All models at all temperatures, sorted by model and temperature; empty without a sweep.
 
     Args:
         models: those of the report, the base first.
         sweep: the same models at other temperatures.
         whole: the report's comparison, for its grid and seed.
+        entropies: by the folder of an evaluation, those that were measured.
     """
     if not sweep:
         return ()
@@ -60,14 +65,14 @@ def heated(
         num_resamples=whole.num_resamples,
     )
     rows = [
-        Heated(
+        AtTemperature(
             each.name,
             temperature_of(each),
             index < len(models),
             curve(replicates, index),
             paired_difference(replicates, 0, index),
             crossing(replicates, 0, index),
-            found.mean() if (found := read_entropies(each.folder)) is not None else None,
+            entropies[each.folder].mean() if each.folder in entropies else None,
         )
         for index, each in enumerate(every)
     ]

@@ -134,6 +134,45 @@ def test_a_module_imports_from_below_only(module: Module) -> None:
     assert climbs(module) == []
 
 
+READERS = ("rlvr.eval.report.analysis", "rlvr.eval.report.responses")
+"""Modules of the report that may read what lies beside samples, besides the ``read`` of a measurement."""
+
+
+def test_the_evaluation_stands_without_its_report() -> None:
+    for module in MODULES:
+        if module.unit == "eval" and not module.name.startswith("rlvr.eval.report"):
+            assert not {name for name in module.imports if name.startswith("rlvr.eval.report")}, module.name
+
+
+def reads_of(tree: ast.AST) -> set[str]:
+    """Functions of a module that call what reads the folder of an evaluation."""
+    return {
+        outer.name
+        for outer in ast.walk(tree)
+        if isinstance(outer, ast.FunctionDef)
+        for call in ast.walk(outer)
+        if isinstance(call, ast.Call)
+        and (
+            getattr(call.func, "id", "").startswith("read_")
+            or getattr(call.func, "attr", "") in ("samples", "glob", "rglob")
+        )
+    }
+
+
+def test_the_report_reads_the_disk_before_it_analyses() -> None:
+    found = {
+        module.name: reads_of(module.tree)
+        for module in MODULES
+        if module.name.startswith("rlvr.eval.report") and module.name not in READERS
+    }
+    assert {name for name, functions in found.items() if functions} == {
+        "rlvr.eval.report.perplexity",
+        "rlvr.eval.report.reasoning",
+        "rlvr.eval.report.temperature",
+    }
+    assert all(functions <= {"read"} for functions in found.values()), found
+
+
 @pytest.mark.parametrize(("package", "home"), HOMES.items())
 def test_a_heavy_package_has_one_home(package: str, home: str) -> None:
     users = {module.name for module in MODULES if package in {name.split(".")[0] for name in module.imports}}

@@ -4,83 +4,44 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from rlvr.errors import ConfigError
-from rlvr.eval.audit import Audit, read_audit, with_valid_chains
 from rlvr.eval.bootstrap import NUM_RESAMPLES
+from rlvr.eval.changes import changed_problems
 from rlvr.eval.compare import Comparison, compare, holm_across
-from rlvr.eval.guess import guessable, without
-from rlvr.eval.pass_at_k import default_ks
-from rlvr.eval.perplexity import Scored, scored
-from rlvr.eval.report.findings import Findings, findings
-from rlvr.eval.results import BenchmarkResults, StudyResults, checkpoint_of
-from rlvr.eval.statistics import Interval
-from rlvr.eval.store import Evaluation
-from rlvr.eval.temperature import Heated, heated
+from rlvr.eval.report.findings import findings
+from rlvr.eval.report.measurement import BenchmarkAnalysis, RunOverSteps, StepPoint
+from rlvr.eval.report.measurements import MEASUREMENTS
+from rlvr.eval.report.responses import Responses, read_responses
+from rlvr.eval.results import BenchmarkResults, StudyResults, checkpoint_of, common_ks, final_models
+from rlvr.eval.store import Evaluation, read_prompt
 from rlvr.run_folder import MetricRow
 
 
 @dataclass(frozen=True, slots=True)
-class StepPoint:
-    """One model of a run, by the step at which it was saved; K is that of the gap."""
-
-    step: int
-    pass_at_1: Interval
-    pass_at_large: Interval
-    """pass@K."""
-    gap: Interval
-    """pass@K(base) − pass@1, percentage points."""
-
-
-@dataclass(frozen=True, slots=True)
-class RunOverSteps:
-    """A training run by its saved models: the base as step 0, checkpoints, the final model."""
-
-    run: str
-    points: tuple[StepPoint, ...]
-    """Steps ascend."""
-
-
-@dataclass(frozen=True, slots=True)
-class GuessFilter:
-    """The comparison without the problems that the base can guess."""
-
-    guesses: Evaluation
-    left_out: tuple[str, ...]
-    remaining: Comparison | None
-    """None where nothing is left out: it would be the comparison itself."""
-
-
-@dataclass(frozen=True, slots=True)
-class Reasoning:
-    """The audits of the models, and the comparison that counts only valid reasoning."""
-
-    audits: Mapping[str, Audit]
-    """By model name, those that there are."""
-    valid: Comparison | None
-    """CoT-pass@k; None unless every right answer of every model has been judged."""
-
-
-@dataclass(frozen=True, slots=True)
-class BenchmarkAnalysis:
-    """One benchmark: what came in, and every statistic of it."""
+class Read:
+    """One benchmark with all that lies beside its samples: what comes after this reads nothing from disk."""
 
     results: BenchmarkResults
-    evaluations: tuple[Evaluation, ...]
+    models: tuple[Evaluation, ...]
     """The base and the trained models, checkpoints left out."""
-    comparison: Comparison
-    """Of these."""
-    findings: Findings
-    steps: tuple[RunOverSteps, ...]
-    """The runs that have checkpoints."""
-    guess_filter: GuessFilter | None
-    """None without an evaluation of the base's guesses."""
-    reasoning: Reasoning | None
-    """None where nobody has judged the reasoning behind right answers."""
-    heated: tuple[Heated, ...]
-    """The models at all temperatures; empty without a sweep."""
-    perplexities: tuple[Scored, ...]
-    """Whose responses were scored by which model, checkpoints included."""
+    prompt: str | None
+    responses: Mapping[str, Sequence[Responses]]
+    beside: Mapping[str, Any]
+    """What each measurement has read, by its anchor."""
+
+
+def read(results: BenchmarkResults) -> Read:
+    """Complete the results of a benchmark from the disk."""
+    models = final_models(results.evaluations)
+    return Read(
+        results,
+        models,
+        read_prompt(models[0].folder),
+        read_responses(models, changed_problems(models)),
+        {each.anchor: each.read(results, models) for each in MEASUREMENTS},
+    )
 
 
 def analyse(
@@ -93,69 +54,43 @@ def analyse(
             hold different models.
     """
     refuse_different_models(study.benchmarks)
-    finals = [final_models(benchmark.evaluations) for benchmark in study.benchmarks]
-    grids = [common_ks([*benchmark.evaluations, *benchmark.sweep]) for benchmark in study.benchmarks]
+    benchmarks = [read(each) for each in study.benchmarks]
     comparisons = holm_across(
         [
-            compare(models, ks=ks, seed=seed, num_resamples=num_resamples)
-            for models, ks in zip(finals, grids, strict=True)
+            compare(
+                each.models,
+                ks=common_ks([*each.results.evaluations, *each.results.sweep]),
+                seed=seed,
+                num_resamples=num_resamples,
+            )
+            for each in benchmarks
         ]
     )
     return tuple(
-        BenchmarkAnalysis(
-            benchmark,
-            models,
-            comparison,
-            findings(comparison, models),
-            over_steps(benchmark.evaluations, comparison, study.metrics),
-            guess_filter(benchmark.guesses, models, comparison),
-            reasoning(models, comparison),
-            heated(models, benchmark.sweep, comparison),
-            scored(benchmark.evaluations),
-        )
-        for benchmark, models, comparison in zip(study.benchmarks, finals, comparisons, strict=True)
+        analysed(each, comparison, study.metrics)
+        for each, comparison in zip(benchmarks, comparisons, strict=True)
     )
 
 
-def guess_filter(
-    guesses: Evaluation | None, models: Sequence[Evaluation], whole: Comparison
-) -> GuessFilter | None:
-    """Compare the models again on what cannot be guessed; None without guesses.
-
-    Its tests are not part of the report's family: the filter is a check on the comparison, not another one.
-    """
-    if guesses is None:
-        return None
-    left_out = guessable(guesses)
-    if not left_out:
-        return GuessFilter(guesses, (), None)
-    kept = without(models, left_out)
-    remaining = compare(kept, ks=whole.ks, seed=whole.seed, num_resamples=whole.num_resamples)
-    return GuessFilter(guesses, left_out, remaining)
-
-
-def reasoning(models: Sequence[Evaluation], whole: Comparison) -> Reasoning | None:
-    """What `rlvr audit` has left beside the samples."""
-    audits = {each.name: audit for each in models if (audit := read_audit(each)) is not None}
-    if not audits:
-        return None
-    counted = [with_valid_chains(each, audits[each.name]) for each in models if each.name in audits]
-    complete = [each for each in counted if each is not None]
-    valid = None
-    if len(complete) == len(models):
-        valid = compare(complete, ks=whole.ks, seed=whole.seed, num_resamples=whole.num_resamples)
-    return Reasoning(audits, valid)
-
-
-def final_models(evaluations: Sequence[Evaluation]) -> tuple[Evaluation, ...]:
-    """The base, whatever its name, and all models that are not checkpoints."""
-    base, *others = evaluations
-    return (base, *(each for each in others if checkpoint_of(each.name) is None))
-
-
-def common_ks(evaluations: Sequence[Evaluation]) -> tuple[int, ...]:
-    """The grid of k that all models support, checkpoints and other temperatures included."""
-    return default_ks(min(int(each.num_samples.min()) for each in evaluations))
+def analysed(
+    benchmark: Read, comparison: Comparison, metrics: Mapping[str, Sequence[MetricRow]]
+) -> BenchmarkAnalysis:
+    """Every statistic of one benchmark."""
+    results, models = benchmark.results, benchmark.models
+    found = {
+        each.anchor: each.analyse(benchmark.beside[each.anchor], results, models, comparison)
+        for each in MEASUREMENTS
+    }
+    return BenchmarkAnalysis(
+        results,
+        models,
+        comparison,
+        findings(comparison, models),
+        over_steps(results.evaluations, comparison, metrics),
+        benchmark.prompt,
+        benchmark.responses,
+        {anchor: each for anchor, each in found.items() if each},
+    )
 
 
 def refuse_different_models(benchmarks: Sequence[BenchmarkResults]) -> None:

@@ -8,49 +8,18 @@ readings that a wrong response took are named.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
-import numpy as np
-
+from rlvr.eval.changes import Change, largest_changes
 from rlvr.eval.compare import AgainstBase, Comparison
-from rlvr.eval.report.analysis import BenchmarkAnalysis
 from rlvr.eval.report.html import Markup, details, element, join
 from rlvr.eval.report.labels import label, model_styles, number
+from rlvr.eval.report.measurement import Measurement, Part
 from rlvr.eval.report.reading import prompt_text, response
-from rlvr.eval.report.samples import Responses
-from rlvr.eval.report.sections import Part, problem_link
+from rlvr.eval.report.responses import Responses
+from rlvr.eval.report.sections import problem_link
 from rlvr.eval.samples import Sample
 from rlvr.records import Problem
 from rlvr.rewards.process import readings
-
-LISTED = 5
-"""Losses, and gains, of a model."""
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """One problem and its accuracies."""
-
-    problem: str
-    base: float
-    trained: float
-
-    @property
-    def difference(self) -> float:
-        """Trained less base, in [−1, 1]."""
-        return self.trained - self.base
-
-
-def largest_changes(analysis: BenchmarkAnalysis, run: AgainstBase) -> tuple[list[Change], list[Change]]:
-    """The largest losses and the largest gains in accuracy of one run, the largest first."""
-    base = analysis.evaluations[0]
-    trained = next(each for each in analysis.evaluations if each.name == run.name)
-    before, after = (each.num_correct / each.num_samples for each in (base, trained))
-    order = np.argsort(after - before, kind="stable")
-    found = [Change(base.problem_ids[i], float(before[i]), float(after[i])) for i in order]
-    losses = [each for each in found if each.difference < 0]
-    gains = [each for each in reversed(found) if each.difference > 0]
-    return losses[:LISTED], gains[:LISTED]
 
 
 def shown_runs(comparison: Comparison) -> list[AgainstBase]:
@@ -59,20 +28,15 @@ def shown_runs(comparison: Comparison) -> list[AgainstBase]:
     return [next(iter(comparison.runs_of(each)), None) or by_name[each.name] for each in comparison.trained]
 
 
-def changed_problems(analysis: BenchmarkAnalysis) -> frozenset[str]:
-    """Ids of all problems that the section shows."""
-    found = [largest_changes(analysis, run) for run in shown_runs(analysis.comparison)]
-    return frozenset(each.problem for sides in found for side in sides for each in side)
-
-
-def changes_section(part: Part, responses: Mapping[str, Sequence[Responses]]) -> Markup | None:
+def changes_section(part: Part) -> Markup | None:
     """Losses and gains of every trained model, each opening on what was written."""
     problems = {problem.id: problem for problem in part.analysis.results.problems}
-    blocks = []
+    models = {each.name: each for each in part.analysis.evaluations}
+    base, responses, blocks = part.analysis.evaluations[0], part.analysis.responses, []
     for run in shown_runs(part.analysis.comparison):
         parts: list[Markup] = []
         for title, side in zip(
-            ("Largest losses", "Largest gains"), largest_changes(part.analysis, run), strict=True
+            ("Largest losses", "Largest gains"), largest_changes(base, models[run.name]), strict=True
         ):
             if side:
                 parts.append(element("h4", title))
@@ -149,3 +113,6 @@ def misreadings(problem: Problem | None, sample: Sample) -> list[Markup]:
         if not each.right
     ]
     return [element("p", f"Misread: {'; '.join(wrong)}.", css="small wrong")] if wrong else []
+
+
+MEASUREMENT = Measurement("changes", "Losses and gains", changes_section, by_problem=True)

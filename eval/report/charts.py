@@ -224,31 +224,6 @@ def runs_note(comparison: Comparison) -> str:
     return " Thin: single runs; the band of their mean covers the chance in training as well."
 
 
-def filtered_chart(comparison: Comparison, left_out: int) -> LineChart:
-    """The curves without what can be guessed."""
-    return replace(
-        pass_at_k_chart(comparison),
-        slug="guess_filter",
-        title="pass@k without what can be guessed",
-        caption=f"The {comparison.num_problems} problems that remain without the {left_out} that the base hits now and then "
-        f"without reasoning. Bands: {percent(comparison.level)} for all k at once.",
-    )
-
-
-def reasoning_chart(comparison: Comparison) -> LineChart:
-    """pass@k that counts a sample only if its reasoning is valid as well."""
-    chart = pass_at_k_chart(comparison)
-    return replace(
-        chart,
-        slug="cot_pass_at_k",
-        title="CoT-pass@k",
-        caption=f"Share of the {comparison.num_problems} problems on which at least one of k samples has the right answer and "
-        f"valid reasoning behind it. Bands: {percent(comparison.level)} for all k at once.",
-        y_label="CoT-pass@k",
-        series=tuple(each for each in chart.series if each.style != GUESS_STYLE),
-    )
-
-
 def difference_chart(comparison: Comparison) -> LineChart:
     """Model minus base per k, with the simultaneous and the pointwise band."""
     ks = tuple(float(k) for k in comparison.ks)

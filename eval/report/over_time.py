@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from rlvr.eval.report import reference
-from rlvr.eval.report.analysis import BenchmarkAnalysis
 from rlvr.eval.report.charts import CLEAR_BANDS, Chart, LineChart
 from rlvr.eval.report.draw_web import FACET, NARROW, keys_of, legend
 from rlvr.eval.report.html import Cell, Markup, details, element, section, table
 from rlvr.eval.report.labels import bracket, label, listed, percent
-from rlvr.eval.report.sections import figure, reference_cells
+from rlvr.eval.report.measurement import BenchmarkAnalysis, figure
+from rlvr.eval.report.sections import reference_cells
 
 
 def steps_section(

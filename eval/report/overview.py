@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from rlvr.eval.compare import Comparison, Trained
 from rlvr.eval.report import reference
-from rlvr.eval.report.analysis import BenchmarkAnalysis
-from rlvr.eval.report.changes import changes_section
 from rlvr.eval.report.charts import FEW_MODELS
 from rlvr.eval.report.findings import Findings, crossing_words, headline, headline_ks, tally
-from rlvr.eval.report.heat import temperature_section
 from rlvr.eval.report.html import Cell, Markup, details, element, join, section, table
 from rlvr.eval.report.labels import bracket, k_text, label, number, percent, style_of
-from rlvr.eval.report.likelihood import perplexity_section
-from rlvr.eval.report.problems import problems_section
-from rlvr.eval.report.samples import Responses
-from rlvr.eval.report.scrutiny import guess_section, reasoning_section
-from rlvr.eval.report.sections import Part, coverage_section, curves_section, difference_section
+from rlvr.eval.report.measurement import BenchmarkAnalysis, Part
+from rlvr.eval.report.measurements import MEASUREMENTS
 from rlvr.eval.statistics import Interval
 
 ARROWS = {True: "▲", False: "▼"}
@@ -143,17 +137,14 @@ def summary_section(analyses: Sequence[BenchmarkAnalysis]) -> Markup:
 
 
 def checks(analyses: Sequence[BenchmarkAnalysis]) -> list[Markup]:
-    """Whether the picture changes without guesses and without invalid reasoning; nothing where neither was looked at."""
+    """Whether the picture changes under other conditions, such as without guesses; nothing where none was looked at."""
     lines = []
     for analysis in analyses:
-        guesses, reasoning = analysis.guess_filter, analysis.reasoning
         name = f"{domain(analysis, analyses)}: " if len(analyses) > 1 else ""
-        if guesses is not None and guesses.remaining is not None:
-            lines += again(
-                guesses.remaining, f"{name}Without {len(guesses.left_out)} problems that can be guessed"
-            )
-        if reasoning is not None and reasoning.valid is not None:
-            lines += again(reasoning.valid, f"{name}Counting right answers only where the reasoning is valid")
+        for each in MEASUREMENTS:
+            if each.anchor in analysis.found:
+                for condition, comparison in each.checks(analysis):
+                    lines += again(comparison, name + condition)
     if not lines:
         return []
     return [element("h3", "Checks"), element("ul", *(element("li", line) for line in lines))]
@@ -255,15 +246,12 @@ def crossing_note(each: Trained, largest: int) -> str:
     return f"interval {k_text(each.crossing.low, f'> {largest}')} to {k_text(each.crossing.high)}"
 
 
-def further_benchmark(
-    part: Part, first: BenchmarkAnalysis, responses: Mapping[str, Sequence[Responses]]
-) -> Markup:
-    """A benchmark after the first: its cards, curves, differences and coverage in one section."""
+def further_benchmark(part: Part, first: BenchmarkAnalysis) -> Markup:
+    """A benchmark after the first: its cards and measurements in one section."""
     comparison, found, name = part.analysis.comparison, part.analysis.findings, part.analysis.results.name
     title = f"Out of domain: {name}" if part.analysis.results.out_of_domain else name
-    sections = (curves_section, difference_section, coverage_section, guess_section, reasoning_section)
-    blocks = [build(part) for build in (*sections, temperature_section, perplexity_section)]
-    blocks += [changes_section(part, responses), problems_section(part, responses)]
+    shown = sorted((each for each in MEASUREMENTS if each.in_further), key=lambda each: each.by_problem)
+    blocks = [each.section(part) for each in shown]
     own = [line for line in found.caveats if line not in first.findings.caveats]
     return section(
         part.within,

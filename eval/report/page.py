@@ -5,22 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from rlvr.eval.report import (
-    changes,
-    heat,
-    likelihood,
-    over_time,
-    overview,
-    problems,
-    reading,
-    scrutiny,
-    sections,
-)
-from rlvr.eval.report.analysis import BenchmarkAnalysis, last_step
+from rlvr.eval.report import over_time, overview, reading
+from rlvr.eval.report.analysis import last_step
 from rlvr.eval.report.dynamics import undrawn_sentences
+from rlvr.eval.report.examples import examples
 from rlvr.eval.report.html import Markup, element, join, section, table
 from rlvr.eval.report.labels import label, moment
-from rlvr.eval.report.samples import examples, read_responses
+from rlvr.eval.report.measurement import BenchmarkAnalysis, Part
+from rlvr.eval.report.measurements import MEASUREMENTS
 from rlvr.eval.report.study_charts import StudyCharts
 from rlvr.eval.results import Stage, StudyResults
 
@@ -29,22 +21,13 @@ POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inli
 NAVIGATION = {
     "unfinished": "Still to come",
     "summary": "Summary",
-    "pass-at-k": "pass@k",
-    "difference": "Difference",
-    "gap": "Gap",
-    "coverage": "Coverage",
-    "accuracy": "Accuracy",
-    "changes": "Losses and gains",
-    "guesses": "Guessing",
-    "reasoning": "Reasoning",
-    "temperature": "Temperature",
-    "perplexity": "Perplexity",
+    **{each.anchor: each.navigation for each in MEASUREMENTS},
     "steps": "Over steps",
     "training": "Training",
-    "problems": "Problems",
     "samples": "Samples",
     "provenance": "Provenance",
 }
+"""Titles of the sections by their anchors."""
 
 
 def page(study: StudyResults, analyses: Sequence[BenchmarkAnalysis], charts: StudyCharts) -> str:
@@ -81,32 +64,19 @@ def measured_sections(
 ) -> dict[str, Markup | None]:
     """Everything but the head of a report with evaluations; ``titles`` gets those of further benchmarks."""
     [first, *others] = analyses
-    part = sections.Part(first, charts.benchmarks[0])
-    responses = read_responses(first, changes.changed_problems(first))
-    built: dict[str, Markup | None] = {
-        "summary": overview.summary_section(analyses),
-        "pass-at-k": sections.curves_section(part),
-        "difference": sections.difference_section(part),
-        "gap": sections.gap_section(part),
-        "coverage": sections.coverage_section(part),
-        "accuracy": sections.histogram_section(part),
-        "changes": changes.changes_section(part, responses),
-        "guesses": scrutiny.guess_section(part),
-        "reasoning": scrutiny.reasoning_section(part),
-        "temperature": heat.temperature_section(part),
-        "perplexity": likelihood.perplexity_section(part),
-    }
+    part = Part(first, charts.benchmarks[0])
+    shown = {each.anchor: each.section(part) for each in MEASUREMENTS}
+    problems = shown.pop("problems")
+    built: dict[str, Markup | None] = {"summary": overview.summary_section(analyses), **shown}
     for number, (analysis, drawn) in enumerate(zip(others, charts.benchmarks[1:], strict=True), start=2):
         anchor = f"benchmark-{number}"
         titles[anchor] = "Out of domain" if analysis.results.out_of_domain else analysis.results.name
-        further = sections.Part(analysis, drawn, within=anchor)
-        written = read_responses(analysis, changes.changed_problems(analysis))
-        built[anchor] = overview.further_benchmark(further, first, written)
+        built[anchor] = overview.further_benchmark(Part(analysis, drawn, within=anchor), first)
     built |= {
         "steps": over_time.steps_section(analyses, charts.steps),
         "training": over_time.dynamics_section(charts.training, undrawn_sentences(study.metrics)),
-        "problems": problems.problems_section(part, responses),
-        "samples": reading.samples_section(examples(first, responses)),
+        "problems": problems,
+        "samples": reading.samples_section(examples(first)),
         "provenance": reading.provenance_section(study, analyses),
     }
     return built

@@ -7,14 +7,13 @@ The page gets the counts and a few responses of every problem as JSON and shows 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rlvr.eval.report.html import Markup, element
 from rlvr.eval.report.labels import label, model_styles
+from rlvr.eval.report.measurement import Measurement, Part
 from rlvr.eval.report.reading import VERDICT_WORDS, prompt_text
-from rlvr.eval.report.samples import Responses
-from rlvr.eval.report.sections import Part
+from rlvr.eval.report.responses import Responses
 from rlvr.eval.samples import Sample
 from rlvr.records import Problem, Status
 
@@ -24,14 +23,9 @@ LONGEST, SHORTEST = 4000, 300
 """Characters of one response, where there are few and where there are many."""
 
 
-def problems_section(part: Part, responses: Mapping[str, Sequence[Responses]]) -> Markup | None:
-    """A table of all problems that opens on prompt and responses, the models side by side.
-
-    Args:
-        part: the benchmark.
-        responses: per problem, a correct and an incorrect response of every model.
-    """
-    data = problem_data(part, responses)
+def problems_section(part: Part) -> Markup | None:
+    """A table of all problems that opens on prompt and responses, the models side by side."""
+    data = problem_data(part)
     what = element(
         "p",
         "Every problem at one k: the mean of a column is the point of the curve. Click a point of a curve to come here with "
@@ -51,7 +45,7 @@ def json_for_html(data: Any) -> str:
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
-def problem_data(part: Part, responses: Mapping[str, Sequence[Responses]]) -> dict[str, Any]:
+def problem_data(part: Part) -> dict[str, Any]:
     """What the script shows."""
     comparison, evaluations = part.analysis.comparison, part.analysis.evaluations
     problems = {problem.id: problem for problem in part.analysis.results.problems}
@@ -68,7 +62,7 @@ def problem_data(part: Part, responses: Mapping[str, Sequence[Responses]]) -> di
                 "n": [int(each.num_samples[row]) for each in evaluations],
                 "c": [int(each.num_correct[row]) for each in evaluations],
                 **asked(problems.get(problem_id), longest),
-                "responses": [shown(each, longest) for each in responses.get(problem_id, ())],
+                "responses": [shown(each, longest) for each in part.analysis.responses.get(problem_id, ())],
             }
             for row, problem_id in enumerate(ids)
         ],
@@ -106,3 +100,6 @@ def shortened(text: str, longest: int) -> str:
         return text
     half = longest // 2
     return f"{text[:half]}\n… {len(text) - 2 * half:,} characters left out …\n{text[-half:]}"
+
+
+MEASUREMENT = Measurement("problems", "Problems", problems_section, by_problem=True)

@@ -6,14 +6,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rlvr.eval.report.analysis import BenchmarkAnalysis
+from rlvr.eval.report.examples import Example
 from rlvr.eval.report.html import Markup, element, section, table
 from rlvr.eval.report.labels import duration, label, model_styles, plain
-from rlvr.eval.report.samples import Example, Responses
+from rlvr.eval.report.measurement import BenchmarkAnalysis
+from rlvr.eval.report.responses import Responses
 from rlvr.eval.report.settings import settings_table
 from rlvr.eval.results import StudyResults
 from rlvr.eval.samples import Sample
-from rlvr.eval.store import read_prompt
 from rlvr.records import Problem, Status
 
 MAX_TEXT = 6000
@@ -117,7 +117,7 @@ def provenance_section(study: StudyResults, analyses: Sequence[BenchmarkAnalysis
     for title, values in groups.items():
         if rows := list(flat(values)):
             parts += [element("h3", title), table(["", "value"], rows, sortable=False)]
-    if analyses and (prompt := read_prompt(analyses[0].evaluations[0].folder)) is not None:
+    if analyses and (prompt := analyses[0].prompt) is not None:
         parts += [element("h3", "The first problem's prompt, as the model read it"), element("pre", prompt)]
     return section("provenance", "Provenance", settings_table(study.configs), *parts)
 

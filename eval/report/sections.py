@@ -2,47 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-
-from rlvr.eval.compare import ModelResult, Trained, few_ks
+from rlvr.eval.compare import Comparison, ModelResult, Trained, few_ks
 from rlvr.eval.coverage import HISTOGRAM_LABELS, cover_at
 from rlvr.eval.report import reference
-from rlvr.eval.report.analysis import BenchmarkAnalysis
-from rlvr.eval.report.charts import FEW_MODELS, Chart, LineChart
-from rlvr.eval.report.draw_web import draw
-from rlvr.eval.report.html import Cell, Markup, details, element, id_list, section, table
-from rlvr.eval.report.labels import bracket, label, number, p_value, percent
+from rlvr.eval.report.charts import FEW_MODELS
+from rlvr.eval.report.findings import crossing_words
+from rlvr.eval.report.html import Cell, Markup, details, element, id_list, join, table
+from rlvr.eval.report.labels import label, number, p_value, percent
+from rlvr.eval.report.measurement import BenchmarkAnalysis, Measurement, Part, figure, interval_cell
 from rlvr.eval.statistics import Interval
 from rlvr.records import Status
 
 NO_VERDICT = (Status.UNPARSED.value, Status.TIMEOUT.value, Status.ERROR.value)
 """Ways for a sample to end without a readable answer, shown as shares where they occur."""
 COVER_THRESHOLDS = (0.1, 0.25, 0.5, 0.75, 0.9)
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """One benchmark on the page: sections of its own, or blocks within the one of its name."""
-
-    analysis: BenchmarkAnalysis
-    charts: Mapping[str, Chart]
-    within: str = ""
-    """Anchor of the section that the blocks stand in; empty for sections of their own."""
-
-    def section(self, anchor: str, title: str, *children: object) -> Markup:
-        """A headed piece of the page."""
-        if not self.within:
-            return section(anchor, title, *children)
-        return element("div", element("h3", title), *children, id=f"{self.within}-{anchor}", css="block")
-
-
-def figure(chart: Chart, *, width: float | None = None, heading: bool = False) -> Markup:
-    """A chart with its caption; one of a given width is a panel among others."""
-    unit = chart.y_label if width is not None and isinstance(chart, LineChart) else ""
-    title = [element("h3", chart.title, element("span", unit, css="unit"))] if heading else []
-    caption = element("figcaption", chart.caption)
-    return element("figure", *title, Markup(draw(chart, width)), caption, id=f"figure-{chart.slug}")
 
 
 def curves_section(part: Part) -> Markup:
@@ -101,11 +74,6 @@ def verdict(band: Interval) -> str:
     if not band.excludes_zero:
         return "not told from zero"
     return "above the base" if band.low > 0 else "below the base"
-
-
-def interval_cell(value: Interval, signed: bool = False) -> Cell:
-    """A number with its interval, ordered by the number."""
-    return Cell(bracket(value, signed=signed), value.estimate)
 
 
 def gap_section(part: Part) -> Markup | None:
@@ -259,3 +227,40 @@ def model_table(analysis: BenchmarkAnalysis) -> Markup:
             ]
         )
     return table(["", *(f"pass@{k}" for k in ks), "cut off", *statuses, "tokens, mean"], rows)
+
+
+def two_comparisons(*comparisons: tuple[Comparison, str]) -> Markup:
+    """The same models counted in two ways, row beneath row."""
+    whole = comparisons[0][0]
+    large, rows = whole.ks[-1], []
+    for index, model in enumerate(whole.models):
+        for comparison, which in comparisons:
+            curve = comparison.models[index].curve
+            cells: list[object] = [
+                join([label(model.name), element("small", f" {which}")]),
+                interval_cell(curve.at(1)),
+                interval_cell(curve.at(large)),
+            ]
+            if index:
+                against = comparison.against_base[index - 1]
+                cells += [
+                    interval_cell(against.difference.at(large), signed=True),
+                    Cell(crossing_words(against.crossing), against.crossing.at or float("inf")),
+                ]
+            elif whole.against_base:
+                cells += ["", ""]
+            rows.append(cells)
+    headers = ["", "pass@1", f"pass@{large}"]
+    if whole.against_base:
+        headers += [f"difference at {large}", "curves cross at"]
+    return table(headers, rows, sortable=False)
+
+
+MEASUREMENTS = (
+    Measurement("pass-at-k", "pass@k", curves_section),
+    Measurement("difference", "Difference", difference_section),
+    Measurement("gap", "Gap", gap_section, in_further=False),
+    Measurement("coverage", "Coverage", coverage_section),
+    Measurement("accuracy", "Accuracy", histogram_section, in_further=False),
+)
+"""Those that show the comparison itself."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from rlvr.eval.report.analysis import BenchmarkAnalysis, RunOverSteps, StepPoint
 from rlvr.eval.report.charts import CLEAR_BANDS, LineChart, Series
 from rlvr.eval.report.labels import label
+from rlvr.eval.report.measurement import BenchmarkAnalysis, RunOverSteps, StepPoint
 from rlvr.eval.statistics import Interval
 
 

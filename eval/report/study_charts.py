@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from rlvr.eval.report.analysis import BenchmarkAnalysis, last_step
-from rlvr.eval.report.charts import Chart, LineChart, comparison_charts, filtered_chart, reasoning_chart
+from rlvr.eval.report.analysis import last_step
+from rlvr.eval.report.charts import Chart, LineChart, comparison_charts
 from rlvr.eval.report.dynamics import dynamics_charts, run_styles
-from rlvr.eval.report.heat import temperature_charts
-from rlvr.eval.report.likelihood import perplexity_charts
+from rlvr.eval.report.measurement import BenchmarkAnalysis, Drawing
+from rlvr.eval.report.measurements import MEASUREMENTS
 from rlvr.eval.report.step_charts import step_charts
 from rlvr.eval.results import StudyResults
-from rlvr.run_folder import MetricRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,31 +37,21 @@ def study_charts(study: StudyResults, analyses: Sequence[BenchmarkAnalysis]) -> 
     runs = [run.run for run in analyses[0].steps] if analyses else []
     styles = run_styles(models, [*runs, *study.metrics])
     prefixes = [f"benchmark_{number}_" if number > 1 else "" for number in range(1, len(analyses) + 1)]
+    drawing = Drawing(styles, {run: last_step(rows) for run, rows in study.metrics.items()})
     return StudyCharts(
-        [
-            benchmark_charts(each, prefix, styles, study.metrics)
-            for each, prefix in zip(analyses, prefixes, strict=True)
-        ],
+        [benchmark_charts(each, prefix, drawing) for each, prefix in zip(analyses, prefixes, strict=True)],
         [step_charts(each, styles, prefix) for each, prefix in zip(analyses, prefixes, strict=True)],
         dynamics_charts(study.metrics, styles),
     )
 
 
-def benchmark_charts(
-    analysis: BenchmarkAnalysis,
-    prefix: str,
-    styles: Mapping[str, int],
-    metrics: Mapping[str, Sequence[MetricRow]],
-) -> dict[str, Chart]:
+def benchmark_charts(analysis: BenchmarkAnalysis, prefix: str, drawing: Drawing) -> dict[str, Chart]:
     """The charts of one benchmark."""
-    more: list[Chart] = []
-    found = analysis.guess_filter
-    if found is not None and found.remaining is not None:
-        more.append(filtered_chart(found.remaining, len(found.left_out)))
-    if analysis.reasoning is not None and analysis.reasoning.valid is not None:
-        more.append(reasoning_chart(analysis.reasoning.valid))
-    more += temperature_charts(analysis.heated, analysis.comparison.gap_k, styles)
-    last_steps = {run: last_step(rows) for run, rows in metrics.items()}
-    more += perplexity_charts(analysis.perplexities, analysis.comparison.base.name, styles, last_steps)
+    more = [
+        chart
+        for each in MEASUREMENTS
+        if each.anchor in analysis.found
+        for chart in each.charts(analysis, drawing)
+    ]
     added = {chart.slug: replace(chart, slug=prefix + chart.slug) for chart in more}
     return comparison_charts(analysis.comparison, prefix) | added

@@ -28,8 +28,7 @@ from rlvr.eval.perplexity import (
     score_texts,
     write_perplexities,
 )
-from rlvr.eval.report.analysis import final_models
-from rlvr.eval.results import BenchmarkResults
+from rlvr.eval.results import BenchmarkResults, final_models
 from rlvr.eval.store import Evaluation, EvaluationSpec
 from rlvr.eval.tables import aligned, cell
 from rlvr.tracking.progress import StageProgress, say

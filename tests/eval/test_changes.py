@@ -8,19 +8,13 @@ import pytest
 
 from rlvr.config import DataConfig
 from rlvr.data.families import FAMILIES
+from rlvr.eval.changes import LISTED, changed_problems, largest_changes
 from rlvr.eval.report import BenchmarkResults, StudyResults
-from rlvr.eval.report.analysis import BenchmarkAnalysis, analyse
-from rlvr.eval.report.changes import (
-    LISTED,
-    changed_problems,
-    changes_section,
-    largest_changes,
-    misreadings,
-    shown_runs,
-)
+from rlvr.eval.report.analysis import analyse
+from rlvr.eval.report.changes import changes_section, misreadings, shown_runs
 from rlvr.eval.report.charts import comparison_charts
-from rlvr.eval.report.samples import Responses, read_responses
-from rlvr.eval.report.sections import Part
+from rlvr.eval.report.measurement import BenchmarkAnalysis, Part
+from rlvr.eval.report.responses import Responses
 from rlvr.eval.samples import Sample
 from rlvr.records import Problem, Status
 from tests.fabricate import COUNTS, evaluation, toy_problems
@@ -36,18 +30,17 @@ def analysis(tmp_path: Path) -> BenchmarkAnalysis:
 
 def test_losses_and_gains_are_ranked_by_accuracy(analysis: BenchmarkAnalysis) -> None:
     assert [run.name for run in shown_runs(analysis.comparison)] == ["grpo-seed0", "ppo"]
-    losses, gains = largest_changes(analysis, shown_runs(analysis.comparison)[0])
+    losses, gains = largest_changes(*analysis.evaluations[:2])
     assert [each.problem for each in losses] == ["toy/test/1", "toy/test/2", "toy/test/11"]
     assert len(gains) == LISTED
     changes = [each.difference for each in gains]
     assert changes == sorted(changes, reverse=True)
     assert changes[0] == pytest.approx(4 / 8)  # never more often than this: 3 of 8 → 7 of 8
-    assert {each.problem for each in (*losses, *gains)} <= changed_problems(analysis)
+    assert {each.problem for each in (*losses, *gains)} <= changed_problems(analysis.evaluations)
 
 
 def test_the_section_shows_what_was_written(analysis: BenchmarkAnalysis) -> None:
-    responses = read_responses(analysis, changed_problems(analysis))
-    section = changes_section(Part(analysis, comparison_charts(analysis.comparison)), responses)
+    section = changes_section(Part(analysis, comparison_charts(analysis.comparison)))
     assert section is not None
     assert "toy/test/1: 0.125 → 0.000 (−0.125)" in section
     assert "This answer: 8 of 8 samples." in section  # the trained model's wrong one

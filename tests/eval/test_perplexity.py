@@ -121,4 +121,5 @@ def test_a_malformed_file_is_named(tmp_path: Path) -> None:
 
 
 def test_without_any_there_is_nothing(tmp_path: Path) -> None:
-    assert scored([evaluation(tmp_path / "base", "base", COUNTS["base"])]) == ()
+    folder = evaluation(tmp_path / "base", "base", COUNTS["base"]).folder
+    assert scored([("base", read_perplexities(folder))]) == ()

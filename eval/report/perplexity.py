@@ -1,16 +1,43 @@
-"""The section on perplexity: whose responses a model finds likely."""
+"""Perplexity: whose responses a model finds likely."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
-from rlvr.eval.perplexity import OWN, REFERENCE, Scored
+from rlvr.eval.compare import Comparison
+from rlvr.eval.perplexity import OWN, REFERENCE, Perplexities, Scored, read_perplexities, scored
 from rlvr.eval.report.charts import Chart, DotChart, LineChart, Series
 from rlvr.eval.report.html import Cell, Markup, details, element, table
 from rlvr.eval.report.labels import bracket, label, number, percent
-from rlvr.eval.report.sections import Part, figure
-from rlvr.eval.results import checkpoint_of
+from rlvr.eval.report.measurement import BenchmarkAnalysis, Drawing, Measurement, Part, figure
+from rlvr.eval.report.rounding import DIGITS, ends
+from rlvr.eval.results import BenchmarkResults, checkpoint_of
 from rlvr.eval.statistics import LEVEL, Interval
+from rlvr.eval.store import Evaluation
+
+ANCHOR = "perplexity"
+
+
+def read(results: BenchmarkResults, models: Sequence[Evaluation]) -> list[tuple[str, list[Perplexities]]]:
+    """What `rlvr perplexity` has left beside the samples of each model, checkpoints included, by its name."""
+    return [(each.name, read_perplexities(each.folder)) for each in results.evaluations]
+
+
+def analyse(
+    written: Sequence[tuple[str, Sequence[Perplexities]]],
+    results: BenchmarkResults,
+    models: Sequence[Evaluation],
+    whole: Comparison,
+) -> tuple[Scored, ...]:
+    """Whose responses were scored by which model."""
+    return scored(written)
+
+
+def charts(analysis: BenchmarkAnalysis, drawing: Drawing) -> list[Chart]:
+    """The distributions, and the base's perplexity of what is written over training."""
+    base = analysis.comparison.base.name
+    return perplexity_charts(analysis.found[ANCHOR], base, drawing.styles, drawing.last_steps)
 
 
 def perplexity_charts(
@@ -88,7 +115,7 @@ def checkpoint_lines(
 
 def perplexity_section(part: Part) -> Markup | None:
     """Whose responses each model finds likely."""
-    rows = part.analysis.perplexities
+    rows: Sequence[Scored] = part.analysis.found.get(ANCHOR, ())
     if "perplexity" not in part.charts:
         return None
     numbers = [
@@ -113,4 +140,34 @@ def perplexity_section(part: Part) -> Markup | None:
         f"responses. In brackets: {percent(LEVEL)} intervals over problems. Responses are kept as text and were tokenized anew.",
         css="small",
     )
-    return part.section("perplexity", "Perplexity", *drawn, note, details("Numbers", table(headers, numbers)))
+    return part.section(ANCHOR, "Perplexity", *drawn, note, details("Numbers", table(headers, numbers)))
+
+
+def summary_row(row: Scored) -> dict[str, Any]:
+    """Whose responses under which model, for ``summary.json``."""
+    return {
+        "written_by": row.written_by,
+        "scored_by": row.found.scorer,
+        "mean": round(row.mean.estimate, DIGITS),
+        "interval": ends(row.mean),
+        "median": round(row.quartiles.estimate, DIGITS),
+        "quartiles": ends(row.quartiles),
+        "responses_per_problem": row.found.num_responses,
+    }
+
+
+def summary(rows: Sequence[Scored]) -> list[dict[str, Any]]:
+    """For ``summary.json``."""
+    return [summary_row(row) for row in rows]
+
+
+MEASUREMENT = Measurement(
+    ANCHOR,
+    "Perplexity",
+    perplexity_section,
+    read=read,
+    analyse=analyse,
+    charts=charts,
+    summary_key="perplexity",
+    summary=summary,
+)

@@ -1,16 +1,13 @@
-"""A few problems to read: what the models wrote, right and wrong."""
+"""What the models wrote on each problem, right and wrong: read once, shown in several places."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, field
 
-from rlvr.eval.compare import Comparison
-from rlvr.eval.report.analysis import BenchmarkAnalysis
-from rlvr.eval.report.labels import label
 from rlvr.eval.samples import Sample
 from rlvr.eval.store import Evaluation
-from rlvr.records import Problem, Status
+from rlvr.records import Status
 
 
 @dataclass(slots=True)
@@ -44,58 +41,17 @@ class Responses:
             setattr(self, kind, sample)
 
 
-@dataclass(frozen=True, slots=True)
-class Example:
-    """A problem with the responses of every model."""
-
-    reason: str
-    """Why it was picked."""
-    problem: Problem
-    responses: list[Responses]
-
-
 def read_responses(
-    analysis: BenchmarkAnalysis, counted: Set[str] = frozenset()
+    models: Sequence[Evaluation], counted: Set[str] = frozenset()
 ) -> dict[str, list[Responses]]:
     """By problem id, a correct and an incorrect response of every model: one pass over all samples.
 
     Args:
-        analysis: whose evaluations are read.
+        models: whose samples are read.
         counted: ids of the problems whose wrong answers are counted.
     """
-    read = [responses_of(evaluation, counted) for evaluation in analysis.evaluations]
+    read = [responses_of(each, counted) for each in models]
     return {problem_id: [each[problem_id] for each in read] for problem_id in read[0]}
-
-
-def examples(analysis: BenchmarkAnalysis, responses: Mapping[str, list[Responses]]) -> list[Example]:
-    """Pick problems worth reading; empty without problems or samples."""
-    by_id = {problem.id: problem for problem in analysis.results.problems}
-    chosen = picks(analysis.evaluations[0], analysis.comparison)
-    shown = [Example(why, by_id[i], responses[i]) for i, why in chosen.items() if i in by_id]
-    return [each for each in shown if any(r.correct or r.incorrect for r in each.responses)]
-
-
-def picks(base: Evaluation, comparison: Comparison) -> dict[str, str]:
-    """Problem id → reason: one of each kind, no problem twice."""
-    accuracy = dict(zip(base.problem_ids, base.num_correct / base.num_samples, strict=True))
-    chosen: dict[str, str] = {}
-
-    def pick(candidates: Iterable[str], reason: str) -> None:
-        found = next((problem_id for problem_id in candidates if problem_id not in chosen), None)
-        if found is not None:
-            chosen[found] = reason
-
-    for each in comparison.against_base[:1]:
-        name = label(each.name)
-        pick(
-            sorted(each.coverage.base_only, key=lambda i: -accuracy[i]),
-            f"Solved by the base, never by {name}",
-        )
-        pick(each.coverage.rl_only, f"Solved by {name}, never by the base")
-    ranked = sorted((i for i in base.problem_ids if accuracy[i] > 0), key=lambda i: accuracy[i])
-    pick(ranked, "Hard: among the problems that the base solves most rarely")
-    pick(reversed(ranked), "Easy: among the problems that the base solves most often")
-    return chosen
 
 
 def responses_of(evaluation: Evaluation, counted: Set[str] = frozenset()) -> dict[str, Responses]:

@@ -1,20 +1,50 @@
-"""The section on temperature: the models over a sweep, each against the base at the report's own."""
+"""Temperature: the models over a sweep, each against the base at the report's own."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
+from rlvr.eval.compare import Comparison
+from rlvr.eval.entropy import Entropies, read_entropies
 from rlvr.eval.report.charts import LineChart, Series
 from rlvr.eval.report.findings import crossing_words
 from rlvr.eval.report.html import Cell, Markup, element, table
 from rlvr.eval.report.labels import bracket, label, number, percent
+from rlvr.eval.report.measurement import BenchmarkAnalysis, Drawing, Measurement, Part, interval_cell
 from rlvr.eval.report.over_time import panels
-from rlvr.eval.report.sections import Part, interval_cell
+from rlvr.eval.report.rounding import DIGITS, rounded, rounded_list
+from rlvr.eval.results import BenchmarkResults
 from rlvr.eval.statistics import LEVEL
-from rlvr.eval.temperature import Heated
+from rlvr.eval.store import Evaluation
+from rlvr.eval.temperature import AtTemperature, over_temperatures
+
+ANCHOR = "temperature"
 
 
-def temperature_charts(rows: Sequence[Heated], k: int, styles: Mapping[str, int]) -> list[LineChart]:
+def read(results: BenchmarkResults, models: Sequence[Evaluation]) -> dict[Path, Entropies]:
+    """What `rlvr entropy` has left beside the samples, by folder; read for a sweep alone."""
+    every = [*models, *results.sweep] if results.sweep else []
+    return {each.folder: found for each in every if (found := read_entropies(each.folder)) is not None}
+
+
+def analyse(
+    entropies: Mapping[Path, Entropies],
+    results: BenchmarkResults,
+    models: Sequence[Evaluation],
+    whole: Comparison,
+) -> tuple[AtTemperature, ...]:
+    """All models at all temperatures; empty without a sweep."""
+    return over_temperatures(models, results.sweep, whole, entropies)
+
+
+def charts(analysis: BenchmarkAnalysis, drawing: Drawing) -> list[LineChart]:
+    """pass@1 and pass@K over the temperature."""
+    return temperature_charts(analysis.found[ANCHOR], analysis.comparison.gap_k, drawing.styles)
+
+
+def temperature_charts(rows: Sequence[AtTemperature], k: int, styles: Mapping[str, int]) -> list[LineChart]:
     """pass@1 and pass@K over the temperature, a line per model; empty without a sweep."""
     return [
         LineChart(
@@ -32,12 +62,12 @@ def temperature_charts(rows: Sequence[Heated], k: int, styles: Mapping[str, int]
     ]
 
 
-def names(rows: Sequence[Heated]) -> list[str]:
+def names(rows: Sequence[AtTemperature]) -> list[str]:
     """Models in their order."""
     return list(dict.fromkeys(row.name for row in rows))
 
 
-def line(name: str, rows: Sequence[Heated], k: int, style: int) -> Series:
+def line(name: str, rows: Sequence[AtTemperature], k: int, style: int) -> Series:
     """One model."""
     values = [row.curve.at(k) for row in rows]
     return Series(
@@ -52,7 +82,7 @@ def line(name: str, rows: Sequence[Heated], k: int, style: int) -> Series:
 
 def temperature_section(part: Part) -> Markup | None:
     """Every model at every temperature."""
-    rows = part.analysis.heated
+    rows: Sequence[AtTemperature] = part.analysis.found.get(ANCHOR, ())
     if not rows:
         return None
     large = part.analysis.comparison.gap_k
@@ -89,11 +119,11 @@ def temperature_section(part: Part) -> Markup | None:
         if isinstance(chart, LineChart) and key.startswith("temperature_")
     ]
     return part.section(
-        "temperature", "Temperature", panels(drawn), *matched(rows, base, large), table(headers, cells)
+        ANCHOR, "Temperature", panels(drawn), *matched(rows, base, large), table(headers, cells)
     )
 
 
-def matched(rows: Sequence[Heated], base: Heated, k: int) -> list[Markup]:
+def matched(rows: Sequence[AtTemperature], base: AtTemperature, k: int) -> list[Markup]:
     """What remains of each trained model's lead at the base's entropy, in words."""
     note = f"Bands and brackets: {percent(LEVEL)} intervals at each temperature alone."
     sentences = [element("p", note, css="small")]
@@ -117,3 +147,34 @@ def matched(rows: Sequence[Heated], base: Heated, k: int) -> list[Markup]:
             )
             sentences.append(element("p", sentence))
     return sentences
+
+
+def summary_row(row: AtTemperature) -> dict[str, Any]:
+    """One model at one temperature, for ``summary.json``."""
+    return {
+        "model": row.name,
+        "temperature": row.temperature,
+        "pass_at_k": rounded_list(row.curve.estimate),
+        "difference_to_base": rounded_list(row.difference.estimate),
+        "difference_band_low": rounded_list(row.difference.band_low),
+        "difference_band_high": rounded_list(row.difference.band_high),
+        "crossing_at": rounded(row.crossing.at),
+        "entropy": round(row.entropy.estimate, DIGITS) if row.entropy else None,
+    }
+
+
+def summary(rows: Sequence[AtTemperature]) -> list[dict[str, Any]]:
+    """For ``summary.json``."""
+    return [summary_row(row) for row in rows]
+
+
+MEASUREMENT = Measurement(
+    ANCHOR,
+    "Temperature",
+    temperature_section,
+    read=read,
+    analyse=analyse,
+    charts=charts,
+    summary_key="temperature",
+    summary=summary,
+)
