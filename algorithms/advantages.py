@@ -7,12 +7,14 @@ holes (tokens that the policy did not write); time then runs over the tokens of 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
-from torch.nn.functional import pad
 
 from rlvr.algorithms.algorithm import Scored
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 # Over a group: (B,) → (B,)
 
@@ -117,7 +119,7 @@ def gae(rewards: Tensor, values: Tensor, mask: Tensor, *, gamma: float, lam: flo
     """
     pack, unpack = packing(mask)
     packed_values = pack(values)
-    next_values = pad(packed_values[:, 1:], (0, 1))
+    next_values = torch.nn.functional.pad(packed_values[:, 1:], (0, 1))
     delta = pack(rewards) + gamma * next_values - packed_values
     advantages = suffix_sum(delta, gamma * lam)
     return unpack(advantages), unpack(advantages + packed_values)
@@ -147,7 +149,7 @@ def suffix_sum(values: Tensor, discount: float) -> Tensor:
     """
     shift = 1
     while shift < values.shape[1]:
-        values = values + discount**shift * pad(values[:, shift:], (0, shift))
+        values = values + discount**shift * torch.nn.functional.pad(values[:, shift:], (0, shift))
         shift *= 2
     return values
 

@@ -10,16 +10,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import torch
-from torch import Tensor
 
 from rlvr.algorithms.kl import KLPenalty
 from rlvr.algorithms.losses import MAX_LOG_RATIO, PolicyLossOutput
 from rlvr.algorithms.reductions import Reduction, token_mean
 from rlvr.batch import Annotations, RolloutBatch, TrainBatch
 from rlvr.records import RolloutGroup
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class PolicyLoss(Protocol):

@@ -6,9 +6,12 @@ Shapes: everything (b, T); ``mask`` is 1 on response tokens.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 MAX_LOG_RATIO = 20.0
 """log(π/π_old) is clamped to ± this, so that exp cannot overflow."""

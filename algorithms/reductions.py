@@ -7,10 +7,13 @@ among learners; the objective is then a plain sum, which no cut can change.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeAlias
 
-from torch import Tensor
+if TYPE_CHECKING:
+    from torch import Tensor
 
-Reduction = Callable[[Tensor, int], Tensor]
+
+Reduction: TypeAlias = "Callable[[Tensor, int], Tensor]"
 """(response mask (B, T), longest response allowed) → weights (B, T)."""
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from rlvr.batch import RolloutBatch, response_lengths
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def overlong_penalty(lengths: Tensor, max_response_tokens: int, buffer: int, *, cap: bool = True) -> Tensor:

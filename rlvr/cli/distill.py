@@ -6,7 +6,6 @@ from typing import Any
 
 from rlvr.cli import hydra_app
 from rlvr.config import DistillConfig
-from rlvr.workflows.distill import distill_student
 
 EXAMPLES = """\
 rlvr distill: a student learns the responses of a teacher that the verifier found right.
@@ -29,5 +28,7 @@ def run(arguments: list[str]) -> None:
 
 def app(config: DistillConfig, resolved: dict[str, Any]) -> None:
     """One distillation."""
+    from rlvr.workflows.distill import distill_student
+
     if (student := distill_student(config, resolved)) is not None:
         print(f"model: {student}")

@@ -6,16 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from rlvr.cli import hydra_app
-from rlvr.cli.dry_run import show_evaluation, show_requests
 from rlvr.config import EvaluateConfig
 from rlvr.errors import ConfigError
-from rlvr.eval.tables import table_lines
-from rlvr.workflows.evaluate import evaluate_models, prepared, refuse_unlike_prompts
-from rlvr.workflows.forecast import pace_of
-from rlvr.workflows.measuring import refuse_other_specs
-from rlvr.workflows.preflight import is_local
-from rlvr.workflows.regrade import change_lines, regrade_models
-from rlvr.workflows.sources import Server
 
 EXAMPLES = """\
 rlvr evaluate: sample n responses to every problem, verify them, report unbiased pass@k.
@@ -53,6 +45,13 @@ def run(arguments: list[str]) -> None:
 
 def show(config: EvaluateConfig, resolved: dict[str, Any], pace: str) -> None:
     """The dry run: the checks of an evaluation, and what it would do."""
+    from rlvr.cli.dry_run import show_evaluation, show_requests
+    from rlvr.workflows.evaluate import prepared, refuse_unlike_prompts
+    from rlvr.workflows.forecast import pace_of
+    from rlvr.workflows.measuring import refuse_other_specs
+    from rlvr.workflows.preflight import is_local
+    from rlvr.workflows.sources import Server
+
     if config.regrade is not None:
         raise ConfigError(
             "regrading starts no engine, so there is nothing to plan", where="--dry-run", fix="leave it out"
@@ -72,6 +71,10 @@ def show(config: EvaluateConfig, resolved: dict[str, Any], pace: str) -> None:
 
 def app(config: EvaluateConfig, resolved: dict[str, Any]) -> None:
     """Measure, or judge anew; then the tables on stdout."""
+    from rlvr.eval.tables import table_lines
+    from rlvr.workflows.evaluate import evaluate_models
+    from rlvr.workflows.regrade import change_lines, regrade_models
+
     if config.regrade is None:
         report = evaluate_models(config, resolved)
     else:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 import os
+import signal
 import sys
 import traceback
 
@@ -60,7 +61,22 @@ def usage() -> str:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command and return its exit code."""
-    arguments = sys.argv[1:] if arguments is None else arguments
+    try:
+        code = dispatch(sys.argv[1:] if arguments is None else arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Who read the output, such as `head`, has seen enough. What is left of it must not fail again at the exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
+    return code
+
+
+def dispatch(arguments: list[str]) -> int:
+    """Run one command: its exit code, with every error told in a screen of text.
+
+    Raises:
+        BrokenPipeError: nobody reads the output any more.
+    """
     debug = "--debug" in arguments or os.environ.get("RLVR_DEBUG", "") not in ("", "0")
     arguments = [argument for argument in arguments if argument != "--debug"]
     if not arguments or arguments[0] in ("-h", "--help", "help"):
@@ -75,6 +91,7 @@ def main(arguments: list[str] | None = None) -> int:
     if command not in COMMANDS:
         print(f"rlvr: unknown command {command!r}: {did_you_mean(command, COMMANDS)}", file=sys.stderr)
         return 2
+    load_when_used("torch")
     # A terminated run must unwind like an interrupted one, so that Ray ends its processes.
     SIGNALS.install()
     wait_asleep()
@@ -93,11 +110,24 @@ def main(arguments: list[str] | None = None) -> int:
         _trace(debug)
         return SIGNALS.exit_code
     except Exception as error:  # noqa: BLE001 - the last resort: still one screen, with the way to the trace
+        if isinstance(error, BrokenPipeError):
+            sys.stdout.flush()  # fails again if it is the output that nobody reads, and not another pipe
         print(f"\nrlvr {command}: {type(error).__name__}: {error}", file=sys.stderr)
         print("  fix:   this looks like a fault of rlvr; --debug shows the full trace", file=sys.stderr)
         _trace(debug)
         return 1
     return 0
+
+
+def load_when_used(name: str) -> None:
+    """Let ``import`` of a package cost nothing until something of it is used: help and mistakes need no torch."""
+    found = None if name in sys.modules else importlib.util.find_spec(name)
+    if found is None or found.loader is None:
+        return
+    found.loader = importlib.util.LazyLoader(found.loader)
+    module = importlib.util.module_from_spec(found)
+    sys.modules[name] = module
+    found.loader.exec_module(module)
 
 
 def _trace(debug: bool) -> None:

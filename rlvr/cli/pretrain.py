@@ -9,10 +9,6 @@ from typing import Any
 
 from rlvr.cli import hydra_app
 from rlvr.config import PretrainConfig
-from rlvr.data.model_folder import model_hash
-from rlvr.pretrain import PretrainProgress, pretrain
-from rlvr.provenance import provenance
-from rlvr.tracking.progress import StageProgress
 
 EXAMPLES = """\
 rlvr pretrain: a tiny Qwen2 model from scratch, on generated chains with noisy steps.
@@ -31,6 +27,11 @@ def run(arguments: list[str]) -> None:
 
 def app(config: PretrainConfig, resolved: dict[str, Any]) -> None:
     """One pre-training run."""
+    from rlvr.data.model_folder import model_hash
+    from rlvr.pretrain import PretrainProgress, pretrain
+    from rlvr.provenance import provenance
+    from rlvr.tracking.progress import StageProgress
+
     output = Path(config.output)
     started = time.monotonic()
     budgets = [stage.num_tokens for stage in config.stages]

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rlvr.cli import hydra_app
-from rlvr.cli.dry_run import show_training
 from rlvr.config import ExperimentConfig
 from rlvr.errors import ConfigError
-from rlvr.eval.tables import table_lines
-from rlvr.workflows.forecast import pace_of
-from rlvr.workflows.preflight import load_benchmarks, prepare_training
-from rlvr.workflows.sources import OwnEngines
-from rlvr.workflows.study import Run, refuse_other_study, run_study, training_runs
+
+if TYPE_CHECKING:
+    from rlvr.workflows.study import Run
 
 EXAMPLES = """\
 rlvr study: does RL teach the model anything that its base could not already do?
@@ -51,6 +48,12 @@ def run(arguments: list[str]) -> None:
 
 def show(config: ExperimentConfig, resolved: dict[str, Any], pace: str) -> None:
     """The dry run of a study: every training run and the evaluations."""
+    from rlvr.cli.dry_run import show_training
+    from rlvr.workflows.forecast import pace_of
+    from rlvr.workflows.preflight import load_benchmarks, prepare_training
+    from rlvr.workflows.sources import OwnEngines
+    from rlvr.workflows.study import refuse_other_study
+
     folder, runs = Path(config.run.dir), composed_runs(config)
     prepared = {name: prepare_training(run_config, ask_hub=False) for name, (run_config, _) in runs.items()}
     benchmarks = load_benchmarks(
@@ -65,6 +68,9 @@ def show(config: ExperimentConfig, resolved: dict[str, Any], pace: str) -> None:
 
 def app(config: ExperimentConfig, resolved: dict[str, Any]) -> None:
     """One study."""
+    from rlvr.eval.tables import table_lines
+    from rlvr.workflows.study import run_study
+
     report = run_study(config, composed_runs(config), resolved)
     print("\n".join(table_lines(report.comparisons)))
     print(f"\nreport: {report.path}")
@@ -76,6 +82,8 @@ def composed_runs(config: ExperimentConfig) -> dict[str, Run]:
     Raises:
         ConfigError: as :func:`rlvr.workflows.study.training_runs`; or an override does not fit.
     """
+    from rlvr.workflows.study import training_runs
+
     if config.seeds and "seed" in hydra_app.multirun_keys():
         fix = "seeds=[…] in one study, and no seed=… beside it"
         raise ConfigError("the jobs of -m set a seed, and seeds sets it too", where="seed", fix=fix)

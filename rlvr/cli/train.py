@@ -6,12 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from rlvr.cli import hydra_app
-from rlvr.cli.dry_run import show_training
 from rlvr.config import ExperimentConfig
-from rlvr.tracking.progress import say
-from rlvr.workflows.forecast import pace_of
-from rlvr.workflows.preflight import prepare_training
-from rlvr.workflows.train import refuse_other_run, refuse_several, train_model
 
 EXAMPLES = """\
 rlvr train: train a model with verifiable rewards.
@@ -45,6 +40,11 @@ def run(arguments: list[str]) -> None:
 
 def show(config: ExperimentConfig, resolved: dict[str, Any], pace: str) -> None:
     """The dry run of one training run, which measures nothing."""
+    from rlvr.cli.dry_run import show_training
+    from rlvr.workflows.forecast import pace_of
+    from rlvr.workflows.preflight import prepare_training
+    from rlvr.workflows.train import refuse_other_run, refuse_several
+
     refuse_several(config)
     prepared = prepare_training(config, ask_hub=False)
     refuse_other_run(Path(config.run.dir), resolved)
@@ -54,4 +54,7 @@ def show(config: ExperimentConfig, resolved: dict[str, Any], pace: str) -> None:
 
 def app(config: ExperimentConfig, resolved: dict[str, Any]) -> None:
     """One training run."""
+    from rlvr.tracking.progress import say
+    from rlvr.workflows.train import train_model
+
     say(f"trained model: {train_model(config, resolved)}")

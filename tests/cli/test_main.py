@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import importlib
+import shlex
 import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -102,3 +106,25 @@ def test_a_terminated_run_unwinds_like_an_interrupted_one(rlvr, monkeypatch) -> 
         importlib.import_module("rlvr.cli.train"), "run", lambda _: signal.raise_signal(signal.SIGTERM)
     )
     assert rlvr("train").code == 143
+
+
+def test_help_that_nobody_reads_to_its_end_says_nothing(tmp_path: Path) -> None:
+    command = f"{shlex.quote(sys.executable)} -m rlvr.cli.main train --help | head -1"
+    shown = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=120, check=True)
+    assert shown.stdout.startswith("rlvr train:")
+    assert shown.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("words", "code"), [(["--help"], 0), (["train", "--help"], 0), (["train", "learner.learning_rat=1"], 2)]
+)
+def test_help_and_a_typo_need_no_engine_and_no_torch(words: list[str], code: int) -> None:
+    script = (
+        "import sys; from rlvr.cli.main import main\n"
+        "try: code = main(sys.argv[1:])\n"
+        "except SystemExit as end: code = int(end.code or 0)\n"
+        "heavy = {'torch._C', 'transformers', 'ray', 'vllm', 'deepspeed', 'numpy'} & set(sys.modules)\n"
+        "print(code, sorted(heavy), file=sys.stderr)"
+    )
+    ran = subprocess.run([sys.executable, "-c", script, *words], capture_output=True, text=True, timeout=120)
+    assert ran.stderr.splitlines()[-1] == f"{code} []"
