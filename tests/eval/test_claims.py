@@ -1,0 +1,143 @@
+"""Claims are decided at the error rate that they promise, in worlds whose truth is known."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+
+from rlvr.errors import ConfigError
+from rlvr.eval.claims import Condition, Decision, Effect, decide, effects_of
+from rlvr.eval.statistics import Interval
+
+SAMPLES = 32
+
+
+@dataclass
+class Counts:
+    """As much of an evaluation as claims read."""
+
+    name: str
+    num_correct: Any
+
+    @property
+    def num_samples(self) -> Any:
+        return np.full_like(self.num_correct, SAMPLES)
+
+
+def drawn(name: str, accuracy: Any, rng: np.random.Generator) -> Counts:
+    return Counts(name, rng.binomial(SAMPLES, np.clip(accuracy, 0, 1)))
+
+
+def decision(condition: str, evaluations: list[Any], **settings: Any) -> Decision:
+    effects = effects_of(Condition.parse(condition, "claims.it"), evaluations, num_resamples=400, **settings)
+    return decide({"it": effects})["it"].decision
+
+
+def world(rng: np.random.Generator, shift: float) -> list[Counts]:
+    """A trained model that is right more often by ``shift`` on average, and by another amount on each problem."""
+    accuracy = rng.uniform(0.35, 0.65, size=80)
+    changed = accuracy + shift + rng.uniform(-0.2, 0.2, size=80)
+    return [drawn("base", accuracy, rng), drawn("m0", changed, rng)]
+
+
+@pytest.mark.parametrize(
+    ("shift", "expected"),
+    [(0.15, Decision.SUPPORTED), (-0.15, Decision.CONTRADICTED), (0.0, Decision.UNDECIDED)],
+)
+def test_each_decision_occurs_where_it_is_true(shift: float, expected: Decision) -> None:
+    rng = np.random.default_rng(0)
+    found = [decision("each@1 - base@1 > 0", world(rng, shift)) for _ in range(40)]
+    assert found.count(expected) >= 36
+
+
+def test_a_claim_that_is_just_false_is_seldom_supported_and_seldom_contradicted() -> None:
+    rng = np.random.default_rng(1)
+    found = [decision("each@1 - base@1 > 0", world(rng, 0.0)) for _ in range(200)]
+    # Each side has 2.5 %; 200 studies see more than 12 of 5 expected ones once in a thousand times.
+    assert found.count(Decision.SUPPORTED) <= 12
+    assert found.count(Decision.CONTRADICTED) <= 12
+
+
+def test_a_claim_about_each_model_needs_all_of_them() -> None:
+    rng = np.random.default_rng(2)
+    accuracy = rng.beta(1, 3, size=80)
+    better, same, worse = (
+        drawn(name, accuracy + shift, rng) for name, shift in (("a", 0.2), ("b", 0.0), ("c", -0.2))
+    )
+    base = drawn("base", accuracy, rng)
+    assert decision("each@1 - base@1 > 0", [base, better]) is Decision.SUPPORTED
+    assert decision("each@1 - base@1 > 0", [base, better, same]) is Decision.UNDECIDED
+    assert decision("each@1 - base@1 > 0", [base, better, worse]) is Decision.CONTRADICTED
+
+
+def test_margins_and_signs_are_heeded() -> None:
+    rng = np.random.default_rng(3)
+    evaluations = world(rng, 0.2)
+    assert decision("m0@1 - base@1 > 0.05", evaluations) is Decision.SUPPORTED
+    assert decision("m0@1 - base@1 < 0.05", evaluations) is Decision.CONTRADICTED
+    assert decision("m0@1 - base@1 > 0.5", evaluations) is Decision.CONTRADICTED
+    assert decision("base@n - each@1 > 0", evaluations) is Decision.SUPPORTED
+
+
+def test_runs_of_several_seeds_count_as_one_mean_and_their_chance_counts() -> None:
+    rng = np.random.default_rng(4)
+    accuracy = rng.beta(1, 3, size=80)
+    base = drawn("base", accuracy, rng)
+    apart = [drawn(f"grpo-seed{i}", accuracy + shift, rng) for i, shift in enumerate((0.02, 0.2, 0.05))]
+    effects, num_runs = effects_of(
+        Condition.parse("each@1 - base@1 > 0", "it"), [base, *apart], num_resamples=400
+    )
+    assert [effect.model for effect in effects] == ["grpo"]
+    assert num_runs == 3
+    single, _ = effects_of(Condition.parse("each@1 - base@1 > 0", "it"), [base, apart[1]], num_resamples=400)
+    [mean], [run] = effects, single
+    assert mean.difference.high - mean.difference.low > 2 * (run.difference.high - run.difference.low)
+    assert decision("each@1 - base@1 > 0", [base, *apart]) is Decision.UNDECIDED
+
+
+def test_checkpoints_are_no_trained_models_of_their_own_but_can_be_named() -> None:
+    rng = np.random.default_rng(5)
+    accuracy = rng.beta(1, 3, size=80)
+    evaluations = [
+        drawn("base", accuracy, rng),
+        drawn("grpo-step40", accuracy, rng),
+        drawn("grpo", accuracy + 0.2, rng),
+    ]
+    assert decision("each@1 - base@1 > 0", evaluations) is Decision.SUPPORTED
+    assert decision("grpo@1 - grpo-step40@1 > 0", evaluations) is Decision.SUPPORTED
+
+
+def test_many_claims_are_adjusted_together() -> None:
+    def found(p: float) -> Any:
+        return (Effect("grpo", 1, Interval(0.1, 0.0, 0.2), p_against=p, p_for=1 - p),), 1
+
+    assert decide({"alone": found(0.01)})["alone"].decision is Decision.SUPPORTED
+    several = decide({str(i): found(0.01) for i in range(8)})
+    assert {each.decision for each in several.values()} == {Decision.UNDECIDED}
+    assert several["0"].p == pytest.approx(8 * 2 * 0.01)
+
+
+def test_of_many_just_false_claims_hardly_ever_one_is_decided() -> None:
+    rng, condition = np.random.default_rng(6), Condition.parse("each@1 - base@1 > 0", "it")
+    wrong = 0
+    for _ in range(40):
+        found = {str(i): effects_of(condition, world(rng, 0.0), num_resamples=400, seed=i) for i in range(8)}
+        wrong += any(each.decision != Decision.UNDECIDED for each in decide(found).values())
+    assert wrong <= 6  # of 2 expected at 5 %; more than 6 are seen once in two hundred times
+
+
+@pytest.mark.parametrize("text", ["each@1 > base@1", "each - base > 0", "each@1 - base@1 = 0", ""])
+def test_what_is_no_condition_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match="is no condition"):
+        Condition.parse(text, "claims.it.condition")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"), [("ppo@1 - base@1 > 0", "no model 'ppo'"), ("each@3 - base@1 > 0", "no pass@3")]
+)
+def test_conditions_about_what_is_not_there_are_refused(text: str, words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        decision(text, world(np.random.default_rng(7), 0.0))
