@@ -71,8 +71,8 @@ class Condition:
                 where=where,
                 fix="MODEL@K - MODEL@K > MARGIN: base@n - each@n > 0",
             )
-        words = match.groupdict()
-        return cls(**{**words, "margin": float(words["margin"])})
+        more, more_k, less, less_k, sign, margin = match.groups()
+        return cls(more, more_k, less, less_k, sign, float(margin))
 
     @property
     def direction(self) -> int:

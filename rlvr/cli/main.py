@@ -19,6 +19,7 @@ COMMANDS = {
     "audit": "is the reasoning behind right answers valid?",
     "perplexity": "how likely each model finds what the others write",
     "entropy": "entropy as sampled, and the temperature that matches the base's",
+    "paper": "a paper's claims, each decided by a study",
     "report": "one page from the evaluations of any number of runs",
     "export": "evaluations as inspect_ai or lm-eval log them",
     "checkpoints": "list or verify the checkpoints of a run",

@@ -27,7 +27,7 @@ class Counts:
         return np.full_like(self.num_correct, SAMPLES)
 
 
-def drawn(name: str, accuracy: Any, rng: np.random.Generator) -> Counts:
+def drawn(name: str, accuracy: Any, rng: np.random.Generator) -> Any:
     return Counts(name, rng.binomial(SAMPLES, np.clip(accuracy, 0, 1)))
 
 
@@ -36,7 +36,7 @@ def decision(condition: str, evaluations: list[Any], **settings: Any) -> Decisio
     return decide({"it": effects})["it"].decision
 
 
-def world(rng: np.random.Generator, shift: float) -> list[Counts]:
+def world(rng: np.random.Generator, shift: float) -> list[Any]:
     """A trained model that is right more often by ``shift`` on average, and by another amount on each problem."""
     accuracy = rng.uniform(0.35, 0.65, size=80)
     changed = accuracy + shift + rng.uniform(-0.2, 0.2, size=80)

@@ -1,0 +1,128 @@
+"""``rlvr paper``: a paper's claims, each decided by a study of its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from rlvr.cli.words import listed_words
+from rlvr.errors import ConfigError, RlvrError, did_you_mean
+
+KEYS = ("claims", "folder", "only", "output")
+CLAIMS = Path(__file__).parent.parent / "recipes" / "paper" / "2504.13837.yaml"
+EXAMPLES = """\
+rlvr paper: the claims of arXiv 2504.13837, each decided by a study: supported, contradicted or undecided here.
+
+Examples:
+  rlvr paper --dry-run                          the claims, their studies, and which of these are there
+  rlvr paper                                    runs what is missing, and writes the page
+  rlvr paper only=tiny-steps,pass_at_1_rises    some claims, by their names or those of their studies
+  rlvr paper folder=runs/quick train.num_steps=4 evaluation.num_samples=8   other words go to every study
+
+A study that is finished is not run again, whoever ran it; after an interruption the same command goes on.
+Writes report.html and claims.json.
+
+Keys:
+  folder  where the studies are, a folder each; runs by default
+  only    names of claims or studies, separated by commas; all by default
+  output  folder of the page; FOLDER/paper by default
+  claims  a YAML file of claims and studies of your own, in place of the paper's
+"""
+
+
+def run(arguments: list[str]) -> None:
+    """Run the command."""
+    if "--help" in arguments or "-h" in arguments:
+        print(EXAMPLES)
+        return
+    keys, overrides, dry = words_of(arguments)
+    # Late, so that --help and mistakes are answered at once.
+    from rlvr.eval.claims_page import claims_page
+    from rlvr.files import write_json, write_text
+    from rlvr.tracking.progress import say
+    from rlvr.workflows.paper import Paper, claims_data, decide_claims, measured
+
+    paper = Paper.load(Path(keys["claims"]) if keys["claims"] else CLAIMS).only(listed_words(keys["only"]))
+    root = Path(keys["folder"] or "runs")
+    results = {name: found for name in paper.studies if (found := measured(root / name)) is not None}
+    missing = [study for name, study in paper.studies.items() if name not in results]
+    say(
+        f"{len(paper.claims)} claims, {len(paper.studies)} studies, of which {len(results)} are finished in {root}"
+    )
+    for study in missing:
+        say(f"to run: {study.name}, {study.about}, about {study.minutes} minutes on two idle cores")
+    if dry:
+        print(
+            "\n".join(
+                f"{claim.name:<36}{claim.study:<16}{claim.condition}" for claim in paper.claims.values()
+            )
+        )
+        return
+    for study in missing:
+        command = [
+            "study",
+            f"recipe={study.recipe}",
+            *study.overrides,
+            *overrides,
+            f"run.dir={root / study.name}",
+        ]
+        say(f"rlvr {' '.join(command)}")
+        run_command(command, study.name)
+        found = measured(root / study.name)
+        assert found is not None, study.name
+        results[study.name] = found
+    say("claims: intervals by bootstrap")
+    output = Path(keys["output"] or root / "paper")
+    data = claims_data(paper, decide_claims(paper, results), results)
+    reports = {name: os.path.relpath(root / name / "report.html", output) for name in results}
+    output.mkdir(parents=True, exist_ok=True)
+    write_json(output / "claims.json", data)
+    write_text(output / "report.html", claims_page(data, reports))
+    for claim in data["claims"].values():
+        print(f"{claim['decision']:<14}{claim['text']}")
+    print(f"\nreport: {output / 'report.html'}")
+
+
+def words_of(arguments: list[str]) -> tuple[dict[str, str], list[str], bool]:
+    """The command's own keys, the words for every study, and whether it is a dry run.
+
+    Raises:
+        ConfigError: an unknown flag, or a word that is no setting.
+    """
+    keys, overrides, dry = dict.fromkeys(KEYS, ""), [], False
+    for word in arguments:
+        key, equals, value = word.partition("=")
+        if word == "--dry-run":
+            dry = True
+        elif key in KEYS and equals:
+            keys[key] = value
+        elif equals and key.lstrip("+~") and not key.startswith("-"):
+            if key in ("recipe", "run.dir", "seeds"):
+                raise ConfigError(
+                    f"{key} is what the studies differ in",
+                    where=key,
+                    fix="folder=FOLDER; or claims=FILE of your own",
+                )
+            overrides.append(word)
+        else:
+            raise ConfigError(
+                f"{word!r} is no setting", where="command line", fix=did_you_mean(key, [*KEYS, "--dry-run"])
+            )
+    return keys, overrides, dry
+
+
+def run_command(command: list[str], study: str) -> None:
+    """Run a study in a process of its own, whose words go on where ours go.
+
+    Raises:
+        RlvrError: it failed, with its exit code.
+    """
+    code = subprocess.run([sys.executable, "-m", "rlvr.cli.main", *command], check=False).returncode
+    if code:
+        error = RlvrError(
+            f"the study {study} ended with exit code {code}", fix="the same command goes on from there"
+        )
+        error.exit_code = code if code > 0 else 128 - code
+        raise error

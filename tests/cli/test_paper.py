@@ -1,0 +1,140 @@
+"""``rlvr paper`` on made-up studies; tests/eval/test_claims.py has the decisions themselves."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from rlvr.cli import paper as command
+from rlvr.cli.hydra_app import RECIPES
+from rlvr.cli.paper import CLAIMS
+from rlvr.errors import ConfigError
+from rlvr.workflows.paper import Paper
+from tests.cli.test_refusals import refused
+from tests.fabricate import study_folder, study_in_training
+
+OWN: dict[str, Any] = {
+    "title": "Is it so?", "source": "us",
+    "studies": {
+        "one": {"recipe": "tiny", "about": "a study", "minutes": 1},
+        "two": {"recipe": "tiny", "overrides": ["seeds=[0,1]"], "about": "another <one>", "minutes": 2},
+    },
+    "claims": {
+        "up": {"text": "It rises.", "paper": "Table 1", "study": "one", "benchmark": "toy", "condition": "each@1 - base@1 > 0"},
+        "down": {"text": "It <falls>.", "paper": "Table 2", "study": "two", "benchmark": "toy", "condition": "base@n - each@n > 0"},
+    },
+    "limits": ["They are small."],
+}  # fmt: skip
+
+
+@pytest.fixture
+def own(cwd: Path) -> str:
+    (cwd / "own.yaml").write_text(yaml.safe_dump(OWN))
+    return "claims=own.yaml"
+
+
+def test_the_papers_claims_are_read_and_their_studies_are_recipes(rlvr) -> None:
+    paper = Paper.load(CLAIMS)
+    assert len(paper.claims) >= 12
+    assert {claim.study for claim in paper.claims.values()} == set(paper.studies)
+    for study in paper.studies.values():
+        assert (RECIPES / "experiment" / "recipe" / f"{study.recipe}.yaml").is_file(), study
+    for study in [study for study in paper.studies.values() if study.overrides]:
+        result = rlvr(
+            "study", f"recipe={study.recipe}", *study.overrides, "run.dir=runs/nowhere", "--dry-run"
+        )
+        assert result.code == 0, result.err
+
+
+def test_finished_studies_decide_their_claims(rlvr, cwd: Path, own: str) -> None:
+    study_folder(cwd / "runs/one", ("base", "grpo"))
+    study_folder(cwd / "runs/two", ("base", "grpo-seed0", "grpo-seed1"))
+    result = rlvr("paper", own)
+    assert result.code == 0, result.err
+    assert "2 claims, 2 studies, of which 2 are finished in runs" in result.err
+    assert "report: runs/paper/report.html" in result.out
+    claims = json.loads((cwd / "runs/paper/claims.json").read_text())["claims"]
+    assert claims["up"]["decision"] in ("supported", "contradicted", "undecided")
+    [effect] = claims["up"]["effects"]
+    assert effect["difference"]["low"] <= effect["difference"]["estimate"] <= effect["difference"]["high"]
+    assert (claims["up"]["num_runs"], claims["down"]["num_runs"]) == (1, 2)
+    page = (cwd / "runs/paper/report.html").read_text()
+    assert "It &lt;falls&gt;." in page
+    assert "mean of 2 runs" in page
+    assert 'href="../two/report.html"' in page
+    assert (cwd / "runs/paper" / "../two").is_dir()
+
+
+def test_what_is_missing_is_run_by_rlvr_study(
+    rlvr, cwd: Path, own: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study_folder(cwd / "runs/one", ("base", "grpo"))
+    study_in_training(cwd / "runs/two")
+    started = []
+
+    def study(words: list[str], name: str) -> None:
+        started.append(words)
+        study_folder(cwd / "elsewhere", ("base", "grpo-seed0", "grpo-seed1"))
+        (cwd / "runs/two").rename(cwd / "half")
+        (cwd / "elsewhere").rename(cwd / "runs/two")
+
+    monkeypatch.setattr(command, "run_command", study)
+    result = rlvr("paper", own, "train.num_steps=2")
+    assert result.code == 0, result.err
+    assert started == [["study", "recipe=tiny", "seeds=[0,1]", "train.num_steps=2", "run.dir=runs/two"]]
+    assert "to run: two, another <one>, about 2 minutes" in result.err
+
+
+def test_a_dry_run_names_claims_and_what_is_to_run(rlvr, cwd: Path, own: str) -> None:
+    study_folder(cwd / "runs/one", ("base", "grpo"))
+    result = rlvr("paper", own, "only=down", "--dry-run")
+    assert result.code == 0, result.err
+    assert "1 claims, 1 studies, of which 0 are finished" in result.err
+    assert "base@n - each@n > 0" in result.out
+    assert not (cwd / "runs/paper").exists()
+
+
+def test_a_study_that_fails_ends_the_command_with_its_code(rlvr, own: str) -> None:
+    result = rlvr("paper", own, "only=up", "train.num_stepz=2")
+    assert result.code == 2
+    assert "the study one ended with exit code 2" in result.err
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        (["only=upp"], ["there is no claim and no study 'upp'", "did you mean 'up'"]),
+        (["recipe=tiny"], ["recipe is what the studies differ in"]),
+        (["--fast"], ["'--fast' is no setting"]),
+        (["tiny"], ["'tiny' is no setting"]),
+    ],
+)
+def test_mistakes_are_named(rlvr, own: str, words: list[str], found: list[str]) -> None:
+    refused(rlvr("paper", own, *words), "rlvr paper: ", *found)
+
+
+@pytest.mark.parametrize(
+    ("changes", "found"),
+    [
+        ({"claims": {"up": {**OWN["claims"]["up"], "study": "on"}}}, "there is no study 'on'"),
+        ({"claims": {"up": {**OWN["claims"]["up"], "condition": "each > base"}}}, "is no condition"),
+        ({"claims": {"up": {**OWN["claims"]["up"], "papr": "x"}}}, "there is no key 'papr'"),
+        ({"studies": None}, "no claims can be read"),
+    ],
+)
+def test_a_file_of_claims_is_checked(tmp_path: Path, changes: dict[str, Any], found: str) -> None:
+    path = tmp_path / "own.yaml"
+    path.write_text(yaml.safe_dump({**OWN, **changes}))
+    with pytest.raises(ConfigError, match=found):
+        Paper.load(path)
+
+
+def test_a_claim_about_another_benchmark_is_refused(rlvr, cwd: Path) -> None:
+    study_folder(cwd / "runs/one", ("base", "grpo"))
+    claims = {"up": {**OWN["claims"]["up"], "benchmark": "toi"}}
+    (cwd / "own.yaml").write_text(yaml.safe_dump({**OWN, "claims": claims}))
+    refused(rlvr("paper", "claims=own.yaml"), "rlvr paper: ", "has not measured toi", "did you mean 'toy'")
