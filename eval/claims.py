@@ -85,7 +85,7 @@ class Effect:
     """The difference that a condition is about, for one trained model."""
 
     model: str
-    """Name of the trained model, or of the mean of its runs."""
+    """Name of the trained model, or of the mean of its runs; or of two that are compared."""
     k: int
     """The larger of the condition's two k."""
     difference: Interval
@@ -183,7 +183,8 @@ def _effect(condition: Condition, replicates: Replicates, places: Mapping[str, i
     estimate, resampled_b = float(difference_b[0]), difference_b[1:]
     low, high = np.quantile(resampled_b, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return Effect(
-        model=each or next(name for name in (condition.more, condition.less) if name != BASE),
+        model=each
+        or (condition.more if condition.less == BASE else f"{condition.more} against {condition.less}"),
         k=max(more_k, less_k),
         difference=Interval(estimate, min(float(low), estimate), max(float(high), estimate)),
         p_against=_share(beyond_b[1:] <= 0),

@@ -38,7 +38,7 @@ def claims_page(data: Mapping[str, Any], reports: Mapping[str, str]) -> str:
                 element("h1", data["title"]),
                 element(
                     "p",
-                    f"The claims of {data['source']}, decided by studies of its size here: {facts}",
+                    f"The claims of {data['source']}, decided by small studies: {facts}",
                     f"; {waiting} not run" if waiting else "",
                     ".",
                     css="facts",
@@ -46,7 +46,7 @@ def claims_page(data: Mapping[str, Any], reports: Mapping[str, str]) -> str:
             ),
             element(
                 "main",
-                section("limits", "What this does not show", element("ul", *(element("li", each) for each in data["limits"])), element("p", METHOD)),
+                section("limits", "What this does not show", element("ul", *(element("li", _with_code(each)) for each in data["limits"])), element("p", METHOD)),
                 section("index", "Claims", table(["claim", "decision"], [_row(name, each) for name, each in claims.items()], sortable=False)),
                 section("evidence", "Evidence", *(_evidence(name, each, reports) for name, each in claims.items())),
             ),
@@ -66,6 +66,12 @@ METHOD = (
     "Holm over all claims on this page. Where a study trained several seeds, their mean is tested, and its interval covers "
     "the chance in training; where it trained one, the decision is about that run."
 )
+
+
+def _with_code(text: str) -> Markup:
+    """Text whose words between backticks are code."""
+    parts = text.split("`")
+    return join(element("code", part) if i % 2 else part for i, part in enumerate(parts))
 
 
 def _chip(decision: str | None) -> Markup:

@@ -49,7 +49,7 @@ def run(arguments: list[str]) -> None:
     results = {name: found for name in paper.studies if (found := measured(root / name)) is not None}
     missing = [study for name, study in paper.studies.items() if name not in results]
     say(
-        f"{len(paper.claims)} claims, {len(paper.studies)} studies, of which {len(results)} are finished in {root}"
+        f"claims: {len(paper.claims)}; studies: {len(paper.studies)}, of which {len(results)} are finished in {root}"
     )
     for study in missing:
         say(f"to run: {study.name}, {study.about}, about {study.minutes} minutes on two idle cores")

@@ -55,7 +55,7 @@ def test_finished_studies_decide_their_claims(rlvr, cwd: Path, own: str) -> None
     study_folder(cwd / "runs/two", ("base", "grpo-seed0", "grpo-seed1"))
     result = rlvr("paper", own)
     assert result.code == 0, result.err
-    assert "2 claims, 2 studies, of which 2 are finished in runs" in result.err
+    assert "claims: 2; studies: 2, of which 2 are finished in runs" in result.err
     assert "report: runs/paper/report.html" in result.out
     claims = json.loads((cwd / "runs/paper/claims.json").read_text())["claims"]
     assert claims["up"]["decision"] in ("supported", "contradicted", "undecided")
@@ -93,7 +93,7 @@ def test_a_dry_run_names_claims_and_what_is_to_run(rlvr, cwd: Path, own: str) ->
     study_folder(cwd / "runs/one", ("base", "grpo"))
     result = rlvr("paper", own, "only=down", "--dry-run")
     assert result.code == 0, result.err
-    assert "1 claims, 1 studies, of which 0 are finished" in result.err
+    assert "claims: 1; studies: 1, of which 0 are finished" in result.err
     assert "base@n - each@n > 0" in result.out
     assert not (cwd / "runs/paper").exists()
 
