@@ -11,8 +11,8 @@ import yaml
 
 from rlvr.errors import ConfigError, did_you_mean
 from rlvr.eval.claims import Condition, Decided, decide, effects_of
-from rlvr.eval.collect import collect
-from rlvr.eval.report.results import BenchmarkResults
+from rlvr.eval.loading import load_results
+from rlvr.eval.results import BenchmarkResults
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +131,7 @@ def measured(folder: Path) -> dict[str, BenchmarkResults] | None:
     """
     if not folder.is_dir() or not any(folder.iterdir()):
         return None
-    study = collect([folder])
+    study = load_results([folder])
     if study.unfinished or not study.benchmarks:
         return None
     return {each.name: each for each in study.benchmarks}
