@@ -39,7 +39,7 @@ def run(arguments: list[str]) -> None:
         return
     keys, overrides, dry = words_of(arguments)
     # Late, so that --help and mistakes are answered at once.
-    from rlvr.eval.claims_page import claims_page
+    from rlvr.eval.report.claims import claims_page
     from rlvr.files import write_json, write_text
     from rlvr.tracking.progress import say
     from rlvr.workflows.paper import Paper, claims_data, decide_claims, measured
