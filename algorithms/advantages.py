@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-import torch
-
 from rlvr.algorithms.algorithm import Scored
 
 if TYPE_CHECKING:
@@ -77,7 +75,7 @@ def leave_one_out(rewards: Tensor, valid: Tensor, group_size: int) -> Tensor:
 
 def to_tokens(per_response: Tensor, mask: Tensor) -> Tensor:
     """Give every response token its response's value: (B,) and (B, T) → (B, T)."""
-    return torch.where(mask > 0, per_response[:, None], 0.0)
+    return per_response[:, None].where(mask > 0, 0.0)
 
 
 def token_rewards(per_response: Tensor, kl_penalty: Tensor | None, mask: Tensor) -> Tensor:
@@ -119,7 +117,7 @@ def gae(rewards: Tensor, values: Tensor, mask: Tensor, *, gamma: float, lam: flo
     """
     pack, unpack = packing(mask)
     packed_values = pack(values)
-    next_values = torch.nn.functional.pad(packed_values[:, 1:], (0, 1))
+    next_values = shifted(packed_values, 1)
     delta = pack(rewards) + gamma * next_values - packed_values
     advantages = suffix_sum(delta, gamma * lam)
     return unpack(advantages), unpack(advantages + packed_values)
@@ -130,15 +128,22 @@ def packing(mask: Tensor) -> tuple[Callable[[Tensor], Tensor], Callable[[Tensor]
 
     Both leave zeros where the mask has none, so a recursion over the front sees neither holes nor padding.
     """
-    order = torch.argsort(mask <= 0, dim=1, stable=True)
+    order = (mask <= 0).argsort(dim=1, stable=True)
 
     def pack(tensor: Tensor) -> Tensor:
         return (tensor * mask).gather(1, order)
 
     def unpack(tensor: Tensor) -> Tensor:
-        return torch.zeros_like(tensor).scatter(1, order, tensor) * mask
+        return tensor.new_zeros(tensor.shape).scatter(1, order, tensor) * mask
 
     return pack, unpack
+
+
+def shifted(values: Tensor, shift: int) -> Tensor:
+    """Every entry is the one ``shift`` places further on, and zero past the end: (B, T) → (B, T)."""
+    moved = values.new_zeros(values.shape)
+    moved[:, : values.shape[1] - shift] = values[:, shift:]
+    return moved
 
 
 def suffix_sum(values: Tensor, discount: float) -> Tensor:
@@ -149,7 +154,7 @@ def suffix_sum(values: Tensor, discount: float) -> Tensor:
     """
     shift = 1
     while shift < values.shape[1]:
-        values = values + discount**shift * torch.nn.functional.pad(values[:, shift:], (0, shift))
+        values = values + discount**shift * shifted(values, shift)
         shift *= 2
     return values
 
@@ -167,7 +172,7 @@ def whiten(values: Tensor, mask: Tensor, *, ddof: int = 1, epsilon: float = 1e-8
     mean = (values * mask).sum() / count.clamp(min=1)
     centred = (values - mean) * mask
     variance = centred.square().sum() / (count - ddof).clamp(min=1)
-    return centred * torch.rsqrt(variance + epsilon)
+    return centred * (variance + epsilon).rsqrt()
 
 
 def compared(scored: Scored, relative: Callable[[Tensor], Tensor], *, baseline_sees_kl: bool) -> Tensor:

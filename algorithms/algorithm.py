@@ -12,16 +12,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-import torch
-
 from rlvr.algorithms.kl import KLPenalty
 from rlvr.algorithms.losses import MAX_LOG_RATIO, PolicyLossOutput
 from rlvr.algorithms.reductions import Reduction, token_mean
-from rlvr.batch import Annotations, RolloutBatch, TrainBatch
 from rlvr.records import RolloutGroup
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from rlvr.batch import Annotations, RolloutBatch, TrainBatch
 
 
 class PolicyLoss(Protocol):
@@ -158,6 +157,8 @@ class Algorithm:
                 step of an epoch takes what is left.
             num_epochs: times that the batch is gone through.
         """
+        from rlvr.batch import TrainBatch  # here, so that help and a typo in a setting need no torch
+
         scored = self._score(batch, annotations)
         credit = self.advantage(scored)
         learned = scored.mask * ~batch.truncated[:, None] if self.mask_truncated else scored.mask
@@ -231,7 +232,7 @@ class Algorithm:
 def importance_weight(old_logprobs: Tensor, rollout_logprobs: Tensor, cap: float) -> Tensor:
     """min(π_old / π_engine, C) of each token, a constant to the gradient."""
     log_ratio = (old_logprobs - rollout_logprobs).detach().clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO)
-    return torch.exp(log_ratio).clamp(max=cap)
+    return log_ratio.exp().clamp(max=cap)
 
 
 def credit_metrics(scored: Scored, credit: Credit) -> dict[str, float]:

@@ -10,8 +10,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import torch
-
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -34,7 +32,7 @@ def k3(delta: Tensor) -> Tensor:
 
     verl cuts it off at 10 nats, and with it the gradient; here only the exponent is bounded.
     """
-    return torch.expm1(-delta.clamp(-MAX_DELTA, MAX_DELTA)) + delta
+    return (-delta.clamp(-MAX_DELTA, MAX_DELTA)).expm1() + delta
 
 
 ESTIMATORS: dict[str, Callable[[Tensor], Tensor]] = {"k1": k1, "k2": k2, "k3": k3}

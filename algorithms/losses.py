@@ -6,9 +6,8 @@ Shapes: everything (b, T); ``mask`` is 1 on response tokens.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf
 from typing import TYPE_CHECKING
-
-import torch
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -31,7 +30,7 @@ class PolicyLossOutput:
 
 def ratio_of(logprobs: Tensor, old_logprobs: Tensor) -> Tensor:
     """π/π_old of each token."""
-    return torch.exp((logprobs - old_logprobs).clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO))
+    return (logprobs - old_logprobs).clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO).exp()
 
 
 def clip_loss(
@@ -63,10 +62,10 @@ def _clipped(
 ) -> PolicyLossOutput:
     unclipped = -advantages * ratio
     clipped = -advantages * ratio.clamp(1 - clip_low, 1 + clip_high)
-    loss, active = torch.maximum(unclipped, clipped), clipped > unclipped
+    loss, active = unclipped.maximum(clipped), clipped > unclipped
     if dual_clip is not None:
-        ceiling = torch.where(advantages < 0, -advantages * dual_clip, torch.inf)
-        loss, active = torch.minimum(loss, ceiling), active | (loss > ceiling)
+        ceiling = (-advantages * dual_clip).where(advantages < 0, inf)
+        loss, active = loss.minimum(ceiling), active | (loss > ceiling)
     return PolicyLossOutput(loss, ratio.detach(), active.detach())
 
 
@@ -75,7 +74,7 @@ def reinforce_loss(
 ) -> PolicyLossOutput:
     """−A·log π of each token: REINFORCE; summed over a response it is −A·log π(response)."""
     ratio = ratio_of(logprobs.detach(), old_logprobs)
-    return PolicyLossOutput(-advantages * logprobs, ratio, torch.zeros_like(mask, dtype=torch.bool))
+    return PolicyLossOutput(-advantages * logprobs, ratio, mask.new_zeros(mask.shape).bool())
 
 
 def sequence_clip_loss(
@@ -94,7 +93,7 @@ def sequence_clip_loss(
     """
     difference = (logprobs - old_logprobs) * mask
     mean = difference.detach().sum(-1, keepdim=True) / mask.sum(-1, keepdim=True).clamp(min=1)
-    ratio = torch.exp((mean + logprobs - logprobs.detach()).clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO))
+    ratio = (mean + logprobs - logprobs.detach()).clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO).exp()
     return _clipped(ratio, advantages, clip_low, clip_high)
 
 
@@ -121,5 +120,5 @@ def value_loss(values: Tensor, old_values: Tensor, returns: Tensor, *, clip: flo
     error = (values - returns).square()
     if clip is not None:
         clipped = old_values + (values - old_values).clamp(-clip, clip)
-        error = torch.maximum(error, (clipped - returns).square())
+        error = error.maximum((clipped - returns).square())
     return error / 2

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rlvr.batch import RolloutBatch, response_lengths
-
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from rlvr.batch import RolloutBatch
 
 
 def overlong_penalty(lengths: Tensor, max_response_tokens: int, buffer: int, *, cap: bool = True) -> Tensor:
@@ -31,5 +31,7 @@ def overlong_penalty(lengths: Tensor, max_response_tokens: int, buffer: int, *, 
 def overlong_shaping(batch: RolloutBatch, *, buffer_share: float, weight: float) -> Tensor:
     """The penalty of each response of a batch, with c as a share of L_max: (B,)."""
     buffer = max(1, round(buffer_share * batch.max_response_tokens))
+    from rlvr.batch import response_lengths  # here, so that help and a typo in a setting need no torch
+
     lengths = response_lengths(batch.response_mask).float()
     return weight * overlong_penalty(lengths, batch.max_response_tokens, buffer)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import os
+import select
 import signal
 import sys
 import traceback
@@ -92,7 +93,6 @@ def dispatch(arguments: list[str]) -> int:
     if command not in COMMANDS:
         print(f"rlvr: unknown command {command!r}: {did_you_mean(command, COMMANDS)}", file=sys.stderr)
         return 2
-    load_when_used("torch")
     # A terminated run must unwind like an interrupted one, so that Ray ends its processes.
     SIGNALS.install()
     wait_asleep()
@@ -110,9 +110,9 @@ def dispatch(arguments: list[str]) -> int:
         )
         _trace(debug)
         return SIGNALS.exit_code
-    except Exception as error:  # noqa: BLE001 - the last resort: still one screen, with the way to the trace
-        if isinstance(error, BrokenPipeError):
-            sys.stdout.flush()  # fails again if it is the output that nobody reads, and not another pipe
+    except Exception as error:
+        if isinstance(error, BrokenPipeError) and nobody_reads():
+            raise
         print(f"\nrlvr {command}: {type(error).__name__}: {error}", file=sys.stderr)
         print("  fix:   this looks like a fault of rlvr; --debug shows the full trace", file=sys.stderr)
         _trace(debug)
@@ -120,15 +120,11 @@ def dispatch(arguments: list[str]) -> int:
     return 0
 
 
-def load_when_used(name: str) -> None:
-    """Let ``import`` of a package cost nothing until something of it is used: help and mistakes need no torch."""
-    found = None if name in sys.modules else importlib.util.find_spec(name)
-    if found is None or found.loader is None:
-        return
-    found.loader = importlib.util.LazyLoader(found.loader)
-    module = importlib.util.module_from_spec(found)
-    sys.modules[name] = module
-    found.loader.exec_module(module)
+def nobody_reads() -> bool:
+    """Whether the output is a pipe whose other end is closed."""
+    pipe = select.poll()
+    pipe.register(sys.stdout.fileno(), 0)
+    return any(event & select.POLLERR for _, event in pipe.poll(0))
 
 
 def _trace(debug: bool) -> None:
