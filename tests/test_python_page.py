@@ -11,7 +11,10 @@ import pytest
 from tests.fabricate import study_folder
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "python.md"
-BLOCKS = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
+BLOCKS = re.findall(
+    r"```python\n(.*?)```", PAGE.read_text().partition("## Commands as functions")[0], re.DOTALL
+)
+"""Those that start no engine; tests/cli/test_workflows.py runs the other one."""
 
 
 def test_the_blocks_run_one_after_another(
