@@ -52,8 +52,8 @@ format: ready ## format the code and mend what ruff can
 doctor: ready ## say what this machine has and lacks
 	$(BIN)/rlvr doctor $(ARGS)
 
-bench: ready ## run the benchmarks side by side with TRL
-	$(BIN)/python -m benchmarks $(ARGS)
+bench: ready ## measure speed side by side with TRL, and all else in performance/
+	$(BIN)/python -m performance $(ARGS)
 
 lock: ready ## resolve requirements/cpu.txt anew from pyproject.toml
 	$(BIN)/python scripts/lock.py $(ARGS)

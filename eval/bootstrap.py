@@ -22,7 +22,7 @@ Two properties are worth knowing:
   therefore a little conservative where problems differ little: hardly wider where k is small
   against n, by a factor up to about √2 at k = n/2, and by more near k = n, where one hit in n
   is redrawn as none a third of the time. ``nested=False`` leaves the redraw out. How often the
-  intervals hold the truth is measured by ``python -m benchmarks interval_coverage``.
+  intervals hold the truth is measured by ``python -m performance interval_coverage``.
 
 For k > n/2 the estimate rests on few effectively independent draws; it is unbiased but of
 high variance (:func:`rlvr.eval.statistics.is_high_variance`), and n >= 2k is the advice for a

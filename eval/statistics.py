@@ -123,7 +123,7 @@ def crossing(replicates: Replicates, base: int, model: int, level: float = LEVEL
     model never led counts from where it falls behind, and one in which it is never behind
     lies beyond the grid (None). The interval is for the meeting point and not for the k of the
     grid: that one jumps by doublings, and an interval with such ends would hold the true k
-    more often than its level says (0.99 instead of 0.95 in ``benchmarks/interval_coverage.py``).
+    more often than its level says (0.99 instead of 0.95 in ``performance/interval_coverage.py``).
     """
     # Clipped, so that two saturated curves tie: centring alone may lift one a hair above 1.
     base_bk, model_bk = np.clip(replicates.resampled[[base, model]], 0.0, 1.0)

@@ -18,7 +18,7 @@ read off these resamples by the functions that serve a single model. With both p
 sum has the Behrens-Fisher distribution.
 
 What the runs differ by contains the noise of their samples as well, which the first part has already.
-It is counted twice, and the intervals are a little conservative: ``python -m benchmarks interval_coverage``.
+It is counted twice, and the intervals are a little conservative: ``python -m performance interval_coverage``.
 Student's t assumes that the runs' curves scatter about normally. At 95 % its quantile is 12.7 for
 two runs, 4.3 for three and 2.8 for five, where certainty about s would give 2.0.
 """

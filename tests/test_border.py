@@ -1,4 +1,4 @@
-"""`python -m benchmarks border` on a study's folder as `rlvr study` leaves it, checkpoints included."""
+"""`python -m performance border` on a study's folder as `rlvr study` leaves it, checkpoints included."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import border
-from benchmarks.__main__ import main
+from performance import border
+from performance.__main__ import main
 from tests.fabricate import COUNTS, N, study_folder
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 
-from benchmarks.base_profile import BINS, CRITERIA
+from performance.base_profile import BINS, CRITERIA
 from tests.tiny import TINY
 
 CARD = (TINY / "README.md").read_text(encoding="utf-8")

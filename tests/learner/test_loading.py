@@ -12,7 +12,7 @@ import pytest
 import torch
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
-from benchmarks.sharded_loading import Peak
+from performance.sharded_loading import Peak
 from rlvr.config import LearnerConfig
 from rlvr.learner.loading import load_model
 from rlvr.learner.trained_model import deepspeed_config, full_tensors, join_process_group

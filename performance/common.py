@@ -1,4 +1,4 @@
-"""What the benchmarks share: arguments, the recipe's settings, the machine, tables."""
+"""What these measurements share: arguments, the recipe's settings, the machine, tables."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def parser(name: str, description: str | None) -> argparse.ArgumentParser:
 def own_parser(name: str, description: str | None) -> argparse.ArgumentParser:
     """Arguments that every benchmark takes; one that makes its own models leaves ``--model`` alone."""
     made = argparse.ArgumentParser(
-        prog=f"python -m benchmarks {name}",
+        prog=f"python -m performance {name}",
         description=description,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

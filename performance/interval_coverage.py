@@ -175,7 +175,7 @@ def show(title: str, found: dict[str, Any]) -> None:
 
 def main(arguments: list[str]) -> None:
     """Simulate every world and print the shares."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks interval_coverage", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m performance interval_coverage", description=__doc__)
     worlds = [*WORLDS, TRAINING]
     parser.add_argument("--worlds", nargs="+", choices=worlds, default=worlds, help="all by default")
     parser.add_argument("--studies", type=int, default=500)

@@ -15,8 +15,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks.child import measure
-from benchmarks.common import (
+from performance.child import measure
+from performance.common import (
     machine,
     machine_line,
     median,
@@ -53,7 +53,7 @@ def main(arguments: list[str]) -> None:
             threads = str(args.bare_threads)
             environment = {"OMP_NUM_THREADS": threads} if side == "bare" else {}
             rounds[-1][side] = measure(
-                "benchmarks.evaluate_throughput", f"{side}_side", settings, environment
+                "performance.evaluate_throughput", f"{side}_side", settings, environment
             )
         header = (f"round {number}", "tokens/s", "tokens", "samples", "sampling s", "start-up s")
         rows = [

@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import random
 
-from benchmarks.common import table, write_result
+from performance.common import table, write_result
 from rlvr.learner.micro_batches import plan_micro_batches
 
 PROMPTS, GROUP, RANKS = 256, 8, 8
@@ -21,7 +21,7 @@ CASES = [(512, 0.6), (1024, 0.8), (2048, 1.0), (4096, 1.0)]
 
 def main(arguments: list[str]) -> None:
     """Plan each case and print a table."""
-    made = argparse.ArgumentParser(prog="python -m benchmarks padding", description=__doc__)
+    made = argparse.ArgumentParser(prog="python -m performance padding", description=__doc__)
     made.add_argument("--budget", type=int, default=16_384, help="learner.micro_batch_tokens")
     made.add_argument("--longest", type=int, default=8192, help="longest response")
     made.add_argument("--model", help=argparse.SUPPRESS)  # shared by all benchmarks

@@ -11,8 +11,8 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from benchmarks.child import measure
-from benchmarks.common import machine, machine_line, median, parser, recipe, section, table, write_result
+from performance.child import measure
+from performance.common import machine, machine_line, median, parser, recipe, section, table, write_result
 
 SEED = 0
 NUM_PROBES, PROMPT_TOKENS, RESPONSE_TOKENS = 4, 40, 80
@@ -34,7 +34,7 @@ def main(arguments: list[str]) -> None:
             f"learner.learning_rate={args.learning_rate}",
         ]
         settings = {"model": args.model, "recipe": recipe([*args.rlvr, *changes]), "updates": args.updates}
-        results.append({"workers": workers, **measure("benchmarks.weight_update", "side", settings)})
+        results.append({"workers": workers, **measure("performance.weight_update", "side", settings)})
     header = (
         "workers",
         "updates",

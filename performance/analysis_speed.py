@@ -37,7 +37,7 @@ def evaluation(name: str, ids: tuple[str, ...], correct_pn: np.ndarray) -> Evalu
 
 def main(arguments: list[str]) -> None:
     """Measure, print, and keep."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks analysis_speed", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m performance analysis_speed", description=__doc__)
     parser.add_argument("--problems", type=int, default=500)
     parser.add_argument("--samples", type=int, default=1024)
     parser.add_argument("--models", type=int, default=8)

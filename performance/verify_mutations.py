@@ -28,7 +28,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from benchmarks.common import table, write_result
+from performance.common import table, write_result
 from rlvr.config import DataConfig
 from rlvr.data.benchmarks import BENCHMARKS, registered_problems
 from rlvr.records import Status
@@ -203,7 +203,7 @@ def chosen(by_kind: dict[str, list[tuple[str, str]]], count: int) -> list[tuple[
 def main(words: list[str]) -> None:
     """Judge and print."""
     parser = argparse.ArgumentParser(
-        prog="python -m benchmarks verify_mutations",
+        prog="python -m performance verify_mutations",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

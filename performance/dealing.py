@@ -16,8 +16,8 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from benchmarks.child import measure
-from benchmarks.common import machine, machine_line, median, parser, table, write_result
+from performance.child import measure
+from performance.common import machine, machine_line, median, parser, table, write_result
 
 LONGEST = 1024
 WORDS = 4096
@@ -38,7 +38,7 @@ def main(arguments: list[str]) -> None:
     found = machine()
     print(machine_line(found), flush=True)
     settings = {key: value for key, value in vars(args).items() if key not in ("json", "rlvr")}
-    result = measure("benchmarks.dealing", "side", settings, {})
+    result = measure("performance.dealing", "side", settings, {})
     print(
         f"{result['responses']} responses a round; in the last {result['tokens']:,} tokens, "
         f"the longest {result['longest']:,}"

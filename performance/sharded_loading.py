@@ -17,8 +17,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks.child import measure
-from benchmarks.common import machine, machine_line, own_parser, table, write_result
+from performance.child import measure
+from performance.common import machine, machine_line, own_parser, table, write_result
 
 MIB = 2**20
 PHASES = ("loading the policy", "starting a learner", "saving the policy")
@@ -31,7 +31,7 @@ def main(arguments: list[str]) -> None:
     args = _arguments(arguments)
     found = machine()
     print(machine_line(found), flush=True)
-    result = measure("benchmarks.sharded_loading", "side", vars(args), {"MALLOC_MMAP_THRESHOLD_": "65536"})
+    result = measure("performance.sharded_loading", "side", vars(args), {"MALLOC_MMAP_THRESHOLD_": "65536"})
     rows = [
         (
             phase,
@@ -61,7 +61,7 @@ def side(settings: dict[str, Any]) -> dict[str, Any]:
     """Write a model, load it in as many processes as ranks, and gather what they measured."""
     from transformers import AutoTokenizer, Qwen2Config, Qwen2ForCausalLM
 
-    from benchmarks.common import TINY_MODEL
+    from performance.common import TINY_MODEL
     from rlvr.learner.trained_model import GATHER_BYTES
 
     folder, ranks = Path(settings["folder"]) / "model", settings["ranks"]
@@ -100,7 +100,7 @@ def rank(index: int, ranks: int, port: int, model: str, queue: Any) -> None:
 
     import torch
 
-    from benchmarks.common import TINY_MODEL
+    from performance.common import TINY_MODEL
     from rlvr.algorithms.ppo import PPOConfig
     from rlvr.algorithms.settings import KLConfig
     from rlvr.config import LearnerConfig

@@ -33,7 +33,7 @@ TESTS = json.dumps([{"stdin": f"{number}\n", "stdout": f"{number * number}\n"} f
 
 def arguments(words: list[str]) -> argparse.Namespace:
     """Sizes."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks verify_throughput", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m performance verify_throughput", description=__doc__)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--numbers", type=int, default=20_000, help="short numeric verifications")
     parser.add_argument("--symbolic", type=int, default=1_000)

@@ -11,8 +11,8 @@ import os
 import resource
 from typing import Any
 
-from benchmarks.child import measure
-from benchmarks.common import machine, machine_line, own_parser, table, write_result
+from performance.child import measure
+from performance.common import machine, machine_line, own_parser, table, write_result
 
 MIB = 2**20
 SIZES = {"vocab_size": 8192, "num_attention_heads": 8, "num_key_value_heads": 2, "tie_word_embeddings": False}
@@ -37,7 +37,7 @@ def main(arguments: list[str]) -> None:
     # What is freed goes back to the system at once, as it goes back to the allocator of a GPU.
     released = {"MALLOC_MMAP_THRESHOLD_": "65536"}
     results = [
-        {"dtype": "float32", **case, **measure("benchmarks.memory_plan", "side", case, released)}
+        {"dtype": "float32", **case, **measure("performance.memory_plan", "side", case, released)}
         for case in CASES
     ]
     rows = [

@@ -1,6 +1,6 @@
 """One side of a benchmark in a process of its own, so that sides share no imports, threads or memory.
 
-The parent calls :func:`measure`; the child is ``python -m benchmarks.child MODULE FUNCTION IN OUT``.
+The parent calls :func:`measure`; the child is ``python -m performance.child MODULE FUNCTION IN OUT``.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def measure(
         arguments = [module, function, str(folder / "in.json"), str(folder / "out.json")]
         with (folder / "log").open("w") as log:
             code = subprocess.call(
-                [sys.executable, "-m", "benchmarks.child", *arguments],
+                [sys.executable, "-m", "performance.child", *arguments],
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 cwd=Path(__file__).resolve().parent.parent,

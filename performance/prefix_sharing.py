@@ -12,8 +12,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks.child import measure
-from benchmarks.common import machine, machine_line, parser, table, write_result
+from performance.child import measure
+from performance.common import machine, machine_line, parser, table, write_result
 
 HEADER = ("", "prompt tokens asked", "found in the cache", "computed", "seconds")
 
@@ -31,7 +31,7 @@ def main(arguments: list[str]) -> None:
     print(machine_line(found))
     settings = {key: value for key, value in vars(args).items() if key not in ("json", "rlvr")}
     sides = {
-        name: measure("benchmarks.prefix_sharing", "side", {**settings, "sharing": sharing}, {})
+        name: measure("performance.prefix_sharing", "side", {**settings, "sharing": sharing}, {})
         for name, sharing in (("shared", True), ("not shared", False))
     }
     rows = [

@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM, Qwen2Config
 
-from benchmarks.common import TINY_MODEL, machine, machine_line, parser, table, write_result
+from performance.common import TINY_MODEL, machine, machine_line, parser, table, write_result
 
 SHAPES = {
     "0.5b": {

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.common import machine, machine_line, median, parser, table, write_result
+from performance.common import machine, machine_line, median, parser, table, write_result
 from rlvr.run_folder import read_metrics
 
 TINY_STEPS = (

@@ -10,8 +10,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks.child import measure
-from benchmarks.common import machine, machine_line, median, parser, table, write_result
+from performance.child import measure
+from performance.common import machine, machine_line, median, parser, table, write_result
 
 HEADER = ("", "rollouts/s", "rollouts per CPU second")
 
@@ -27,7 +27,7 @@ def main(arguments: list[str]) -> None:
     found = machine()
     print(machine_line(found), flush=True)
     settings = {key: value for key, value in vars(args).items() if key not in ("json", "rlvr")}
-    rounds = measure("benchmarks.seeded_requests", "side", settings, {})["rounds"]
+    rounds = measure("performance.seeded_requests", "side", settings, {})["rounds"]
     medians = {
         kind: [median([each[kind][clock] for each in rounds]) for clock in ("wall", "cpu")]
         for kind in ("without", "seeded")

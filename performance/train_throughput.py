@@ -27,8 +27,8 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from benchmarks.child import measure
-from benchmarks.common import (
+from performance.child import measure
+from performance.common import (
     machine,
     machine_line,
     median,
@@ -72,7 +72,7 @@ def main(arguments: list[str]) -> None:
     for _ in range(args.rounds):
         rounds.append({})
         for side in args.sides:
-            raw = measure("benchmarks.train_throughput", f"{side}_side", settings, environments[side])
+            raw = measure("performance.train_throughput", f"{side}_side", settings, environments[side])
             rounds[-1][side] = summarise(raw, args.warmup_steps)
         print(round_lines(len(rounds), rounds[-1]), flush=True)
     result: dict[str, Any] = {"machine": found, "settings": settings, "rounds": rounds}

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.common import machine, machine_line, parser, table, write_result
+from performance.common import machine, machine_line, parser, table, write_result
 from rlvr.config import SkillsWorld
 from rlvr.data.skills import all_skills
 from rlvr.eval.bootstrap import resample

@@ -1,10 +1,10 @@
-"""``python -m benchmarks``: list the benchmarks and run all, or one with its own arguments."""
+"""``python -m performance``: list the measurements and run all, or one with its own arguments."""
 
 from __future__ import annotations
 
 import sys
 
-from benchmarks import (
+from performance import (
     analysis_speed,
     base_profile,
     border,
@@ -27,7 +27,7 @@ from benchmarks import (
 )
 from rlvr.errors import RlvrError
 
-BENCHMARKS = {
+MEASUREMENTS = {
     "train_throughput": train_throughput,
     "evaluate_throughput": evaluate_throughput,
     "weight_update": weight_update,
@@ -52,11 +52,13 @@ BENCHMARKS = {
 
 def usage() -> str:
     """The list, with the first line of each docstring."""
-    lines = [f"  {name:<20} {(module.__doc__ or '').splitlines()[0]}" for name, module in BENCHMARKS.items()]
+    lines = [
+        f"  {name:<20} {(module.__doc__ or '').splitlines()[0]}" for name, module in MEASUREMENTS.items()
+    ]
     return "\n".join(
         [
-            "python -m benchmarks                    run all with their defaults",
-            "python -m benchmarks NAME [--help …]    run one",
+            "python -m performance                    run all with their defaults",
+            "python -m performance NAME [--help …]    run one",
             "",
             *lines,
         ]
@@ -68,14 +70,14 @@ def main(arguments: list[str]) -> int:
     if arguments and arguments[0] in ("-h", "--help", "--list"):
         print(usage())
         return 0
-    if arguments and arguments[0] in BENCHMARKS:
+    if arguments and arguments[0] in MEASUREMENTS:
         return run(arguments[0], arguments[1:])
     if arguments and not arguments[0].startswith("-"):
-        print(f"there is no benchmark {arguments[0]!r}\n\n{usage()}", file=sys.stderr)
+        print(f"there is no measurement {arguments[0]!r}\n\n{usage()}", file=sys.stderr)
         return 2
     print(usage(), flush=True)
     codes = []
-    for name in BENCHMARKS:
+    for name in MEASUREMENTS:
         print(f"\n== {name}", flush=True)
         codes.append(run(name, arguments))  # arguments that all share, such as --model and --json
     return max(codes)
@@ -84,7 +86,7 @@ def main(arguments: list[str]) -> int:
 def run(name: str, arguments: list[str]) -> int:
     """Run one; 2 when it says why it cannot."""
     try:
-        BENCHMARKS[name].main(arguments)
+        MEASUREMENTS[name].main(arguments)
     except RlvrError as error:
         print(f"{name}: {error}", file=sys.stderr)
         return 2

@@ -21,7 +21,7 @@ from typing import Any
 
 import psutil
 
-from benchmarks.common import machine, machine_line, parser, table, write_result
+from performance.common import machine, machine_line, parser, table, write_result
 from rlvr.eval.samples import Sample, read_samples
 from rlvr.run_folder import SAMPLES_FILE, evaluation_folder
 

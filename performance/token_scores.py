@@ -17,8 +17,8 @@ import sys
 import time
 from typing import Any
 
-from benchmarks.child import measure
-from benchmarks.common import machine, machine_line, own_parser, table, write_result
+from performance.child import measure
+from performance.common import machine, machine_line, own_parser, table, write_result
 
 TEMPERATURE = 0.9
 MIB = 2**20
@@ -32,7 +32,7 @@ def main(arguments: list[str]) -> None:
     sizes = [("chunked", args.compare_tokens), ("plain", args.compare_tokens), ("chunked", args.tokens)]
     results = [
         measure(
-            "benchmarks.token_scores",
+            "performance.token_scores",
             "side",
             {"way": way, "tokens": tokens, "vocabulary": args.vocabulary, "hidden": args.hidden},
         )

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.common import own_parser, table, write_result
+from performance.common import own_parser, table, write_result
 from rlvr.errors import DataError
 from rlvr.eval import frames
 from rlvr.eval.results import checkpoint_of

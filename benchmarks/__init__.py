@@ -1,1 +1,0 @@
-"""Speed against TRL and bare vLLM, as commands: ``python -m benchmarks``. See README.md."""

@@ -1,0 +1,1 @@
+"""Speed against TRL and bare vLLM, as commands: ``python -m performance``. See README.md."""
