@@ -73,6 +73,8 @@ def inspect_log(evaluation: Evaluation, folder: Path) -> Path:
             "packages": {"rlvr": __version__},
             "metadata": _about(evaluation),
         },
+        # What inspect's viewer and header readers ask for, though nothing here has solvers or a clock for each sample.
+        "plan": {"name": "plan", "steps": [], "config": {}},
         "results": {
             "total_samples": spec.num_problems * spec.num_samples,
             "completed_samples": len(samples),
@@ -84,6 +86,7 @@ def inspect_log(evaluation: Evaluation, folder: Path) -> Path:
                 }
             ],
         },
+        "stats": {"started_at": created.isoformat(), "completed_at": created.isoformat(), "model_usage": {}},
         "samples": samples,
     }
     name = f"{created:%Y-%m-%dT%H-%M-%S}_{spec.benchmark}_{spec.model_name}_{_identity(evaluation)[:8]}.json"

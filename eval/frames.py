@@ -17,7 +17,7 @@ from rlvr.eval.bootstrap import NUM_RESAMPLES, resample
 from rlvr.eval.loading import load_results
 from rlvr.eval.results import common_ks
 from rlvr.eval.statistics import LEVEL, curve, paired_difference
-from rlvr.eval.store import Evaluation
+from rlvr.eval.store import Evaluation, read_problems
 
 Folder = str | Path
 
@@ -44,7 +44,8 @@ def problems(*folders: Folder) -> pd.DataFrame:
     """All problems of all models, a row each.
 
     Returns:
-        benchmark, model, problem, num_correct, num_samples (those that could be judged) and accuracy.
+        benchmark, model, problem, question (the last message of its prompt), gold (the ground truth), num_correct,
+        num_samples (those that could be judged) and accuracy.
 
     Raises:
         ConfigError: as for :func:`samples`.
@@ -56,6 +57,8 @@ def problems(*folders: Folder) -> pd.DataFrame:
                 "benchmark": each.spec.benchmark,
                 "model": each.name,
                 "problem": each.problem_ids,
+                "question": [problem.prompt[-1]["content"] for problem in read_problems(each.folder)],
+                "gold": [problem.ground_truth for problem in read_problems(each.folder)],
                 "num_correct": each.num_correct,
                 "num_samples": each.num_samples,
                 "accuracy": each.num_correct / np.maximum(each.num_samples, 1),

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import logging
+import unicodedata
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,8 +19,12 @@ from rlvr.errors import ConfigError, DataError, ModelError
 from rlvr.protocols import SampleRequest
 from rlvr.records import Problem
 
+logger = logging.getLogger(__name__)
 SHOWN_CHARACTERS = 40
 """Of a message, looked for in what was rendered: templates may cut its end, or escape what comes later."""
+LOOKED_AT = 100
+"""Prompts that are looked at for words that the tokenizer drops."""
+SHOWN_PROMPT = 160
 SERVERS_OWN = "chat template of the server"
 
 
@@ -260,9 +267,29 @@ def check_words(renderer: PromptRenderer, problems: Sequence[Problem]) -> None:
                 )
 
 
+def warn_of_lost_words(renderer: PromptRenderer, problems: Sequence[Problem]) -> None:
+    """Say so where the tokenizer drops letters or digits of the questions: the model would be asked something else.
+
+    A vocabulary of whole words, as the tiny models have one, leaves out what it does not know. Letters and digits are
+    compared, as they are after Unicode's NFKC and without their case, which many tokenizers change on purpose.
+    """
+    looked_at = [problem for problem in problems if not problem.images][:LOOKED_AT]
+    lossy = [problem for problem in looked_at if _letters(renderer.rendered_text(problem)) - _letters(renderer.text(problem))]
+    if lossy:
+        logger.warning(
+            "the tokenizer drops letters or digits of %d of %d prompts; problem %s reaches the model as %r",
+            len(lossy), len(looked_at), lossy[0].id, renderer.text(lossy[0])[:SHOWN_PROMPT],
+        )  # fmt: skip
+
+
+def _letters(text: str) -> Counter[str]:
+    return Counter(filter(str.isalnum, unicodedata.normalize("NFKC", text).casefold()))
+
+
 def longest_prompt(renderer: PromptRenderer, problems: Sequence[Problem]) -> int:
     """Tokens of the longest prompt, images included."""
     check_words(renderer, problems)
+    warn_of_lost_words(renderer, problems)
     return max(renderer.num_tokens(problem) for problem in problems)
 
 
@@ -275,6 +302,7 @@ def check_prompt_lengths(
         DataError: naming the longest problem.
     """
     check_words(renderer, problems)
+    warn_of_lost_words(renderer, problems)
     lengths = [(renderer.num_tokens(problem), problem.id) for problem in problems]
     longest, problem_id = max(lengths)
     if longest > max_prompt_tokens:

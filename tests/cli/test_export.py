@@ -28,6 +28,9 @@ def test_a_log_of_inspect_has_an_epoch_per_sample(exported) -> None:
     logs = [json.loads(path.read_text()) for path in paths]
     [grpo] = [log for log in logs if log["eval"]["model"] == "grpo"]
     assert (grpo["version"], grpo["status"], grpo["eval"]["task"]) == (2, "success", "toy")
+    # Readers of the head alone, among them inspect's viewer, refuse a log without these two.
+    assert list(grpo)[:6] == ["version", "status", "eval", "plan", "results", "stats"]
+    assert grpo["stats"]["completed_at"] == grpo["eval"]["created"]
     assert grpo["eval"]["config"] == {"epochs": N}
     assert grpo["eval"]["model_generate_config"] == {"temperature": 0.6, "top_p": 0.95}
     assert [(s["id"], s["epoch"]) for s in grpo["samples"]] == [

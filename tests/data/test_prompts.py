@@ -6,14 +6,14 @@ import shutil
 from pathlib import Path
 
 import pytest
-from tokenizers import Tokenizer
+from tokenizers import Tokenizer, normalizers
 from tokenizers.models import BPE
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from rlvr.data.chains import generate, graph_of, solution_text
 from rlvr.data.model_folder import check_model_folder, model_hash
 from rlvr.data.prompts import PromptRenderer, WordsRenderer, check_prompt_lengths, load_renderer
-from rlvr.data.templates import template
+from rlvr.data.templates import PromptTemplate, template
 from rlvr.errors import ConfigError, DataError, ModelError
 from rlvr.records import Problem
 
@@ -100,6 +100,25 @@ def test_the_longest_prompt_is_named(model_folder: Path) -> None:
         check_prompt_lengths(renderer, problems, longest - 1)
     assert caught.value.where == "problem chains/test/0"
     assert f"rollout.max_prompt_tokens={longest}" in str(caught.value.fix)
+
+
+def test_words_that_the_tokenizer_drops_are_named(model_folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    renderer = load_renderer(str(model_folder))
+    known = generate(2, [3], seed=0)
+    check_prompt_lengths(renderer, known, 1000)
+    assert caplog.text == ""
+    asked = Problem("mine/test/0", ({"role": "user", "content": "What is 3 + 4?"},), "mine", "7")
+    check_prompt_lengths(renderer, [*known, asked], 1000)
+    assert "drops letters or digits of 1 of 3 prompts; problem mine/test/0 reaches the model as" in caplog.text
+    assert "3 + 4" in caplog.text
+
+
+def test_a_tokenizer_that_changes_case_and_width_drops_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    letters = Tokenizer(BPE(vocab={c: i for i, c in enumerate("what is3+?")}, merges=[]))
+    letters.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()])
+    renderer = PromptRenderer(PreTrainedTokenizerFast(tokenizer_object=letters), PromptTemplate("bare", "a test", text="{question}"))
+    check_prompt_lengths(renderer, [Problem("a/b/0", ({"role": "user", "content": "What is ³?"},), "a", "3")], 1000)
+    assert caplog.text == ""
 
 
 def test_the_identity_is_the_templates(model_folder: Path, copy: Path) -> None:
