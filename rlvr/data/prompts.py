@@ -274,7 +274,11 @@ def warn_of_lost_words(renderer: PromptRenderer, problems: Sequence[Problem]) ->
     compared, as they are after Unicode's NFKC and without their case, which many tokenizers change on purpose.
     """
     looked_at = [problem for problem in problems if not problem.images][:LOOKED_AT]
-    lossy = [problem for problem in looked_at if _letters(renderer.rendered_text(problem)) - _letters(renderer.text(problem))]
+    lossy = [
+        problem
+        for problem in looked_at
+        if _letters(renderer.rendered_text(problem)) - _letters(renderer.text(problem))
+    ]
     if lossy:
         logger.warning(
             "the tokenizer drops letters or digits of %d of %d prompts; problem %s reaches the model as %r",

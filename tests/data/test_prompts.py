@@ -102,22 +102,30 @@ def test_the_longest_prompt_is_named(model_folder: Path) -> None:
     assert f"rollout.max_prompt_tokens={longest}" in str(caught.value.fix)
 
 
-def test_words_that_the_tokenizer_drops_are_named(model_folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_words_that_the_tokenizer_drops_are_named(
+    model_folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     renderer = load_renderer(str(model_folder))
     known = generate(2, [3], seed=0)
     check_prompt_lengths(renderer, known, 1000)
     assert caplog.text == ""
     asked = Problem("mine/test/0", ({"role": "user", "content": "What is 3 + 4?"},), "mine", "7")
     check_prompt_lengths(renderer, [*known, asked], 1000)
-    assert "drops letters or digits of 1 of 3 prompts; problem mine/test/0 reaches the model as" in caplog.text
+    assert (
+        "drops letters or digits of 1 of 3 prompts; problem mine/test/0 reaches the model as" in caplog.text
+    )
     assert "3 + 4" in caplog.text
 
 
 def test_a_tokenizer_that_changes_case_and_width_drops_nothing(caplog: pytest.LogCaptureFixture) -> None:
     letters = Tokenizer(BPE(vocab={c: i for i, c in enumerate("what is3+?")}, merges=[]))
     letters.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()])
-    renderer = PromptRenderer(PreTrainedTokenizerFast(tokenizer_object=letters), PromptTemplate("bare", "a test", text="{question}"))
-    check_prompt_lengths(renderer, [Problem("a/b/0", ({"role": "user", "content": "What is ³?"},), "a", "3")], 1000)
+    renderer = PromptRenderer(
+        PreTrainedTokenizerFast(tokenizer_object=letters), PromptTemplate("bare", "a test", text="{question}")
+    )
+    check_prompt_lengths(
+        renderer, [Problem("a/b/0", ({"role": "user", "content": "What is ³?"},), "a", "3")], 1000
+    )
     assert caplog.text == ""
 
 
