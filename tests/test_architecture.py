@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from rlvr import run_folder
 from rlvr.algorithms.registry import ALGORITHMS
 
 PACKAGE = Path(__file__).resolve().parent.parent / "rlvr"
@@ -132,6 +133,19 @@ def test_every_unit_has_a_floor() -> None:
 @pytest.mark.parametrize("module", MODULES, ids=lambda module: module.name)
 def test_a_module_imports_from_below_only(module: Module) -> None:
     assert climbs(module) == []
+
+
+def test_one_module_knows_the_names_in_the_folder_of_a_run() -> None:
+    names = {
+        value
+        for name, value in vars(run_folder).items()
+        if name.endswith("_FILE") and value != run_folder.CONFIG_FILE  # which models have as well
+    }
+    assert {"metrics.jsonl", "trained.json", "spec.json", "summary.json"} <= names
+    for module in MODULES:
+        if module.name != "rlvr.run_folder":
+            constants = {node.value for node in ast.walk(module.tree) if isinstance(node, ast.Constant)}
+            assert not names & {each for each in constants if isinstance(each, str)}, module.name
 
 
 READERS = ("rlvr.eval.report.analysis", "rlvr.eval.report.responses")

@@ -11,7 +11,7 @@ from rlvr.checkpoint import set_aside
 from rlvr.config import EvaluateConfig
 from rlvr.data.benchmarks import Benchmark
 from rlvr.errors import ConfigError
-from rlvr.eval.report import BenchmarkResults, Report, StudyResults, write_report
+from rlvr.eval.report import Report, StudyResults, write_report
 from rlvr.eval.store import read_counts
 from rlvr.files import slug
 from rlvr.provenance import plain_data, provenance
@@ -65,7 +65,7 @@ def measured(
     else:
         refuse_other_specs(models, benchmarks, folder, source, config.seed, config.rewards)
     tracker.start()
-    found = run_evaluations(
+    results = run_evaluations(
         models=models,
         benchmarks=benchmarks,
         folder=folder,
@@ -73,16 +73,7 @@ def measured(
         seed=config.seed,
         rewards=config.rewards,
     )
-    return StudyResults(
-        [
-            BenchmarkResults(
-                [each_model[index] for each_model in found.values()], each.problems, each.out_of_domain
-            )
-            for index, each in enumerate(benchmarks)
-        ],
-        provenance=provenance(resolved),
-        title=f"pass@k of {', '.join(models)}",
-    )
+    return StudyResults(results, provenance=provenance(resolved), title=f"pass@k of {', '.join(models)}")
 
 
 def prepared(

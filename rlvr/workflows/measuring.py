@@ -12,7 +12,8 @@ from rlvr.data.benchmarks import Benchmark
 from rlvr.data.loaders import problems_hash
 from rlvr.data.prompts import PromptRenderer
 from rlvr.eval.evaluate import EvaluationProgress, evaluate
-from rlvr.eval.store import Evaluation, EvaluationSpec, SampleStore, load_evaluation, refuse_other_spec
+from rlvr.eval.results import BenchmarkResults
+from rlvr.eval.store import EvaluationSpec, SampleStore, load_evaluation, refuse_other_spec
 from rlvr.files import write_text
 from rlvr.protocols import Renderer, RolloutEngine, Verifier
 from rlvr.rewards.config import RewardsConfig
@@ -59,7 +60,7 @@ def run_evaluations(
     source: Source,
     seed: int,
     rewards: RewardsConfig,
-) -> dict[str, list[Evaluation]]:
+) -> list[BenchmarkResults]:
     """Measure models on benchmarks, one model after another, and keep each pair in ``BENCHMARK/MODEL``.
 
     Goes on where an earlier call stopped, and starts nothing when all is done.
@@ -73,7 +74,7 @@ def run_evaluations(
         rewards: how answers are judged.
 
     Returns:
-        For each model by its name the evaluations in the order of the benchmarks.
+        For each benchmark the evaluations in the order of the models.
     """
     with ExitStack() as stack:
         verifiers = [
@@ -89,15 +90,14 @@ def run_evaluations(
                 home = evaluation_folder(folder, benchmark.name, name)
                 tasks.append(EvaluationTask(home, benchmark, spec, renderer, verifier))
             _run_missing(tasks, model, name, engines, seed)
-    return {
-        name: [
-            load_evaluation(
-                evaluation_folder(folder, each.name, name), [problem.id for problem in each.problems]
-            )
-            for each in benchmarks
-        ]
-        for name in models
-    }
+    return [loaded(benchmark, list(models), folder) for benchmark in benchmarks]
+
+
+def loaded(benchmark: Benchmark, models: Sequence[str], folder: Path) -> BenchmarkResults:
+    """What all models have reached on one benchmark, by their names."""
+    ids = [problem.id for problem in benchmark.problems]
+    evaluations = [load_evaluation(evaluation_folder(folder, benchmark.name, name), ids) for name in models]
+    return BenchmarkResults(evaluations, benchmark.problems, benchmark.out_of_domain)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,11 +12,16 @@ from rlvr.config import ExperimentConfig
 from rlvr.errors import ConfigError, did_you_mean
 from rlvr.eval.report import BenchmarkResults, Report, StudyResults, write_report
 from rlvr.eval.results import checkpoint_of
-from rlvr.eval.store import Evaluation
 from rlvr.eval.training_runs import seed_name, seed_of
 from rlvr.files import slug
 from rlvr.provenance import plain_data, provenance
-from rlvr.run_folder import BASE, EVALUATIONS_FOLDER, TRAINED_FILE, evaluation_seconds, read_metrics
+from rlvr.run_folder import (
+    BASE,
+    EVALUATIONS_FOLDER,
+    evaluation_seconds,
+    read_metrics,
+    read_provenance,
+)
 from rlvr.tracking.progress import say
 from rlvr.tracking.results import ResultTracker
 from rlvr.workflows.claim import STUDY, Claim, claim_runs, refuse_other_kind, refuse_other_runs
@@ -73,7 +77,7 @@ def run_study(
         models[name] = str(run_training(run_config, run_resolved))
         if config.evaluation.checkpoints:
             models |= kept_models(run_config, name)
-    evaluations = run_evaluations(
+    measured = run_evaluations(
         models=models,
         benchmarks=benchmarks,
         folder=folder,
@@ -83,17 +87,10 @@ def run_study(
     )
     say("report: intervals by bootstrap, figures, HTML")
     results = StudyResults(
-        benchmarks=[
-            BenchmarkResults(
-                evaluations=[found[index] for found in evaluations.values()],
-                problems=benchmark.problems,
-                out_of_domain=benchmark.out_of_domain,
-            )
-            for index, benchmark in enumerate(benchmarks)
-        ],
+        benchmarks=measured,
         metrics={name: read_metrics(folder / name) for name in runs},
         configs={name: run_resolved for name, (_, run_resolved) in runs.items()},
-        provenance=study_provenance(resolved, folder, list(runs), evaluations),
+        provenance=study_provenance(resolved, folder, list(runs), measured),
     )
     report = write_report(folder, results, seed=config.seed)
     with ResultTracker(folder, in_group(config.tracking, folder), resolved) as tracker:
@@ -206,16 +203,16 @@ def refuse_seeds_twice(config: ExperimentConfig, wanted: Mapping[str, Sequence[s
 
 
 def study_provenance(
-    resolved: dict[str, Any], folder: Path, runs: list[str], evaluations: dict[str, list[Evaluation]]
+    resolved: dict[str, Any], folder: Path, runs: Sequence[str], measured: Sequence[BenchmarkResults]
 ) -> dict[str, Any]:
     """Where the numbers come from: versions, hashes, wall times."""
-    training = {name: json.loads((folder / name / TRAINED_FILE).read_text())["wall_seconds"] for name in runs}
-    measured = [evaluation for found in evaluations.values() for evaluation in found]
-    seconds = sum(evaluation_seconds(evaluation.folder) for evaluation in measured)
+    training = {name: read_provenance(folder / name)["wall_seconds"] for name in runs}
+    evaluations = [evaluation for each in measured for evaluation in each.evaluations]
+    seconds = sum(evaluation_seconds(evaluation.folder) for evaluation in evaluations)
     return {
         **provenance(resolved),
         "wall_seconds": {"train": round(sum(training.values()), 1), "evaluate": round(seconds, 1)},
         "train_seconds": training,
-        "models": {name: found[0].spec.model_sha256 for name, found in evaluations.items()},
-        "problems_sha256": {each.spec.benchmark: each.spec.problems_sha256 for each in measured},
+        "models": {each.name: each.spec.model_sha256 for each in measured[0].evaluations},
+        "problems_sha256": {each.name: each.evaluations[0].spec.problems_sha256 for each in measured},
     }

@@ -39,6 +39,7 @@ def test_the_block_trains_measures_and_studies(
     assert list(json.loads((cwd / "runs/study/summary.json").read_text())["models"]) == [
         *("base", "grpo-seed0", "grpo-seed1")
     ]
+    assert names["report"].comparisons[0].models[0].name == "base"
     config = json.loads((cwd / "runs/study/grpo-seed1/config.json").read_text())
     assert (config["seed"], config["run"]["dir"], config["seeds"]) == (1, "runs/study/grpo-seed1", [])
     names["run_study"](names["experiment"])  # goes on with what is there: nothing is trained again
