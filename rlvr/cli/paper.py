@@ -9,6 +9,7 @@ from pathlib import Path
 
 from rlvr.cli.words import listed_words
 from rlvr.errors import ConfigError, RlvrError, did_you_mean
+from rlvr.run_folder import REPORT_FILE
 
 KEYS = ("claims", "folder", "only", "output")
 CLAIMS = Path(__file__).parent.parent / "recipes" / "paper" / "2504.13837.yaml"
@@ -76,13 +77,13 @@ def run(arguments: list[str]) -> None:
     say("claims: intervals by bootstrap")
     output = Path(keys["output"] or root / "paper")
     data = claims_data(paper, decide_claims(paper, results), results)
-    reports = {name: os.path.relpath(root / name / "report.html", output) for name in results}
+    reports = {name: os.path.relpath(root / name / REPORT_FILE, output) for name in results}
     output.mkdir(parents=True, exist_ok=True)
     write_json(output / "claims.json", data)
-    write_text(output / "report.html", claims_page(data, reports))
+    write_text(output / REPORT_FILE, claims_page(data, reports))
     for claim in data["claims"].values():
         print(f"{claim['decision']:<14}{claim['text']}")
-    print(f"\nreport: {output / 'report.html'}")
+    print(f"\nreport: {output / REPORT_FILE}")
 
 
 def words_of(arguments: list[str]) -> tuple[dict[str, str], list[str], bool]:
