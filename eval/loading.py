@@ -34,7 +34,7 @@ from rlvr.run_folder import (
     training_folder,
 )
 
-TRAINING_TITLE = "Training so far"
+TRAINING_TITLE, TRAINED_TITLE = "Training so far", "Training"
 Run = tuple[Path, str]
 """A training run, or a model that was only evaluated: the folder of its study or evaluate command, and its name there."""
 
@@ -97,7 +97,7 @@ def load_results(
             if (provenance[run] or run in training) and (config := read_config(training_folder(*run)))
         },
         unfinished=to_come,
-        title=TITLE if base else TRAINING_TITLE,
+        title=TITLE if base else TRAINING_TITLE if to_come else TRAINED_TITLE,
         provenance={
             "wall_seconds": {
                 "train": sum(float(each.get("wall_seconds", 0)) for each in provenance.values()),

@@ -96,6 +96,8 @@ def draw_lines(chart: LineChart, width: float, css: str) -> str:
     # Powers of two stand closely in a small panel: every second one there, the largest among them.
     powers = xs[(len(xs) + 1) % 2 :: 2] if width == FACET and len(xs) > MANY_POWERS else xs
     x_ticks = powers if chart.log2_x else svg.nice_ticks(xs[0], xs[-1], 7 if width == WIDE else 4)
+    if all(float(x).is_integer() for x in xs):  # steps: there is none between two
+        x_ticks = [tick for tick in x_ticks if float(tick).is_integer()]
     parts = [_shade(chart, frame, x_at)]
     parts += _axes(frame, x_at, y_at, x_ticks, y_ticks, chart.x_label, unit)
     if chart.zero_line:

@@ -187,10 +187,13 @@ def multirun_keys() -> set[str]:
 
 def _separate_job(config: DictConfig, swept: Collection[str]) -> None:
     """Give every job of a multirun a folder of its own, named by what it has of the swept keys, which W&B is told too."""
+    from rlvr.tracking.progress import say  # late: only a run needs it
+
     words = job_words(swept)
     key = "output" if "output" in config else "run.dir"
     folder = Path(OmegaConf.select(config, key))
     OmegaConf.update(config, key, str(folder / job_name(words)))
+    say(f"job {HydraConfig.get().job.num + 1}: {', '.join(words) or 'nothing is swept'}")
     if words and "tracking" in config:
         config.tracking.wandb_group = config.tracking.wandb_group or folder.name
         config.tracking.wandb_tags = [*config.tracking.wandb_tags, *(word[:MAX_TAG] for word in words)]
