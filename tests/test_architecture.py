@@ -148,6 +148,16 @@ def test_one_module_knows_the_names_in_the_folder_of_a_run() -> None:
             assert not names & {each for each in constants if isinstance(each, str)}, module.name
 
 
+STARTED_BELOW = ("cluster", "collect", "distill", "driver", "guards", "learner", "pretrain", "rollout")
+"""What a workflow starts, and the command line only through one."""
+
+
+def test_the_command_line_starts_nothing_itself() -> None:
+    for module in MODULES:
+        if module.unit == "cli":
+            assert not {name for name in module.imports if unit_of(name) in STARTED_BELOW}, module.name
+
+
 READERS = ("rlvr.eval.report.analysis", "rlvr.eval.report.responses")
 """Modules of the report that may read what lies beside samples, besides the ``read`` of a measurement."""
 

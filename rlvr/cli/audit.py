@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from rlvr.cli.words import folders_and_keys, listed_words
@@ -45,41 +44,24 @@ def run(arguments: list[str]) -> None:
             "export and import exclude each other", where="command line", fix="export, read, import"
         )
     # Late, so that --help and mistakes are answered at once.
-    from rlvr.eval import audit
-    from rlvr.eval.loading import load_results
+    from rlvr.eval.audit import HARD
+    from rlvr.workflows.audit import audit_reasoning, export_to_people, take_over_from_people
 
-    benchmarks = load_results(folders, listed_words(keys["benchmarks"])).benchmarks
-    evaluations = [evaluation for each in benchmarks for evaluation in each.evaluations]
+    benchmarks = listed_words(keys["benchmarks"])
     if keys["export"]:
-        rows = [
-            row for each in benchmarks for row in audit.rows_to_read(each.evaluations, list(each.problems))
-        ]
-        text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-        Path(keys["export"]).write_text(text, encoding="utf-8")
-        print(f"{len(rows)} responses to read: {keys['export']}")
+        count = export_to_people(folders, Path(keys["export"]), benchmarks)
+        print(f"{count} responses to read: {keys['export']}")
         return
     if keys["import"]:
-        path = Path(keys["import"])
-        if not path.is_file():
-            raise ConfigError("there is no such file", where=str(path), fix="check the path")
-        found = audit.take_over(evaluations, audit.read_rows(path))
+        found = take_over_from_people(folders, Path(keys["import"]), benchmarks)
     else:
-        found = [
-            audit.judge_by_graph(evaluation, each.problems)
-            for each in benchmarks
-            for evaluation in each.evaluations
-        ]
-    for evaluation, verdicts in zip(evaluations, found, strict=True):
-        audit.write_audit(evaluation.folder, verdicts)
-        valid = sum(row.chain for row in verdicts.rows)
+        found = audit_reasoning(folders, benchmarks)
+    for each in found:
         print(
-            f"{evaluation.spec.benchmark}, {evaluation.name}: {valid} of {len(verdicts.rows)} right answers "
+            f"{each.evaluation.spec.benchmark}, {each.evaluation.name}: {each.num_valid} of {each.num_judged} right answers "
             "have valid reasoning"
         )
-        hardest = set(audit.hardest(evaluation))
-        chains = [(row.problem, row.chain) for row in verdicts.rows if row.problem in hardest]
         print(
-            f"  on the {len(hardest)} problems solved in under {audit.HARD:.0%} of the samples: "
-            f"{sum(chain for _, chain in chains)} of {len(chains)}, "
-            f"on {len({problem for problem, chain in chains if chain})} of these problems"
+            f"  on the {each.num_hardest} problems solved in under {HARD:.0%} of the samples: "
+            f"{each.num_valid_on_hardest} of {each.num_judged_on_hardest}, on {each.num_hardest_with_valid} of these problems"
         )

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import time
-from pathlib import Path
 from typing import Any
 
 from rlvr.cli import hydra_app
@@ -27,33 +24,7 @@ def run(arguments: list[str]) -> None:
 
 def app(config: PretrainConfig, resolved: dict[str, Any]) -> None:
     """One pre-training run."""
-    from rlvr.data.model_folder import model_hash
-    from rlvr.pretrain import PretrainProgress, pretrain
-    from rlvr.provenance import provenance
-    from rlvr.tracking.progress import StageProgress
+    from rlvr.workflows.pretrain import pretrain_base
 
-    output = Path(config.output)
-    started = time.monotonic()
-    budgets = [stage.num_tokens for stage in config.stages]
-    with StageProgress("pretrain", sum(budgets)) as progress:
-
-        def show(now: PretrainProgress) -> None:
-            ended = now.step == now.num_steps
-            done = budgets[now.stage] if ended else min(now.tokens, budgets[now.stage])
-            progress.update(
-                sum(budgets[: now.stage]) + done,
-                f"tokens  loss {now.loss:.3f} nats/solution (noise floor {now.noise_floor:.3f})  "
-                f"{now.tokens_per_second:,.0f} tok/s",
-            )
-
-        pretrain(config, output, show)
-    if not (output / "config.json").exists():
-        return  # another process of the same run writes
-    record = {
-        **provenance(resolved),
-        "config": resolved,
-        "wall_seconds": round(time.monotonic() - started, 1),
-        "model_sha256": model_hash(str(output)),
-    }
-    (output / "pretraining.json").write_text(json.dumps(record, indent=2) + "\n")
-    print(f"model: {output}")
+    if (model := pretrain_base(config, resolved)) is not None:
+        print(f"model: {model}")
