@@ -23,6 +23,7 @@ from rlvr.data import programs, skills
 from rlvr.data.benchmarks import BENCHMARKS, load_benchmark
 from rlvr.data.tiny_tokenizer import build_tokenizer
 from rlvr.errors import ConfigError
+from tests.cli.test_paper_recipes import SYSTEMS
 from tests.tiny import TINY
 
 
@@ -91,6 +92,8 @@ def test_all_recipes_are_here() -> None:
     # Those of the paper have a table of their own: test_paper_recipes.py.
     papers = set((RECIPES / "experiment" / "recipe").glob("deep_analysis*.yaml"))
     papers |= set((RECIPES / "evaluate" / "recipe").iterdir())
+    papers |= {RECIPES / "experiment" / "recipe" / f"{name}.yaml" for name in SYSTEMS}
+    papers |= set((RECIPES / "paper").iterdir())  # claims: test_paper.py
     assert set(RECIPES.rglob("*.yaml")) - papers == primary | groups | {
         RECIPES / path for _, _, path, _ in CASES
     }
