@@ -7,6 +7,7 @@
         state.json      where the run stands (:class:`Progress`), config, versions
         model/          the policy as a Hugging Face folder
         learner/        DeepSpeed's files (policy, critic, optimizers) and every rank's random state
+        pending.json    rollouts of the next step, where they were sampled while this one was learned
 
 A checkpoint is written into a folder whose name starts with a dot, brought to the disk, and then renamed. So
 a folder that is called ``step-…`` is complete, and the one with the highest number is the newest: there is no
@@ -34,6 +35,7 @@ FORMAT = 1
 """Raised whenever an older version could not read what is written."""
 LEARNER_FOLDER = "learner"
 STATE_FILE, MANIFEST_FILE = "state.json", "manifest.json"
+PENDING_FILE = "pending.json"
 NAME = re.compile(r"step-(\d{6,})")
 FIXED_KEYS = {"problems_sha256"}
 """Of the identity: what must be the same when a run goes on. Its config is compared before."""
@@ -317,7 +319,8 @@ def keep_model_only(checkpoint: Checkpoint) -> None:
     # The manifest first: what it no longer names does not count, whenever this is cut short.
     write_json(checkpoint.folder / MANIFEST_FILE, {"format": FORMAT, "files": files})
     shutil.rmtree(checkpoint.folder / LEARNER_FOLDER, ignore_errors=True)
-    (checkpoint.folder / STATE_FILE).unlink(missing_ok=True)
+    for name in (STATE_FILE, PENDING_FILE):
+        (checkpoint.folder / name).unlink(missing_ok=True)
 
 
 def discard(folder: Path) -> None:

@@ -19,11 +19,11 @@ from rlvr.guards import Guards
 from rlvr.protocols import (
     Learner,
     Probe,
-    RolloutEngine,
     SamplingSettings,
     SyncReport,
     TokenRenderer,
     Tracker,
+    TrainingEngine,
     Verifier,
 )
 from rlvr.records import Problem, RolloutGroup
@@ -38,16 +38,17 @@ NUM_PROBES = 4
 
 @dataclass(kw_only=True)
 class Training:
-    """What a run trains with, and the stages of one of its steps: collect, learn, publish.
+    """What a run trains with, and the stages of one of its steps: sample, check, learn, publish.
 
-    The stages know their step by its number and by what is handed on, so a loop may have them overlap.
+    The stages know their step by its number and by what is handed on, so a loop may have them overlap: ``sample``
+    touches nothing that ``learn`` does, and may run in a thread of its own.
     """
 
     config: TrainConfig
     """Length and batch."""
     algorithm: Algorithm
     """The composition that is trained with."""
-    engine: RolloutEngine
+    engine: TrainingEngine
     """Samples responses."""
     learner: Learner
     """Updates the policy."""
@@ -79,14 +80,15 @@ class Training:
             step, [Probe(self.renderer.render(problem), 1) for problem in self.problems[:NUM_PROBES]]
         )
 
-    def collect(self, step: int, num_drawn: int) -> Sampled:
+    def sample(self, step: int, num_drawn: int) -> Sampled:
         """Sample and verify the rollouts of a step, whose first prompt comes after so many others.
 
         Raises:
-            VerifierError: the verifier failed on too many responses.
-            TrainingError: there is nothing to learn from, or a guard has stopped the run.
+            TrainingError: there is nothing to learn from.
+            RlvrError: a worker failed.
         """
         config = self.config
+        started = time.perf_counter()
         self._prompts.num_drawn = num_drawn
         settings = SamplingSettings(
             config.temperature,
@@ -104,12 +106,22 @@ class Training:
             self.algorithm.sampling,
             settings,
         )
+        return Sampled(collected, self._prompts.num_drawn, time.perf_counter() - started)
+
+    def check(self, step: int, sampled: Sampled) -> dict[str, float]:
+        """Log samples of a step's rollouts, and look whether they may be trained on; what was measured of them.
+
+        Raises:
+            VerifierError: the verifier failed on too many responses.
+            TrainingError: a guard has stopped the run.
+        """
+        config, collected = self.config, sampled.collected
         metrics = collected.metrics(config.reward)
         self.tracker.log_samples(step, sample_rows(collected.groups, self.num_logged_samples, config.reward))
         check_error_share(metrics["verify/error"], config.max_error_share)
         self.guards.check_rollouts(step, metrics)
         self.guards.check_answers(step, why_unread(collected.sampled, self.verifier.expects))
-        return Sampled(collected, metrics, self._prompts.num_drawn)
+        return metrics
 
     def learn(self, step: int, sampled: Sampled) -> dict[str, float]:
         """Assign credit and update the policy; what was measured on the way.
@@ -142,16 +154,16 @@ class Sampled:
     """The rollouts of one step, and all that the next one needs to know of them."""
 
     collected: Collected
-    metrics: dict[str, float]
-    """Of the rollouts."""
     num_drawn: int
     """Prompts drawn up to and with this step."""
+    seconds: float
+    """That sampling and verifying took."""
 
 
 def train(
     run: Training, *, output: Path, checkpoints: Checkpoints, resume: Checkpoint | None = None
 ) -> Progress:
-    """Train a policy, one stage after another, step by step; then save it.
+    """Train a policy, one stage after another, step by step; then save it: ``train.max_staleness=0``.
 
     A step is done as a whole or not at all. A signal or an error while responses are sampled and verified
     leaves a checkpoint of the step before; from the update on, a step is carried through.
@@ -177,7 +189,8 @@ def train(
     try:
         while progress.step < run.config.num_steps:
             step, laps = progress.step + 1, StepClock()
-            sampled = run.collect(step, progress.num_drawn)
+            sampled = run.sample(step, progress.num_drawn)
+            measured = run.check(step, sampled)
             laps.lap("rollout")
             with SIGNALS.held():
                 at_rest = False
@@ -186,7 +199,7 @@ def train(
                 sync = run.publish(step, sampled)
                 laps.lap("sync")
                 speed = laps.metrics() | speed_metrics(sampled.collected, laps.total)
-                run.tracker.log(step, sampled.metrics | learned | sync.metrics() | speed)
+                run.tracker.log(step, measured | learned | sync.metrics() | speed)
                 progress = Progress(step, sampled.num_drawn, clock.seconds, dict(run.guards.watched))
                 at_rest = True
                 if is_due(step, run.config):

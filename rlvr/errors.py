@@ -63,6 +63,10 @@ class WorkerLostError(WorkerError):
     """A worker's process died, froze or did not come to an end; its machine may be gone."""
 
 
+class StoppedError(RlvrError):
+    """Sampling was ended by the driver, which no longer wants what it asked for; no user ever reads this."""
+
+
 class ResourceError(RlvrError):
     """A machine is about to run out of memory."""
 

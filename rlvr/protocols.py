@@ -102,6 +102,13 @@ class RolloutEngine(Protocol):
         """``process/…``: state of all processes of the session; empty where there are none."""
 
 
+class TrainingEngine(RolloutEngine, Protocol):
+    """An engine that may be sampled from beside the learner's work, in another thread."""
+
+    def stop(self) -> None:
+        """End a call of ``generate`` that is under way in another thread, by a StoppedError; nothing is sampled any more."""
+
+
 class Learner(Protocol):
     """A pool of data-parallel ranks that hold the policy."""
 

@@ -136,6 +136,10 @@ class FakeEngine:
         self.order: list[int] = []
         self.sampled_versions: list[int] = []
         self._counts: dict[int, int] = {}
+        self.is_stopped = False
+
+    def stop(self) -> None:
+        self.is_stopped = True
 
     def process_metrics(self) -> dict[str, float]:
         return {"process/restarts": 0.0}

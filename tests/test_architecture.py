@@ -26,6 +26,7 @@ FLOORS = (
     ("checkpoint", "collect", "data", "guards", "learner", "rollout", "tracking"),
     ("eval",),
     ("distill", "driver", "pretrain"),
+    ("ahead",),
     ("cluster",),
     ("planning",),
     ("workflows",),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from rlvr.ahead import train_ahead
 from rlvr.algorithms.grpo import GRPOConfig
 from rlvr.algorithms.settings import AlgorithmConfig
 from rlvr.checkpoint import Checkpoints
@@ -73,7 +74,8 @@ class Run:
             num_logged_samples=self.num_logged_samples,
             guards=Guards(self.guards, self.folder, self.said.append),
         )
-        self.progress = train(
+        loop = train_ahead if self.config.max_staleness else train
+        self.progress = loop(
             training,
             output=self.folder / "model",
             checkpoints=checkpoints,

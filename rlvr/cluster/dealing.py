@@ -12,13 +12,14 @@ from collections import deque
 from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from threading import Event
 from typing import Any
 
 import ray
 
 from rlvr.cluster.calls import checked
 from rlvr.cluster.watch import INTERVAL, Watch, Worker, reason
-from rlvr.errors import WorkerLostError
+from rlvr.errors import StoppedError, WorkerLostError
 from rlvr.protocols import SampleRequest, SamplingSettings
 from rlvr.records import Completion
 
@@ -56,6 +57,7 @@ def deal(
     workers: Sequence[Worker],
     places: float,
     watch: Watch,
+    stopped: Event,
 ) -> Generator[tuple[int, list[Completion]], None, list[SampleRequest]]:
     """Yield answers until all requests have one, or a worker is lost and the others have done what they had in hand.
 
@@ -65,9 +67,13 @@ def deal(
         workers: all of them alive.
         places: samples that a worker is handed at a time.
         watch: looks after the workers.
+        stopped: set by another thread when nobody wants the answers any more.
 
     Returns:
         The requests that are left.
+
+    Raises:
+        StoppedError: it was set.
     """
     waiting, left = deque(requests), list[SampleRequest]()
     shares = [Share(worker, places) for worker in workers[: len(requests)]]
@@ -79,6 +85,8 @@ def deal(
     try:
         while streams:
             ready, _ = ray.wait(list(streams), num_returns=1, timeout=INTERVAL, fetch_local=False)
+            if stopped.is_set():
+                raise StoppedError("sampling was stopped")
             watch.look()
             if not ready:
                 _give_up_overdue(streams.values(), watch)

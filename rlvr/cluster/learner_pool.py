@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import ray
@@ -15,7 +16,7 @@ from rlvr.batch import Annotations, RolloutBatch, TrainBatch
 from rlvr.cluster.calls import checked
 from rlvr.cluster.pools import RolloutPool
 from rlvr.cluster.watch import INTERVAL, Watch, Worker
-from rlvr.errors import RlvrError, WeightUpdateError, WorkerLostError
+from rlvr.errors import RlvrError, WorkerLostError
 from rlvr.protocols import Probe, SyncReport
 from rlvr.rollout.checksums import Checksum
 from rlvr.rollout.proof import Difference, Held, comparable, function_limit, prove_function, prove_weights
@@ -64,6 +65,8 @@ class LearnerPool:
         """The version that the engines are to have, and what it is proved with."""
         self._is_published = False
         """Whether the learner's weights are still those of that version."""
+        self._at_work = Lock()
+        """Held by whoever makes the ranks work: calls of two threads must not meet them in different orders."""
         self._give_the_gpus("weights")
         self._connect()
         [self._names] = watch.call(self.workers[:1], "weight_names")
@@ -94,19 +97,25 @@ class LearnerPool:
         """What the learner's models say about the batch; no call at all if nothing is needed."""
         if not (old_logprobs or self._algorithm.needs_reference or self._algorithm.critic):
             return Annotations()
-        self._take_the_gpus()
-        annotations: Annotations = self._all("annotate", ray.put(batch), old_logprobs)[0]
+        with self._at_work:
+            self._take_the_gpus()
+            annotations: Annotations = self._all("annotate", ray.put(batch), old_logprobs)[0]
         return annotations
 
     def update(self, minibatches: Sequence[TrainBatch], *, value_only: bool = False) -> dict[str, float]:
         """One optimizer step per minibatch; the batch is put into the object store once."""
-        self._is_published = False
-        self._take_the_gpus()
-        metrics: dict[str, float] = self._all("update", ray.put(list(minibatches)), value_only)[0]
+        with self._at_work:
+            self._is_published = False
+            self._take_the_gpus()
+            metrics: dict[str, float] = self._all("update", ray.put(list(minibatches)), value_only)[0]
         return metrics
 
     def publish(self, version: int, probes: Sequence[Probe]) -> SyncReport:
         """Send the weights, prove that they arrived, then label them; again if an engine is lost meanwhile."""
+        with self._at_work:
+            return self._publish(version, probes)
+
+    def _publish(self, version: int, probes: Sequence[Probe]) -> SyncReport:
         self._published, self._is_published = (version, probes), True
         while True:
             self._give_the_gpus("weights")
@@ -190,15 +199,16 @@ class LearnerPool:
     def _restore_engines(self) -> None:
         """Replace lost engines and bring all to the published version, with the proof of before.
 
-        Raises:
-            WeightUpdateError: the learner has moved on since, so that version is no more.
+        Not so while the learner works, or once it has moved on, since that version is then no more. Then the lost ones
+        wait for the next publication.
         """
-        if self._published is None or not self._is_published:
-            raise WeightUpdateError(
-                "a rollout worker is lost, and the learner no longer holds the weights that the others sample with",
-                where="sampling between an update and its publication",
-            )
-        self.publish(*self._published)
+        if not self._at_work.acquire(blocking=False):
+            return
+        try:
+            if self._published is not None and self._is_published:
+                self._publish(*self._published)
+        finally:
+            self._at_work.release()
 
     def _probe(self, probes: Sequence[Probe]) -> list[list[float]]:
         lengths = [len(probe.tokens) - probe.prompt_length for probe in probes]
@@ -212,14 +222,17 @@ class LearnerPool:
 
     def save(self, folder: Path) -> None:
         """Write a Hugging Face folder."""
-        self._all("save", str(folder.resolve()))
+        with self._at_work:
+            self._all("save", str(folder.resolve()))
 
     def save_state(self, folder: Path) -> None:
         """Every rank writes its part into the folder, which all of them must see."""
-        self._all("save_state", str(folder.resolve()))
+        with self._at_work:
+            self._all("save_state", str(folder.resolve()))
 
     def load_state(self, folder: Path) -> None:
         """Every rank goes on from its part."""
-        self._is_published = False
-        self._take_the_gpus()
-        self._all("load_state", str(folder.resolve()))
+        with self._at_work:
+            self._is_published = False
+            self._take_the_gpus()
+            self._all("load_state", str(folder.resolve()))

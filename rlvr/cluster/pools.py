@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from threading import Event
 from typing import Any
 
 from rlvr.cluster.dealing import AHEAD, deal
@@ -18,7 +19,7 @@ PARTS = ("weights", "kv_cache")
 
 
 class RolloutPool:
-    """The rollout workers as one :class:`~rlvr.protocols.RolloutEngine`; those that are lost are replaced."""
+    """The rollout workers as one :class:`~rlvr.protocols.TrainingEngine`; those that are lost are replaced."""
 
     def __init__(
         self, start: Callable[[str, int, int], Any], model: str, count: int, watch: Watch, max_num_seqs: int
@@ -43,7 +44,9 @@ class RolloutPool:
         self.is_proved = True
         """Whether the engines hold the weights of their version; not so in the middle of an update."""
         self.restore: Callable[[], object] = self.replace_lost
-        """Makes the pool whole again. With a learner this includes its weights, and their proof."""
+        """Makes the pool whole again. With a learner this includes its weights, and their proof; while it learns, the
+        pool stays as it is."""
+        self._stopped = Event()
         self._asleep: set[str] = set()
 
     @property
@@ -115,11 +118,13 @@ class RolloutPool:
         """Deal the requests out as the workers have places; yield results in the order in which they finish.
 
         When a worker is lost, the others finish what they have in hand. Then it is replaced, and what it had not
-        answered is dealt out again with the rest.
+        answered is dealt out again with the rest. Where the learner has moved on to other weights meanwhile, the
+        others take it over, and the lost one is replaced when the next weights are published.
 
         Raises:
             WeightUpdateError: an update has failed, so that nobody knows which weights an engine holds.
-            WorkerLostError: a worker is lost and may not be replaced.
+            WorkerLostError: a worker is lost and may not be replaced; or all of them are, and with them their weights.
+            StoppedError: another thread has called :meth:`stop`.
         """
         if not self.is_proved:
             raise WeightUpdateError(
@@ -131,7 +136,19 @@ class RolloutPool:
         while left:
             if self.has_lost:
                 self.restore()
-            left = yield from deal(left, settings, self.workers, self.places, self._watch)
+            living = [worker for worker in self.workers if not worker.lost]
+            if not living:
+                raise WorkerLostError(
+                    f"the worker's process {self.workers[-1].lost}\n"
+                    "  and no other one is left with the weights that are sampled from: the learner has moved on",
+                    where=self.workers[-1].name,
+                    fix=f"more rollout.num_workers, or train.max_staleness=0, where workers die often; {RESUME}",
+                )
+            left = yield from deal(left, settings, living, self.places, self._watch, self._stopped)
+
+    def stop(self) -> None:
+        """End a call of :meth:`generate` in another thread within seconds; nothing is sampled any more."""
+        self._stopped.set()
 
     def load(self, model: str) -> None:
         """Have all workers read another model's weights from its folder, and prove that they hold them.

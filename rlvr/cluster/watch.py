@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from threading import Lock, get_ident
 from typing import Any
 
 import ray
@@ -93,7 +94,12 @@ class Watch:
     num_restarts: int = 0
     num_reissued: int = 0
     """Requests that lost workers had not answered."""
-    _memory_told: bool = False
+    _shortage: ResourceError | None = None
+    """Found once."""
+    _told: set[int] = field(default_factory=set)
+    """Threads that have raised it. What a thread does then, such as a last checkpoint, is not to fail for it again."""
+    _lock: Lock = field(default_factory=Lock)
+    """One thread may sample while another learns, and both look."""
     _last: float = field(default_factory=lambda: time.monotonic())
 
     @property
@@ -111,14 +117,17 @@ class Watch:
             WorkerLostError: a learner is lost.
             ResourceError: a machine is about to run out of memory.
         """
-        listened = time.monotonic() - self._last
-        if listened < INTERVAL / 2:
-            return
-        self._last += listened
-        for worker in self.workers:
-            worker.listen(min(listened, 2 * INTERVAL), self.limits.heartbeat_timeout)
+        with self._lock:
+            listened = time.monotonic() - self._last
+            if listened >= INTERVAL / 2:
+                self._last += listened
+                for worker in self.workers:
+                    worker.listen(min(listened, 2 * INTERVAL), self.limits.heartbeat_timeout)
+                self._shortage = self._shortage or self._short_of_memory()
         self.check_learners()
-        self._check_memory()
+        if self._shortage is not None and get_ident() not in self._told:
+            self._told.add(get_ident())
+            raise self._shortage
 
     def check_learners(self) -> None:
         """End the run if a learner is lost: its optimizer state is gone with it.
@@ -134,24 +143,23 @@ class Watch:
                     fix=f"often out of memory (see `dmesg`); {RESUME}",
                 )
 
-    def _check_memory(self) -> None:
-        """Told once: what follows, such as a last checkpoint, is not to fail for the same reason."""
+    def _short_of_memory(self) -> ResourceError | None:
         used = {
             worker.vitals.host: worker.vitals.host_memory_used for worker in self.workers if worker.vitals
         }
         used[socket.gethostname()] = host_memory_used()
         host = max(used, key=lambda name: used[name])
-        if used[host] > self.limits.max_memory_share and not self._memory_told:
-            self._memory_told = True
-            known = self._known()
-            sizes = ", ".join(f"{name} {vitals.memory / GIB:.1f} GiB" for name, vitals in known.items())
-            raise ResourceError(
-                f"{used[host]:.1%} of the memory of {host} is in use (limit {self.limits.max_memory_share:.1%}): "
-                "stopped before the system would kill a process of its own choice",
-                where=f"private memory: {sizes}",
-                fix="smaller learner.micro_batch_tokens or rollout.kv_cache_gib, fewer workers on a machine, "
-                f"or a higher cluster.max_memory_share; {RESUME}",
-            )
+        if used[host] <= self.limits.max_memory_share:
+            return None
+        known = self._known()
+        sizes = ", ".join(f"{name} {vitals.memory / GIB:.1f} GiB" for name, vitals in known.items())
+        return ResourceError(
+            f"{used[host]:.1%} of the memory of {host} is in use (limit {self.limits.max_memory_share:.1%}): "
+            "stopped before the system would kill a process of its own choice",
+            where=f"private memory: {sizes}",
+            fix="smaller learner.micro_batch_tokens or rollout.kv_cache_gib, fewer workers on a machine, "
+            f"or a higher cluster.max_memory_share; {RESUME}",
+        )
 
     def _known(self) -> dict[str, Vitals]:
         host = socket.gethostname()

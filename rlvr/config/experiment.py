@@ -72,6 +72,7 @@ class ExperimentConfig:
                 f"variants.{name}",
                 "such as [algorithm.kl.coef=0.001]",
             )
+        self._check_staleness()
         group_size = self.build_algorithm().group_size
         rollouts = self.train.prompts_per_step * group_size
         minibatch = self.train.minibatch_size
@@ -89,6 +90,24 @@ class ExperimentConfig:
                 "train.minibatch_size",
                 f"a divisor of {rollouts}",
             )
+
+    def _check_staleness(self) -> None:
+        """Refuse to train on a batch of older weights as if the newest had sampled it, or where nothing is gained."""
+        if not self.train.max_staleness:
+            return
+        require(
+            self.build_algorithm().importance_cap is not None,
+            "with train.max_staleness=1 a batch is trained on weights that are one step newer than those that sampled it, "
+            "and nothing in this algorithm corrects for that: its ratio is between the learner's own weights",
+            "algorithm.importance_cap",
+            "algorithm.importance_cap=2 (truncated importance sampling), or train.max_staleness=0",
+        )
+        require(
+            not self.cluster.colocate,
+            "engines and learners that share their GPUs take turns, so that nothing can be sampled while they learn",
+            "train.max_staleness, cluster.colocate",
+            "train.max_staleness=0, or a cluster with GPUs for each (cluster.colocate=false)",
+        )
 
     def build_algorithm(self) -> Algorithm:
         """Compose the algorithm from its own config."""

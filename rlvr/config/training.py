@@ -21,6 +21,10 @@ class TrainConfig:
     """Rollouts in one optimizer step; null takes the whole step (strictly on-policy)."""
     num_epochs: int = 1
     """Times that a step's rollouts are gone through (PPO's K; the study: 1)."""
+    max_staleness: int = 0
+    """Steps by which the weights that sample a batch may be older than those that it is trained on. 0: sampling and
+    learning alternate. 1: each batch is sampled while the one before is learned, which needs
+    ``algorithm.importance_cap`` and separate devices for the two pools."""
     temperature: float = 1.0
     """Sampling temperature; log-probabilities are computed at it on both sides."""
     top_p: float = 1.0
@@ -56,6 +60,12 @@ class TrainConfig:
                 f"train.{name}",
                 f"{name}={off}; shape the distribution by train.temperature, which both sides apply",
             )
+        require(
+            self.max_staleness in (0, 1),
+            f"a batch may be at most one step old, not {self.max_staleness}",
+            "train.max_staleness",
+            "0 (sampling and learning alternate) or 1 (they go on at the same time)",
+        )
         require_share(self.max_error_share, "train.max_error_share")
         require_positive(self, "train", "keep_checkpoints")
         for name in ("checkpoint_every", "keep_model_every"):

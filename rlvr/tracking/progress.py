@@ -92,6 +92,8 @@ class TrainingProgress:
             for stage in ("rollout", "learn", "sync")
             if f"time/{stage}" in metrics
         )
+        if "throughput/overlap_share" in metrics:
+            split += f" overlap {metrics['throughput/overlap_share']:.0%}"
         # A step that trains the critic alone has no entropy.
         entropy = f"entropy {metrics['policy/entropy']:.3f}  " if "policy/entropy" in metrics else ""
         self._stage.update(

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from rlvr.ahead import train_ahead
 from rlvr.checkpoint import Checkpoints, identity_of
 from rlvr.cluster import training_pools
 from rlvr.config import ExperimentConfig
@@ -123,7 +124,8 @@ def run_training(config: ExperimentConfig, resolved: dict[str, Any]) -> Path:
                 num_logged_samples=config.tracking.num_logged_samples,
                 guards=Guards(config.guards, folder, _report),
             )
-            end = train(training, output=model, checkpoints=checkpoints, resume=resume)
+            loop = train_ahead if config.train.max_staleness else train
+            end = loop(training, output=model, checkpoints=checkpoints, resume=resume)
     finally:
         tracker.close()
     write_provenance(
