@@ -179,7 +179,7 @@ def prompts_in_order(settings: dict[str, Any]) -> list[Any]:
 # -------------------------------------------------------------------------------------- child: rlvr
 
 
-class _Stopwatch:
+class Stopwatch:
     """A tracker that keeps when each step ended and what it sampled."""
 
     def __init__(self) -> None:
@@ -219,7 +219,7 @@ def rlvr_side(settings: dict[str, Any]) -> dict[str, Any]:
     renderer = load_renderer(settings["model"])
     verifier = verifier_for(problems)
     folder = Path(settings["folder"])
-    stopwatch = _Stopwatch()
+    stopwatch = Stopwatch()
     tracker = make_trackers(folder / "run", TrackingConfig(), {}, stopwatch)
     with training_pools(
         settings["model"],

@@ -10,6 +10,7 @@ from typing import Any
 import ray
 import torch
 
+from rlvr.ahead import train_ahead
 from rlvr.algorithms.algorithm import Algorithm
 from rlvr.batch import TrainBatch
 from rlvr.checkpoint import Checkpoints
@@ -88,11 +89,16 @@ def train_tiny(
     *,
     num_steps: int,
     prompts_per_step: int,
+    max_staleness: int = 0,
+    num_logged_samples: int = 0,
 ) -> None:
     """A training run on such pools; its model lies in ``folder/after``."""
-    train(
+    loop = train_ahead if max_staleness else train
+    loop(
         Training(
-            config=TrainConfig(num_steps=num_steps, prompts_per_step=prompts_per_step),
+            config=TrainConfig(
+                num_steps=num_steps, prompts_per_step=prompts_per_step, max_staleness=max_staleness
+            ),
             algorithm=algorithm,
             engine=engine,
             learner=learner,
@@ -102,7 +108,7 @@ def train_tiny(
             max_response_tokens=128,
             seed=0,
             tracker=tracker,
-            num_logged_samples=0,
+            num_logged_samples=num_logged_samples,
             guards=Guards(GuardsConfig(), folder / "run"),
         ),
         output=folder / "after",

@@ -130,6 +130,20 @@ GREEDY = [
         (("study", "recipe=tiny", "+variants.a=['sed=1']"), ["unknown key 'sed'", "'seed'?"]),
         (("study", "recipe=tiny_kl", "algorithms=[grpo]"), ["both algorithms and variants"]),
         ((*TINY, "--plugin"), ["--plugin needs a file"]),
+        (
+            (*TINY, "train.max_staleness=1"),
+            ["where: algorithm.importance_cap", "nothing in this algorithm corrects", "importance_cap=2"],
+        ),
+        (
+            (
+                *TINY,
+                "train.max_staleness=1",
+                "algorithm.importance_cap=2",
+                "cluster.colocate=true",
+                "--dry-run",
+            ),
+            ["where: train.max_staleness, cluster.colocate", "train.max_staleness=0"],
+        ),
         ((*TINY, "train.minibatch_size=12"), ["where: train.minibatch_size", "a multiple of 8"]),
         ((*TINY, "just-words"), ["just-words"]),
         ((*TINY, "seed=1,2"), ["seed"]),

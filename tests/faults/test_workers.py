@@ -172,10 +172,31 @@ def test_a_worker_frozen_in_a_weight_update_is_replaced(pools: Pools) -> None:
     pools.sample()
 
 
-def test_weights_that_are_no_more_are_not_given_to_a_new_worker(pools: Pools) -> None:
+def test_a_worker_lost_while_the_learner_has_moved_on_is_replaced_at_the_next_publication(
+    pools: Pools,
+) -> None:
+    """Nobody can give a new worker the weights that the other one samples with."""
+    restarts, version = pools.watch.num_restarts, pools.engine.version
     pools.learner.update(pools.minibatches)
-    with pytest.raises(WeightUpdateError, match="no longer holds the weights"):
-        pools.sample(send(pools.engine.workers[1], signal.SIGKILL))
+    pools.sample(send(pools.engine.workers[1], signal.SIGKILL))
+    assert pools.engine.version == version
+    assert pools.watch.num_restarts == restarts
+    pools.learner.publish(version + 1, pools.probes)
+    assert pools.watch.num_restarts == restarts + 1
+    pools.sample()
+
+
+def test_weights_that_no_engine_holds_any_more_end_the_run(pools: Pools) -> None:
+    kills = [send(worker, signal.SIGKILL) for worker in pools.engine.workers]
+
+    def kill_all() -> None:
+        for kill in kills:
+            kill()
+
+    pools.learner.update(pools.minibatches)
+    with pytest.raises(WorkerLostError, match="the learner has moved on") as error:
+        pools.sample(kill_all)
+    assert error.value.exit_code == 3
     pools.learner.publish(pools.engine.version + 1, pools.probes)
     pools.sample()
 
