@@ -31,7 +31,7 @@ from performance.dealing import LONGEST, wordy_model
 from performance.train_throughput import SEED, Stopwatch
 
 if TYPE_CHECKING:
-    from rlvr.protocols import SampleRequest, SamplingSettings
+    from rlvr.protocols import SampleRequest, SamplingSettings, TokenRenderer
     from rlvr.records import Completion, Problem, Verdict
 
 ONE_EACH = {"workers": 1, "learner_threads": 1}
@@ -121,7 +121,8 @@ def side(settings: dict[str, Any]) -> dict[str, Any]:
     folder = Path(settings["folder"])
     problems = training_problems(section(settings, "data"))
     rollout = replace(section(settings, "rollout"), num_workers=settings["workers"], threads_per_worker=1)
-    model, renderer, verifier = settings["model"], load_renderer(settings["model"]), verifier_for(problems)
+    model, verifier = settings["model"], verifier_for(problems)
+    renderer: TokenRenderer = load_renderer(model)
     if is_long:
         model = wordy_model(model, folder / "start")
         renderer, verifier = Beginnings(settings["median"], settings["spread"]), Chance()
@@ -170,7 +171,7 @@ class Beginnings:
     """Prompts that are beginnings of one text, and so long that what is left of the context is as drawn."""
 
     identity = "beginnings"
-    stop_token_ids = ()
+    stop_token_ids: tuple[int, ...] = ()
 
     def __init__(self, median: float, spread: float) -> None:
         drawn = random.Random(0)
