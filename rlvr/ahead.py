@@ -40,7 +40,7 @@ from rlvr.driver import (
 from rlvr.errors import RlvrError
 from rlvr.files import write_text
 from rlvr.records import Completion, Problem, Rollout, RolloutGroup, Status, Verdict
-from rlvr.stopping import SIGNALS
+from rlvr.signals import SIGNALS
 
 
 def train_ahead(

@@ -23,7 +23,7 @@ from rlvr.driver import Sampled
 from rlvr.errors import ConfigError, TrainingError, WorkerLostError
 from rlvr.protocols import SampleRequest, SamplingSettings
 from rlvr.records import Completion, Rollout, RolloutGroup, Status, Verdict
-from rlvr.stopping import SIGNALS
+from rlvr.signals import SIGNALS
 from tests.fakes import FakeEngine, group, problem
 from tests.test_resuming import Killed, SeededEngine
 from tests.training import Run, half_right
