@@ -39,6 +39,8 @@ Examples:
   rlvr report runs/tiny runs/tiny-seed1            several runs in one report
   rlvr doctor
 """
+STDOUT = 1
+"""The descriptor of the process, whatever stands in for ``sys.stdout``."""
 STARTS_ANEW = ("pretrain", "distill")
 """Commands that are over in minutes and keep nothing to go on from."""
 EXIT_CODES = """\
@@ -68,7 +70,7 @@ def main(arguments: list[str] | None = None) -> int:
         sys.stdout.flush()
     except BrokenPipeError:
         # Who read the output, such as `head`, has seen enough. What is left of it must not fail again at the exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        os.dup2(os.open(os.devnull, os.O_WRONLY), STDOUT)
         return 128 + signal.SIGPIPE
     return code
 
@@ -123,7 +125,7 @@ def dispatch(arguments: list[str]) -> int:
 def nobody_reads() -> bool:
     """Whether the output is a pipe whose other end is closed."""
     pipe = select.poll()
-    pipe.register(sys.stdout.fileno(), 0)
+    pipe.register(STDOUT, 0)
     return any(event & select.POLLERR for _, event in pipe.poll(0))
 
 
