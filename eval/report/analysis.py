@@ -15,7 +15,7 @@ from rlvr.eval.report.measurement import BenchmarkAnalysis, RunOverSteps, StepPo
 from rlvr.eval.report.measurements import MEASUREMENTS
 from rlvr.eval.report.responses import Responses, read_responses
 from rlvr.eval.results import BenchmarkResults, StudyResults, checkpoint_of, common_ks, final_models
-from rlvr.eval.store import Evaluation, read_prompt
+from rlvr.eval.store import Evaluation, read_prompt, refuse_unlike
 from rlvr.run_folder import MetricRow
 
 
@@ -33,8 +33,15 @@ class Read:
 
 
 def read(results: BenchmarkResults) -> Read:
-    """Complete the results of a benchmark from the disk."""
+    """Complete the results of a benchmark from the disk.
+
+    Raises:
+        ConfigError: two models were measured differently.
+        DataError: a file is damaged.
+    """
     models = final_models(results.evaluations)
+    for other in models[1:]:
+        refuse_unlike(models[0].spec, other.spec)
     return Read(
         results,
         models,
