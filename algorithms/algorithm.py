@@ -181,6 +181,7 @@ class Algorithm:
                     value_weights=token_mean(scored.mask[rows], batch.max_response_tokens)
                     if self.critic
                     else None,
+                    images=None if batch.images is None else batch.images[rows],
                 )
             )
         if annotations.old_logprobs is None and len(minibatches) * num_epochs > 1:

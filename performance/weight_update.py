@@ -127,14 +127,14 @@ def side(settings: dict[str, Any]) -> dict[str, Any]:
         SEED,
     ) as (engine, learner):
         learner.publish(0, probes)
-        before = torch.tensor(engine.probe(probes))
+        before = torch.tensor([[each.logprobs for each in worker] for worker in engine.probe(probes)])
         for version in range(1, settings["updates"] + 1):
             learner.update([random_batch()])
             started = time.perf_counter()
             report = learner.publish(version, probes)
             result["publish_seconds"].append(time.perf_counter() - started)
             started = time.perf_counter()
-            after = torch.tensor(engine.probe(probes))
+            after = torch.tensor([[each.logprobs for each in worker] for worker in engine.probe(probes)])
             result["probe_seconds"].append(time.perf_counter() - started)
             result["differences"].append(report.probe_max_abs)
             result["means"].append(report.probe_mean_abs)

@@ -2,6 +2,9 @@
 
 B = rollouts, prompt-major: ``row = prompt * group_size + sample``.
 T = longest response, S = longest prompt + response of the batch.
+
+Images are encoded files, and each learner makes pixels of those of a micro-batch (learner/vision.py): as pixels, those
+of a batch would fill the memory of the driver. The rows of a prompt share them.
 """
 
 from __future__ import annotations
@@ -14,6 +17,9 @@ import torch
 from torch import Tensor
 
 from rlvr.records import Problem, Rollout, RolloutGroup, Status
+
+Images = tuple[tuple[bytes, ...], ...]
+"""(B,) rows of encoded images, in the order of their places in the prompt; a place is all the tokens that it takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +48,8 @@ class RolloutBatch:
     """Responses were cut off at this length."""
     baseline_rewards: Tensor | None = None
     """(B,) float32: what the greedy response earns to the row's prompt, where one was asked for."""
+    images: Images | None = None
+    """Where the prompts have some."""
 
     def __len__(self) -> int:
         """Number of rollouts."""
@@ -88,16 +96,20 @@ class TrainBatch:
     """(B, T) float32, where there is a critic: its targets."""
     value_weights: Tensor | None = None
     """(B, T) float32, where there is a critic: as ``loss_weights``, for its loss."""
+    images: Images | None = None
+    """Where the prompts have some."""
 
     def __len__(self) -> int:
         """Number of rollouts."""
         return len(self.tokens)
 
     @classmethod
-    def of_tokens(cls, tokens: Tensor, prompt_lengths: Tensor, response_mask: Tensor) -> Self:
+    def of_tokens(
+        cls, tokens: Tensor, prompt_lengths: Tensor, response_mask: Tensor, images: Images | None = None
+    ) -> Self:
         """A batch to look at, with nothing to learn from it."""
         nothing = torch.zeros_like(response_mask)
-        return cls(tokens, prompt_lengths, response_mask, nothing, None, nothing, nothing)
+        return cls(tokens, prompt_lengths, response_mask, nothing, None, nothing, nothing, images=images)
 
     @property
     def lengths(self) -> Tensor:
@@ -110,18 +122,22 @@ class TrainBatch:
         response_length = int(response_lengths(self.response_mask[index]).max())
         widths = {"tokens": int(self.lengths[index].max()), "prompt_lengths": None}
         chosen: dict[str, Any] = {}
-        for spec in fields(self):
-            tensor = getattr(self, spec.name)
-            width = widths.get(spec.name, response_length)
-            chosen[spec.name] = None if tensor is None else tensor[index][..., :width]
-        return type(self)(**chosen)
+        for name, tensor in self.tensors().items():
+            width = widths.get(name, response_length)
+            chosen[name] = None if tensor is None else tensor[index][..., :width]
+        images = None if self.images is None else tuple(self.images[row] for row in index.tolist())
+        return type(self)(**chosen, images=images)
 
     def to(self, device: torch.device) -> Self:
         """The same on another device."""
-        tensors: dict[str, Any] = {spec.name: getattr(self, spec.name) for spec in fields(self)}
-        for name, tensor in tensors.items():
-            tensors[name] = None if tensor is None else tensor.to(device)
-        return type(self)(**tensors)
+        moved: dict[str, Any] = {
+            name: None if tensor is None else tensor.to(device) for name, tensor in self.tensors().items()
+        }
+        return type(self)(**moved, images=self.images)
+
+    def tensors(self) -> dict[str, Tensor | None]:
+        """All fields but the images."""
+        return {spec.name: getattr(self, spec.name) for spec in fields(self) if spec.name != "images"}
 
 
 def response_lengths(mask: Tensor) -> Tensor:
@@ -193,5 +209,8 @@ def collate(
         max_response_tokens=max_response_tokens,
         baseline_rewards=torch.tensor(greedy, dtype=torch.float32).repeat_interleave(group_size)
         if greedy
+        else None,
+        images=tuple(group.images for group in groups for _ in group.rollouts)
+        if any(group.images for group in groups)
         else None,
     )

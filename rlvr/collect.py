@@ -244,7 +244,11 @@ def sample_groups(
     }
     seconds += time.perf_counter() - started
     baselines = {key - len(problems): rollouts[0] for key, rollouts in found.items() if key >= len(problems)}
-    groups = [RolloutGroup(problem, found[key], baselines.get(key)) for key, problem in enumerate(problems)]
+    images = {request.key: request.images for request in requests}
+    groups = [
+        RolloutGroup(problem, found[key], baselines.get(key), images[key])
+        for key, problem in enumerate(problems)
+    ]
     return groups, seconds
 
 

@@ -76,9 +76,7 @@ class Training:
 
     def publish_first(self, step: int) -> None:
         """Send and prove the weights that a session starts with: on prompts, since nothing has been sampled yet."""
-        self.learner.publish(
-            step, [Probe(self.renderer.render(problem), 1) for problem in self.problems[:NUM_PROBES]]
-        )
+        self.learner.publish(step, [self.renderer.probe(problem) for problem in self.problems[:NUM_PROBES]])
 
     def sample(self, step: int, num_drawn: int) -> Sampled:
         """Sample and verify the rollouts of a step, whose first prompt comes after so many others.
@@ -146,7 +144,7 @@ class Training:
         Raises:
             WeightUpdateError: an engine does not hold the learner's weights.
         """
-        return self.learner.publish(step, probes_from(sampled.collected.groups))
+        return self.learner.publish(step, probes_from(sampled.collected.groups, self.renderer))
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,13 +242,15 @@ def speed_metrics(collected: Collected, seconds: float) -> dict[str, float]:
     }
 
 
-def probes_from(groups: Sequence[RolloutGroup]) -> list[Probe]:
+def probes_from(groups: Sequence[RolloutGroup], renderer: TokenRenderer) -> list[Probe]:
     """Rollouts of this very step: tokens on which the weights matter."""
-    completions = [group.rollouts[0].completion for group in groups[:NUM_PROBES]]
-    return [
-        Probe([*completion.prompt_tokens, *completion.response_tokens], len(completion.prompt_tokens))
-        for completion in completions
-    ]
+    probes = []
+    for group in groups[:NUM_PROBES]:
+        # Not the prompt's tokens as the engine has read them, which it would widen again at each image.
+        prompt = renderer.render(group.problem)
+        response = group.rollouts[0].completion.response_tokens
+        probes.append(Probe([*prompt, *response], len(prompt), group.images))
+    return probes
 
 
 def sample_rows(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields
 from pathlib import Path
 from statistics import fmean
 
@@ -104,10 +103,10 @@ class Guards:
         if len(list(folder.glob("*.safetensors"))) >= MAX_BAD_BATCHES:
             return f"{folder} has the first {MAX_BAD_BATCHES} such batches"
         tensors = {
-            f"{index}/{spec.name}": getattr(batch, spec.name).contiguous()
+            f"{index}/{name}": tensor.contiguous()
             for index, batch in enumerate(batches)
-            for spec in fields(batch)
-            if getattr(batch, spec.name) is not None
+            for name, tensor in batch.tensors().items()
+            if tensor is not None
         }
         save_file({name: tensor.clone() for name, tensor in tensors.items()}, path)
         return str(path)

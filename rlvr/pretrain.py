@@ -9,16 +9,21 @@ from __future__ import annotations
 import math
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.utils import set_seed
+from PIL import Image
 from transformers import (
     GenerationConfig,
+    Idefics3ForConditionalGeneration,
+    Idefics3Processor,
     Qwen2Config,
     Qwen2ForCausalLM,
     Qwen2Tokenizer,
@@ -27,7 +32,9 @@ from transformers import (
 
 from rlvr.config import PretrainConfig, PretrainStage
 from rlvr.data.families import FAMILIES
+from rlvr.data.generated import Worked
 from rlvr.data.tiny_tokenizer import build_tokenizer
+from rlvr.data.tiny_vision import build_processor, vision_config
 
 IGNORED = -100
 DECAY_SHARE = 0.25
@@ -72,12 +79,18 @@ def pretrain(config: PretrainConfig, output: Path, report: Callable[[PretrainPro
     """
     accelerator = Accelerator()
     set_seed(config.seed)
-    tokenizer = build_tokenizer(FAMILIES[config.family].words(config))
-    model = Qwen2ForCausalLM(model_config(config, tokenizer))
-    point_heads_back(model)
+    family = FAMILIES[config.family]
+    tokenizer = build_tokenizer(family.words(config))
+    processor = None if family.picture is None else build_processor(tokenizer, *family.picture)
+    model: Any
+    if family.picture is None:
+        model = Qwen2ForCausalLM(model_config(config, tokenizer))
+        point_heads_back(model)
+    else:
+        model = Idefics3ForConditionalGeneration(vision_config(config, tokenizer, *family.picture))
     model = accelerator.prepare(model)
     for index in range(len(config.stages)):
-        train_stage(accelerator, model, tokenizer, config, index, report)
+        train_stage(accelerator, model, tokenizer, processor, config, index, report)
 
     accelerator.wait_for_everyone()
     if accelerator.is_main_process:
@@ -87,6 +100,8 @@ def pretrain(config: PretrainConfig, output: Path, report: Callable[[PretrainPro
         )
         unwrapped.save_pretrained(output)
         tokenizer.save_pretrained(output)
+        if processor is not None:
+            processor.save_pretrained(output)
     return output
 
 
@@ -94,6 +109,7 @@ def train_stage(
     accelerator: Accelerator,
     model: torch.nn.Module,
     tokenizer: Qwen2Tokenizer,
+    processor: Idefics3Processor | None,
     config: PretrainConfig,
     index: int,
     report: Callable[[PretrainProgress], None],
@@ -120,13 +136,15 @@ def train_stage(
         )
         for optimizer in optimizers
     ]
-    batches = token_batches(config, stage, tokenizer, f"{config.seed}/{index}/{accelerator.process_index}")
+    stream = f"{config.seed}/{index}/{accelerator.process_index}"
+    batches = token_batches(config, stage, tokenizer, processor, stream)
 
     total_tokens = 0
     meter = Meter(accelerator)
-    for step, (input_ids, labels, entropy) in enumerate(islice(batches, num_steps), start=1):
-        input_ids, labels = input_ids.to(accelerator.device), labels.to(accelerator.device)
-        logits = model(input_ids=input_ids[:, :-1]).logits
+    for step, batch in enumerate(islice(batches, num_steps), start=1):
+        input_ids, labels = batch.input_ids.to(accelerator.device), batch.labels.to(accelerator.device)
+        seen = {} if batch.pixels is None else {"pixel_values": batch.pixels.to(accelerator.device)}
+        logits = model(input_ids=input_ids[:, :-1], **seen).logits
         loss = torch.nn.functional.cross_entropy(
             logits.flatten(0, 1).float(), labels[:, 1:].flatten(), ignore_index=IGNORED, reduction="sum"
         )
@@ -136,7 +154,7 @@ def train_stage(
             optimizer.step()
             schedule.step()
             optimizer.zero_grad()
-        meter.add(loss.item(), entropy, len(input_ids), input_ids.numel())
+        meter.add(loss.item(), batch.entropy, len(input_ids), input_ids.numel())
         if step % config.report_every == 0 or step == num_steps:
             progress = meter.read(index, step, num_steps, total_tokens)
             total_tokens = progress.tokens
@@ -230,60 +248,103 @@ def point_heads_back(model: Qwen2ForCausalLM) -> None:
 
 
 def token_batches(
-    config: PretrainConfig, stage: PretrainStage, tokenizer: Qwen2Tokenizer, stream: str
-) -> Iterator[tuple[torch.Tensor, torch.Tensor, float]]:
-    """Endless batches of about ``batch_tokens`` tokens, of documents of like length.
-
-    Yields:
-        ``input_ids (B, T)``, ``labels (B, T)`` with prompts and padding ignored, and the
-        entropy of the batch's noise in nats.
-    """
+    config: PretrainConfig,
+    stage: PretrainStage,
+    tokenizer: Qwen2Tokenizer,
+    processor: Idefics3Processor | None,
+    stream: str,
+) -> Iterator[Batch]:
+    """Endless batches of about ``batch_tokens`` tokens, of documents of like length."""
     corpus = FAMILIES[config.family].corpus(config, stage, stream)
     shuffler = random.Random(f"batches/{stream}")
     while True:
-        documents = []
         texts = list(islice(corpus, SORT_WINDOW))
-        prompts = tokenizer([render(tokenizer, text.problem) for text in texts])["input_ids"]
+        rendered = [render(tokenizer, text) for text in texts]
+        pixels: Sequence[torch.Tensor | None] = [None] * len(texts)
+        if processor is None:
+            prompts = tokenizer(rendered)["input_ids"]
+        else:
+            pictures = [[Image.fromarray(text.picture)] for text in texts if text.picture is not None]
+            found = processor(text=rendered, images=pictures)
+            prompts = found["input_ids"]
+            pixels = list(torch.as_tensor(np.asarray(found["pixel_values"])))
         solutions = tokenizer([f" {text.solution}{tokenizer.eos_token}" for text in texts])["input_ids"]
-        for text, prompt, solution in zip(texts, prompts, solutions, strict=True):
-            documents.append((prompt, solution, text.entropy))
-        documents.sort(key=lambda document: len(document[0]) + len(document[1]))
+        documents = [
+            Document(prompt, solution, text.entropy, seen)
+            for text, prompt, solution, seen in zip(texts, prompts, solutions, pixels, strict=True)
+        ]
+        documents.sort(key=len)
         batches = list(split_by_tokens(documents, config.batch_tokens))
         shuffler.shuffle(batches)
         for batch in batches:
             yield collate(batch, tokenizer.pad_token_id)
 
 
-def render(tokenizer: Qwen2Tokenizer, problem: str) -> str:
+def render(tokenizer: Qwen2Tokenizer, text: Worked) -> str:
     """The prompt exactly as training and evaluation will render it."""
+    content: Any = text.problem
+    if text.picture is not None:
+        content = [{"type": "image"}, {"type": "text", "text": text.problem}]
     return str(
         tokenizer.apply_chat_template(
-            [{"role": "user", "content": problem}], tokenize=False, add_generation_prompt=True
+            [{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True
         )
     )
 
 
-Document = tuple[list[int], list[int], float]
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A problem with its solution, in tokens."""
+
+    prompt: list[int]
+    solution: list[int]
+    entropy: float
+    """Of the solution's noise, nats."""
+    pixels: torch.Tensor | None
+    """(1, 3, height, width) of its picture, as the model's processor makes them."""
+
+    def __len__(self) -> int:
+        """Tokens of both."""
+        return len(self.prompt) + len(self.solution)
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Documents of one optimizer step."""
+
+    input_ids: torch.Tensor
+    """(B, T) int64."""
+    labels: torch.Tensor
+    """(B, T) int64, with prompts and padding ignored."""
+    entropy: float
+    """Of the noise of all, nats."""
+    pixels: torch.Tensor | None
+    """(B, 1, 3, height, width), where there are pictures."""
 
 
 def split_by_tokens(documents: list[Document], batch_tokens: int) -> Iterator[list[Document]]:
     """Cut documents sorted by length into batches of at most ``batch_tokens`` padded tokens."""
     batch: list[Document] = []
     for document in documents:
-        if batch and (len(batch) + 1) * (len(document[0]) + len(document[1])) > batch_tokens:
+        if batch and (len(batch) + 1) * len(document) > batch_tokens:
             yield batch
             batch = []
         batch.append(document)
     yield batch
 
 
-def collate(batch: list[Document], pad_token_id: int) -> tuple[torch.Tensor, torch.Tensor, float]:
-    """Pad one batch on the right; labels are ignored on prompts and padding."""
-    length = max(len(prompt) + len(solution) for prompt, solution, _ in batch)
-    input_ids = torch.full((len(batch), length), pad_token_id)
-    labels = torch.full((len(batch), length), IGNORED)
-    for row, (prompt, solution, _) in enumerate(batch):
-        end = len(prompt) + len(solution)
-        input_ids[row, :end] = torch.tensor(prompt + solution)
-        labels[row, len(prompt) : end] = torch.tensor(solution)
-    return input_ids, labels, sum(entropy for _, _, entropy in batch)
+def collate(documents: list[Document], pad_token_id: int) -> Batch:
+    """Pad documents on the right; labels are ignored on prompts and padding."""
+    length = max(map(len, documents))
+    input_ids = torch.full((len(documents), length), pad_token_id)
+    labels = torch.full((len(documents), length), IGNORED)
+    for row, document in enumerate(documents):
+        input_ids[row, : len(document)] = torch.tensor(document.prompt + document.solution)
+        labels[row, len(document.prompt) : len(document)] = torch.tensor(document.solution)
+    seen = [document.pixels for document in documents if document.pixels is not None]
+    return Batch(
+        input_ids,
+        labels,
+        sum(document.entropy for document in documents),
+        torch.stack(seen) if seen else None,
+    )

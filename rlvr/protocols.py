@@ -59,8 +59,21 @@ class Probe:
     """A token sequence on whose response part engine and learner are compared."""
 
     tokens: Sequence[int]
+    """Each image has a place of one token here."""
     prompt_length: int
-    """Tokens before it are only context; at least 1."""
+    """Tokens before it are only context; at least 1. Every image stands there."""
+    images: tuple[bytes, ...] = ()
+    """Encoded images, one for each place that ``tokens`` has for one, in their order."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeScores:
+    """What an engine says about a probe."""
+
+    tokens: Sequence[int]
+    """As it has read them, each image as all the tokens that it takes."""
+    logprobs: Sequence[float]
+    """Of the response part, the last tokens, in nats."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +203,10 @@ class TokenRenderer(Renderer, Protocol):
     """A renderer with the model's tokenizer."""
 
     def render(self, problem: Problem) -> list[int]:
-        """Prompt tokens, with the generation prompt."""
+        """Prompt tokens, with the generation prompt; each image has a place of one token."""
+
+    def probe(self, problem: Problem) -> Probe:
+        """The prompt alone as a probe."""
 
 
 class Tracker(Protocol):

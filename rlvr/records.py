@@ -56,7 +56,8 @@ class Completion:
     """What the engine returned for one sample of one prompt."""
 
     prompt_tokens: Sequence[int]
-    """Empty, as are the response's, where an engine does not say which tokens it has read and written."""
+    """As the engine has read them, each image as all the tokens that it takes. Empty, as are the response's, where an
+    engine does not say which tokens it has read and written."""
     response_tokens: Sequence[int]
     logprobs: Sequence[float] | None
     """Engine log-probability of each response token at the sampling temperature, in nats."""
@@ -123,6 +124,8 @@ class RolloutGroup:
     rollouts: tuple[Rollout, ...]
     baseline: Rollout | None = None
     """The greedy response, where the algorithm asks for one; it is never trained on."""
+    images: tuple[bytes, ...] = ()
+    """Encoded images of the prompt, in their order."""
 
     @property
     def accuracy(self) -> float:

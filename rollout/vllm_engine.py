@@ -9,7 +9,7 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 from rlvr.errors import WeightUpdateError
-from rlvr.protocols import Probe, SampleRequest, SamplingSettings
+from rlvr.protocols import Probe, ProbeScores, SampleRequest, SamplingSettings
 from rlvr.records import Completion
 from rlvr.rollout.checksums import Checksum, file_checksums, whole
 from rlvr.rollout.proof import comparable
@@ -197,10 +197,7 @@ class VLLMEngine:
             detokenize=False,
             output_kind=RequestOutputKind.FINAL_ONLY,
         )
-        prompt: dict[str, Any] = {"prompt_token_ids": list(request.prompt_tokens)}
-        if request.images:
-            prompt["multi_modal_data"] = {"image": [pixels(image) for image in request.images]}
-        self._engine.add_request(request_id, prompt, params)
+        self._engine.add_request(request_id, prompt_of(request.prompt_tokens, request.images), params)
 
     def _completions(self, request: SampleRequest, output: Any) -> tuple[int, list[Completion]]:
         samples = sorted(output.outputs, key=lambda sample: sample.index)
@@ -209,7 +206,7 @@ class VLLMEngine:
         )
         return request.key, [
             Completion(
-                prompt_tokens=request.prompt_tokens,
+                prompt_tokens=output.prompt_token_ids,
                 response_tokens=list(sample.token_ids),
                 logprobs=None if sample.logprobs is None else list(sample.logprobs.logprobs),
                 text=text,
@@ -219,7 +216,7 @@ class VLLMEngine:
             for sample, text in zip(samples, texts, strict=True)
         ]
 
-    def probe(self, probes: Sequence[Probe]) -> list[list[float]]:
+    def probe(self, probes: Sequence[Probe]) -> list[ProbeScores]:
         """Log-probability, at temperature 1, of each probe's response tokens given the ones before.
 
         A probe has two tokens at least, and may be as long as prompt and response together.
@@ -238,14 +235,15 @@ class VLLMEngine:
             )
             for probe in probes
         ]
-        prompts = [{"prompt_token_ids": list(probe.tokens[:-1])} for probe in probes]
+        prompts = [prompt_of(probe.tokens[:-1], probe.images) for probe in probes]
         outputs = self._llm.generate(prompts, params, use_tqdm=False)
         found = []
         for probe, output in zip(probes, outputs, strict=True):
+            tokens = [*output.prompt_token_ids, probe.tokens[-1]]
             each = [*output.prompt_logprobs, *output.outputs[0].logprobs]
-            found.append(
-                [each[i][probe.tokens[i]].logprob for i in range(probe.prompt_length, len(probe.tokens))]
-            )
+            start = len(tokens) - (len(probe.tokens) - probe.prompt_length)
+            logprobs = [each[place][tokens[place]].logprob for place in range(start, len(tokens))]
+            found.append(ProbeScores(tokens, logprobs))
         return found
 
     def checksums(self, names: Sequence[str]) -> dict[str, list[Checksum | None]]:
@@ -268,7 +266,7 @@ class VLLMEngine:
         before = file_checksums(self._model, self._dtype)
         known = comparable([self.checksums(list(before))], before)
         self._llm.collective_rpc("reload_weights", kwargs={"weights_path": model})
-        self._forget_prefixes()
+        self._forget_computed()
         after = file_checksums(model, self._dtype)
         held = self.checksums(list(known))
         wrong = sorted(name for name in known if set(held[name]) != {after.get(name)})
@@ -296,15 +294,17 @@ class VLLMEngine:
         self._llm.update_weights({"update_info": update_info})
 
     def finish_weight_update(self) -> None:
-        """End an update; cached prefixes were computed with the old weights and are dropped.
+        """End an update; cached prefixes and images were computed with the old weights and are dropped.
 
         Raises:
             WeightUpdateError: they are still in use, and would be sampled from.
         """
         self._llm.finish_weight_update()
-        self._forget_prefixes()
+        self._forget_computed()
 
-    def _forget_prefixes(self) -> None:
+    def _forget_computed(self) -> None:
+        # What the vision tower has made of an image is kept for later prompts with it.
+        self._engine.reset_encoder_cache()
         if not self._llm.reset_prefix_cache():
             raise WeightUpdateError(
                 "prefixes that were computed with the old weights are still in use: a request has not ended",
@@ -326,6 +326,14 @@ class VLLMEngine:
     def wake_up(self, part: str) -> None:
         """Take the memory of a part back: ``weights``, or ``kv_cache``."""
         self._llm.wake_up([part])
+
+
+def prompt_of(tokens: Sequence[int], images: Sequence[bytes]) -> dict[str, Any]:
+    """A prompt as vLLM takes it."""
+    prompt: dict[str, Any] = {"prompt_token_ids": list(tokens)}
+    if images:
+        prompt["multi_modal_data"] = {"image": [pixels(image) for image in images]}
+    return prompt
 
 
 def pixels(image: bytes) -> Any:

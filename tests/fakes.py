@@ -106,6 +106,9 @@ class FakeRenderer:
     def request(self, key: int, problem: Problem, num_samples: int) -> SampleRequest:
         return SampleRequest(key, self.render(problem), num_samples)
 
+    def probe(self, problem: Problem) -> Probe:
+        return Probe(self.render(problem), 1)
+
 
 def index_of(prompt_tokens: Sequence[int]) -> int:
     """Inverse of :meth:`FakeRenderer.render`."""

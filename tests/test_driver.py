@@ -19,6 +19,7 @@ from rlvr.eval.report import dynamics
 from rlvr.rewards.training import TrainingReward
 from tests.fakes import (
     LEARNER_METRICS,
+    FakeRenderer,
     group,
     problems,
 )
@@ -255,9 +256,10 @@ def test_the_prompt_stream_goes_on_at_any_place(num_drawn: int) -> None:
 
 def test_probes_are_rollouts_of_this_step() -> None:
     groups = [group([1, 0], prompt=[1, index], index=index) for index in range(NUM_PROBES + 1)]
-    probes = probes_from(groups)
+    probes = probes_from(groups, FakeRenderer())
     assert len(probes) == NUM_PROBES
-    assert list(probes[2].tokens) == [1, 2, 30, 30, 30]
+    # The prompt as it is sent, and not as the engine has read it.
+    assert list(probes[2].tokens) == [1, 4, 30, 30, 30]
     assert probes[2].prompt_length == 2
 
 

@@ -5,6 +5,7 @@ Idefics3's architecture: the one of those that vLLM knows whose processor needs 
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -109,3 +110,90 @@ def inputs(processor: Any, answers: list[str], responses: list[str]) -> Any:
         images=[[picture(answer)] for answer in answers],
         return_tensors="pt",
     )
+
+
+def encoded(colour: str, size: tuple[int, int]) -> bytes:
+    """A file with a picture of a colour that fades, so that places in it differ."""
+    image = Image.composite(
+        Image.new("RGB", size, colour),
+        Image.new("RGB", size, "white"),
+        Image.linear_gradient("L").resize(size),
+    )
+    file = io.BytesIO()
+    image.save(file, "PNG")
+    return file.getvalue()
+
+
+TEXT = {
+    "vocab_size": 128, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4,
+    "num_key_value_heads": 2, "max_position_embeddings": 512, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2,
+    "initializer_range": 0.2,
+}  # fmt: skip
+
+
+def idefics3(folder: Path, image_token: int) -> Path:
+    """Idefics3's and SmolVLM's make: images in several cuts, padded, with masks of their pixels."""
+    from transformers import Idefics3Config, Idefics3ForConditionalGeneration
+    from transformers.models.idefics3.image_processing_pil_idefics3 import Idefics3ImageProcessorPil
+
+    length = {"longest_edge": 56}
+    Idefics3ImageProcessorPil(size=length, max_image_size=length, do_image_splitting=False).save_pretrained(
+        folder
+    )
+    config = Idefics3Config(
+        vision_config={
+            "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2,
+            "image_size": 56, "patch_size": 14, "initializer_range": 0.2,
+        },
+        text_config={"model_type": "llama", **TEXT},
+        image_token_id=image_token, scale_factor=2, tie_word_embeddings=False, pad_token_id=0,
+    )  # fmt: skip
+    return _untrained(Idefics3ForConditionalGeneration, config, folder)
+
+
+def llava(folder: Path, image_token: int) -> Path:
+    """LLaVA's make: a CLIP tower whose last layer is not used."""
+    from transformers import LlavaConfig, LlavaForConditionalGeneration
+    from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
+
+    edge = {"height": 28, "width": 28}
+    CLIPImageProcessorPil(size=edge, crop_size=edge).save_pretrained(folder)
+    config = LlavaConfig(
+        vision_config={
+            "model_type": "clip_vision_model", "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 3,
+            "num_attention_heads": 2, "image_size": 28, "patch_size": 14, "projection_dim": 32, "initializer_factor": 5.0,
+        },
+        text_config={"model_type": "llama", **TEXT},
+        image_token_index=image_token, image_token_id=image_token, vision_feature_layer=-2,
+    )  # fmt: skip
+    return _untrained(LlavaForConditionalGeneration, config, folder)
+
+
+def qwen2_5_vl(folder: Path, image_token: int) -> Path:
+    """Qwen2.5-VL's make: patches of all images in one row, a grid for each, and positions in three dimensions."""
+    from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
+    from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
+
+    Qwen2VLImageProcessorPil(size={"shortest_edge": 28 * 28, "longest_edge": 56 * 84}).save_pretrained(folder)
+    config = Qwen2_5_VLConfig(
+        vision_config={
+            "hidden_size": 32, "intermediate_size": 64, "depth": 2, "num_heads": 2, "out_hidden_size": 32,
+            "fullatt_block_indexes": [1], "window_size": 56, "initializer_range": 0.2,
+        },
+        text_config={
+            "model_type": "qwen2_5_vl_text", **TEXT,
+            "rope_parameters": {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [1, 1, 2]},
+        },
+        image_token_id=image_token, video_token_id=image_token + 1, vision_start_token_id=6, vision_end_token_id=7,
+    )  # fmt: skip
+    return _untrained(Qwen2_5_VLForConditionalGeneration, config, folder)
+
+
+def _untrained(kind: Any, config: Any, folder: Path) -> Path:
+    torch.manual_seed(0)
+    kind(config).save_pretrained(folder)
+    return folder
+
+
+MAKES = {"idefics3": idefics3, "llava": llava, "qwen2_5_vl": qwen2_5_vl}
+"""Architectures that read images in ways of their own; each writes an untrained model."""

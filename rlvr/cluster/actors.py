@@ -21,7 +21,7 @@ from rlvr.batch import Annotations, RolloutBatch, TrainBatch
 from rlvr.cluster.calls import checked
 from rlvr.errors import RlvrError, WorkerLostError
 from rlvr.learner.deepspeed_learner import DeepSpeedLearner, LearnerOptions
-from rlvr.protocols import Probe, SampleRequest, SamplingSettings
+from rlvr.protocols import Probe, ProbeScores, SampleRequest, SamplingSettings
 from rlvr.rollout.checksums import Checksum, checksum
 from rlvr.rollout.vllm_engine import EngineOptions, Inbox, Served, VLLMEngine
 from rlvr.tracking.vitals import Vitals, own_vitals
@@ -91,7 +91,7 @@ class EngineActor(WatchedActor):
         """Read another model's weights from its folder."""
         self._engine.load(model)
 
-    def probe(self, probes: Sequence[Probe]) -> list[list[float]]:
+    def probe(self, probes: Sequence[Probe]) -> list[ProbeScores]:
         """Log-probabilities of the probes' response tokens."""
         return self._engine.probe(probes)
 

@@ -17,7 +17,7 @@ from rlvr.cluster.calls import checked
 from rlvr.cluster.pools import RolloutPool
 from rlvr.cluster.watch import INTERVAL, Watch, Worker
 from rlvr.errors import RlvrError, WorkerLostError
-from rlvr.protocols import Probe, SyncReport
+from rlvr.protocols import Probe, ProbeScores, SyncReport
 from rlvr.rollout.checksums import Checksum
 from rlvr.rollout.proof import Difference, Held, comparable, function_limit, prove_function, prove_weights
 from rlvr.tracking.progress import say
@@ -143,7 +143,10 @@ class LearnerPool:
         share = prove_weights(*self._checksums(), self._known, version)
         first = self._first_difference
         limit = self._tolerance or function_limit(self._dtypes, first.mean if first else 0.0)
-        difference = prove_function(self._engines.probe(probes), self._probe(probes), limit, version)
+        engines = self._engines.probe(probes)
+        learner = self._logprobs(probes, engines[0])
+        scored = [[scores.logprobs for scores in engine] for engine in engines]
+        difference = prove_function(scored, learner, limit, version)
         if first is None:
             self._first_difference = difference
         return SyncReport(version, share, difference.mean, difference.largest, num_bytes)
@@ -210,14 +213,19 @@ class LearnerPool:
         finally:
             self._at_work.release()
 
-    def _probe(self, probes: Sequence[Probe]) -> list[list[float]]:
-        lengths = [len(probe.tokens) - probe.prompt_length for probe in probes]
-        tokens = torch.zeros(len(probes), max(len(probe.tokens) for probe in probes), dtype=torch.int64)
-        for row, probe in enumerate(probes):
-            tokens[row, : len(probe.tokens)] = torch.tensor(list(probe.tokens))
+    def _logprobs(self, probes: Sequence[Probe], read: Sequence[ProbeScores]) -> list[list[float]]:
+        """The learner's log-probabilities of the tokens as an engine has read them."""
+        lengths = [len(scores.logprobs) for scores in read]
+        tokens = torch.zeros(len(read), max(len(scores.tokens) for scores in read), dtype=torch.int64)
+        for row, scores in enumerate(read):
+            tokens[row, : len(scores.tokens)] = torch.tensor(list(scores.tokens))
         mask = (torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]).float()
-        prompt_lengths = torch.tensor([probe.prompt_length for probe in probes])
-        logprobs = self._all("logprobs", tokens, prompt_lengths, mask, 1.0)[0]
+        prompt_lengths = torch.tensor(
+            [len(scores.tokens) - length for scores, length in zip(read, lengths, strict=True)]
+        )
+        images = tuple(probe.images for probe in probes) if any(probe.images for probe in probes) else None
+        batch = TrainBatch.of_tokens(tokens, prompt_lengths, mask, images)
+        logprobs = self._all("logprobs", batch, 1.0)[0]
         return [logprobs[row, :length].tolist() for row, length in enumerate(lengths)]
 
     def save(self, folder: Path) -> None:

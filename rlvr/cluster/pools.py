@@ -10,7 +10,7 @@ from typing import Any
 from rlvr.cluster.dealing import AHEAD, deal
 from rlvr.cluster.watch import RESUME, Watch, Worker
 from rlvr.errors import WeightUpdateError, WorkerLostError
-from rlvr.protocols import Probe, SampleRequest, SamplingSettings
+from rlvr.protocols import Probe, ProbeScores, SampleRequest, SamplingSettings
 from rlvr.records import Completion
 from rlvr.tracking.progress import say
 
@@ -163,7 +163,7 @@ class RolloutPool:
         self._watch.call(self.workers, "load", model)
         self._model, self.is_proved = model, True
 
-    def probe(self, probes: Sequence[Probe]) -> list[list[list[float]]]:
+    def probe(self, probes: Sequence[Probe]) -> list[list[ProbeScores]]:
         """Log-probabilities of the probes on every worker."""
         return self._watch.call(self.workers, "probe", probes)
 
@@ -173,7 +173,7 @@ class RolloutPool:
         found = self._watch.wait(
             {each: each.actor.probe.remote(probes[index::count]) for index, each in enumerate(self.workers)}
         )
-        return [found[index % count][index // count] for index in range(len(probes))]
+        return [list(found[index % count][index // count].logprobs) for index in range(len(probes))]
 
     def commit_version(self, version: int) -> None:
         """Label what is sampled from now on."""

@@ -54,8 +54,13 @@ def training_pools(
     algorithm: Algorithm,
     temperature: float,
     seed: int,
+    *,
+    max_images: int = 0,
 ) -> Iterator[tuple[RolloutPool, LearnerPool]]:
-    """Both pools, connected; ended together. They load side by side, or one after the other if they share GPUs."""
+    """Both pools, connected; ended together. They load side by side, or one after the other if they share GPUs.
+
+    Prompts have up to ``max_images`` images each.
+    """
     rollout, learner = resolve_rollout(rollout), resolve_learner(learner)
     backend = resolve_transfer(rollout, learner, cluster)
     needed = plan_resources(rollout, learner, cluster.colocate)
@@ -65,7 +70,13 @@ def training_pools(
         placed_pools(needed, cluster.colocate) as (rollout_group, learner_group),
     ):
         start = engine_starter(
-            rollout, rollout_group, needed.rollout_bundle, seed, backend=backend, sleep=cluster.sleep
+            rollout,
+            rollout_group,
+            needed.rollout_bundle,
+            seed,
+            backend=backend,
+            max_images=max_images,
+            sleep=cluster.sleep,
         )
         count = rollout.num_workers
         engine_pool = RolloutPool(start, _absolute(model), count, watch, rollout.max_num_seqs)

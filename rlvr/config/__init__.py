@@ -20,6 +20,8 @@ from rlvr.config.data import (
     ColumnsConfig,
     DataConfig,
     ProgramsConfig,
+    SignsConfig,
+    SignsWorld,
     SkillsConfig,
     SkillsWorld,
 )
@@ -58,6 +60,8 @@ __all__ = [
     "RolloutConfig",
     "RunConfig",
     "SamplingPlan",
+    "SignsConfig",
+    "SignsWorld",
     "SkillsConfig",
     "SkillsWorld",
     "TrackingConfig",

@@ -8,7 +8,7 @@ from rlvr.config.checks import require, require_one_of, require_positive
 
 FORMATS = (".jsonl", ".parquet")
 """Of data files."""
-FAMILIES = ("chains", "skills", "programs")
+FAMILIES = ("chains", "skills", "programs", "signs")
 """Generated problem families (rlvr/data/families.py)."""
 # Limits of the generated family, as rlvr/data/chains.py has them; data stands on config, not under it.
 MIN_MODULUS = 23
@@ -33,6 +33,18 @@ class ChainsConfig:
     def __post_init__(self) -> None:
         """Check the sizes; the generator checks the rest."""
         require_positive(self, "data.chains", "num_train", "num_test")
+
+
+def _check_rates(world: SkillsWorld | SignsWorld, where: str) -> None:
+    """Check how often authors read something rightly."""
+    for name in ("known_rates", "rare_rates"):
+        value = getattr(world, name)
+        require(
+            len(value) == 2 and 0 < value[0] <= value[1] <= 1,
+            f"{name} is {list(value)}",
+            f"{where}.{name}",
+            "the lowest and the highest rate, above 0 and at most 1",
+        )
 
 
 @dataclass
@@ -62,14 +74,7 @@ class SkillsWorld:
         for name in ("named_fraction", "known_fraction"):
             value = getattr(self, name)
             require(0 <= value <= 1, f"{name} is {value}", f"skills.{name}", "a number from 0 to 1")
-        for name in ("known_rates", "rare_rates"):
-            value = getattr(self, name)
-            require(
-                len(value) == 2 and 0 < value[0] <= value[1] <= 1,
-                f"{name} is {list(value)}",
-                f"skills.{name}",
-                "the lowest and the highest rate, above 0 and at most 1",
-            )
+        _check_rates(self, "skills")
 
 
 @dataclass
@@ -109,6 +114,53 @@ class ProgramsConfig:
     def __post_init__(self) -> None:
         """Check the sizes; the generator checks the rest."""
         require_positive(self, "data.programs", "num_train", "num_test")
+
+
+@dataclass
+class SignsWorld:
+    """The signs of the family ``signs``, and how often authors read each one rightly."""
+
+    num_signs: int = 48
+    """Signs that pictures are made of."""
+    num_asked: int = 3
+    """Cells that a problem asks for, 1 to 9. A blind guess is right once in 23 to this power."""
+    known_fraction: float = 0.7
+    """Probability that a sign is one that most authors know."""
+    known_rates: list[float] = field(default_factory=lambda: [0.6, 0.95])
+    """Range of the rate at which authors read such a sign rightly, drawn uniformly."""
+    rare_rates: list[float] = field(default_factory=lambda: [0.01, 0.5])
+    """Range of the rate for the other signs, drawn log-uniformly: most authors misread them."""
+    world_seed: int = 7
+    """Seed of the signs, their readings and rates. A base and the problems it is asked must share it."""
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        require_positive(self, "signs", "num_signs")
+        require(1 <= self.num_asked <= 9, f"num_asked is {self.num_asked}", "signs.num_asked", "1 to 9 cells")
+        require(
+            0 <= self.known_fraction <= 1,
+            f"known_fraction is {self.known_fraction}",
+            "signs.known_fraction",
+            "a number from 0 to 1",
+        )
+        _check_rates(self, "signs")
+
+
+@dataclass
+class SignsConfig(SignsWorld):
+    """The generated problem family ``signs`` (see rlvr/data/signs.py)."""
+
+    num_train: int = 4096
+    """Problems in the train split."""
+    num_test: int = 200
+    """Problems in the test split."""
+    seed: int = 2026
+    """Seed of both splits. Apart from the run's seed, so that runs share their problems."""
+
+    def __post_init__(self) -> None:
+        """Check the sizes and the ranges."""
+        super().__post_init__()
+        require_positive(self, "data.signs", "num_train", "num_test")
 
 
 TEST_CHOICES = ("longest", "shortest", "first")
@@ -157,8 +209,8 @@ class DataConfig:
     columns: ColumnsConfig = field(default_factory=ColumnsConfig)
     """What the columns of ``path`` hold, if they are not verl's."""
     family: str = "chains"
-    """``chains`` (arithmetic), ``skills`` (arithmetic with named operations that most authors misread) or
-    ``programs`` (functions, judged by running them)."""
+    """``chains`` (arithmetic), ``skills`` (arithmetic with named operations that most authors misread),
+    ``programs`` (functions, judged by running them) or ``signs`` (questions about pictures)."""
     folder: str | None = None
     """Folder with local copies of registered benchmarks, ``NAME.jsonl``, ``NAME.parquet`` or ``NAME/``; null
     fetches them from the Hugging Face hub."""
@@ -172,6 +224,7 @@ class DataConfig:
     chains: ChainsConfig = field(default_factory=ChainsConfig)
     skills: SkillsConfig = field(default_factory=SkillsConfig)
     programs: ProgramsConfig = field(default_factory=ProgramsConfig)
+    signs: SignsConfig = field(default_factory=SignsConfig)
 
     def __post_init__(self) -> None:
         """Check the family."""

@@ -104,6 +104,9 @@ class LearnerConfig:
     stage 0 to 2); 0 trains the weights themselves. Engines and saved models get the merged weights."""
     lora_alpha: float = 32.0
     """Scale of the adapters: their part counts ``lora_alpha / lora_rank`` times."""
+    freeze_vision_tower: bool = False
+    """Of a model that reads images, train the language model and the layers between the two alone. What counts as the
+    tower is the model's own ``vision_config``; with LoRA it gets no adapters."""
     accumulate_in_float32: bool = False
     """Add the gradients of micro-batches up in float32 where the model is bfloat16 (ZeRO stage 2 or 3): two more bytes a
     parameter, and what is small beside the sum so far is not lost."""

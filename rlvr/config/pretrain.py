@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, field
 
 from rlvr.config.checks import require, require_one_of, require_positive
-from rlvr.config.data import FAMILIES, MAX_OPERATIONS, MIN_MODULUS, SkillsWorld
+from rlvr.config.data import FAMILIES, MAX_OPERATIONS, MIN_MODULUS, SignsWorld, SkillsWorld
 
 
 @dataclass
@@ -34,7 +34,7 @@ class PretrainStage:
 
 @dataclass
 class PretrainConfig:
-    """``rlvr pretrain``: a tiny Qwen2 from scratch on a generated family."""
+    """``rlvr pretrain``: a tiny model from scratch on a generated family, Qwen2 or, for pictures, Idefics3."""
 
     output: str = "runs/pretrain"
     """Folder of the finished model."""
@@ -42,11 +42,13 @@ class PretrainConfig:
     stages: list[PretrainStage] = field(default_factory=lambda: [PretrainStage()])
     """Gone through in order, each with its own optimizers, schedule and stream of the corpus."""
     family: str = "chains"
-    """What the corpus is made of: ``chains``, ``skills`` or ``programs``."""
+    """What the corpus is made of: ``chains``, ``skills``, ``programs`` or ``signs``."""
     modulus: int = 23
     """Of the arithmetic in ``chains`` and ``skills``."""
     skills: SkillsWorld = field(default_factory=SkillsWorld)
     """The named operations of ``skills``."""
+    signs: SignsWorld = field(default_factory=SignsWorld)
+    """The signs of ``signs``, whose stages know neither noise nor operations."""
     hidden_size: int = 128
     num_layers: int = 3
     num_heads: int = 4

@@ -1,4 +1,4 @@
-"""The generated problem families by name: chains, skills and programs, each in its own file."""
+"""The generated problem families by name: chains, skills, programs and signs, each in its own file."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from rlvr.config import DataConfig, PretrainConfig, PretrainStage
-from rlvr.data import chains, programs, skills
+from rlvr.data import chains, programs, signs, skills
 from rlvr.data.generated import Worked
 from rlvr.records import Problem
 
@@ -23,6 +23,8 @@ class Family:
     """Vocabulary of its problems and solutions."""
     corpus: Callable[[PretrainConfig, PretrainStage, str], Iterator[Worked]]
     """Endless documents of a stage, the same for the same stream name."""
+    picture: tuple[int, int] | None = None
+    """Pixels of the side of a picture and of a patch of it, where problems are about pictures."""
 
 
 def _chain_splits(data: DataConfig) -> tuple[list[Problem], list[Problem]]:
@@ -68,6 +70,16 @@ def _program_test(data: DataConfig, size: int | None, operations: Sequence[int] 
     return programs.generate(size or config.num_test, operations or config.operations, config.seed, "test")
 
 
+def _sign_splits(data: DataConfig) -> tuple[list[Problem], list[Problem]]:
+    config = data.signs
+    return signs.make_splits(config.num_train, config.num_test, config.seed, config)
+
+
+def _sign_test(data: DataConfig, size: int | None, operations: Sequence[int] | None) -> list[Problem]:
+    config = data.signs
+    return signs.generate(size or config.num_test, config.seed, config, "test")
+
+
 FAMILIES = {
     "chains": Family(
         splits=_chain_splits,
@@ -90,5 +102,12 @@ FAMILIES = {
         test_split=_program_test,
         words=lambda config: programs.words(),
         corpus=lambda config, stage, stream: programs.corpus(stream, stage.operations, stage.noise),
+    ),
+    "signs": Family(
+        splits=_sign_splits,
+        test_split=_sign_test,
+        words=lambda config: signs.words(),
+        corpus=lambda config, stage, stream: signs.corpus(stream, config.signs),
+        picture=(signs.EDGE, signs.CELL),
     ),
 }

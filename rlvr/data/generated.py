@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+import random
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from rlvr.errors import ConfigError
 
@@ -20,6 +24,19 @@ class Worked:
     solution: str
     entropy: float
     """Nats of noise in the solution: no model can predict it with a smaller loss."""
+    picture: NDArray[np.uint8] | None = None
+    """(height, width, 3) that the problem is about, if it is about one."""
+
+
+def draw_rate(
+    rng: random.Random, known_fraction: float, known_rates: Sequence[float], rare_rates: Sequence[float]
+) -> float:
+    """Probability that an author reads something rightly: uniform if most know it, else log-uniform."""
+    if rng.random() < known_fraction:
+        return rng.uniform(*known_rates)
+    low, high = rare_rates
+    rate: float = high * (low / high) ** rng.random()
+    return rate
 
 
 def mistake_entropy(noise: float, num_alternatives: int) -> float:

@@ -84,6 +84,15 @@ def _described(path: Path, content: bytes, where: str) -> ImageFile:
     return ImageFile(str(path), hashlib.sha256(content).hexdigest(), media_type, width, height)
 
 
+def kept_image(content: bytes) -> ImageFile:
+    """An image that is no file yet, kept as one beside what ``datasets`` caches.
+
+    Raises:
+        DataError: it cannot be written there.
+    """
+    return _described(_kept(content), content, "an image in memory")
+
+
 def _kept(content: bytes) -> Path:
     """A file with this content, beside what ``datasets`` caches.
 
@@ -213,6 +222,17 @@ class ImageProcessor:
             )
         return found
 
+    def check(self) -> None:
+        """Raise a ModelError unless the model reads images and its processor can be had."""
+        _ = self._processor
+
+    @property
+    def place_token(self) -> int:
+        """What a chat template writes where an image stands."""
+        # Not processor.image_token_id: for some models that is what a place is widened to, and never in a prompt.
+        token: int = self._processor.tokenizer.convert_tokens_to_ids(self._processor.image_token)
+        return token
+
     def num_tokens(self, images: Sequence[ImageFile], prompt_tokens: Sequence[int]) -> int:
         """Tokens that images add to a prompt, their places in it aside.
 
@@ -225,8 +245,7 @@ class ImageProcessor:
             DataError: the model takes no image of such a size.
         """
         processor = self._processor
-        # Not processor.image_token_id: for some models that is what a place is widened to, and never in a prompt.
-        places = list(prompt_tokens).count(processor.tokenizer.convert_tokens_to_ids(processor.image_token))
+        places = list(prompt_tokens).count(self.place_token)
         if places != len(images):
             raise ModelError(
                 f"the chat template has written {places} places for {len(images)} images",

@@ -16,7 +16,7 @@ from rlvr.data.images import ImageProcessor, content_of, image_url, place_of, pl
 from rlvr.data.model_folder import check_end_of_text, check_model_folder
 from rlvr.data.templates import TEMPLATES, PromptTemplate
 from rlvr.errors import ConfigError, DataError, ModelError
-from rlvr.protocols import SampleRequest
+from rlvr.protocols import Probe, SampleRequest
 from rlvr.records import Problem
 
 logger = logging.getLogger(__name__)
@@ -83,19 +83,33 @@ class PromptRenderer:
         ids: list[int] = self._through_chat_template(problem, return_dict=False)
         return ids
 
+    def probe(self, problem: Problem) -> Probe:
+        """The prompt as a probe; what is scored of one with images is what comes after the last of them."""
+        ids = self.render(problem)
+        start = 1
+        if problem.images:
+            start += max(place for place, token in enumerate(ids) if token == self._images.place_token)
+        return Probe(ids, start, tuple(content_of(image) for image in problem.images))
+
     def num_tokens(self, problem: Problem) -> int:
         """Length of the prompt as the model reads it, images included.
 
         Raises:
             ModelError: the model reads no images, or its chat template has no places for them.
         """
-        ids = self.render(problem)
         if not problem.images:
-            return len(ids)
+            return len(self.render(problem))
+        if self.template.is_chat:
+            self._images.check()  # before a chat template of text alone fails at the images in its own words
+        ids = self.render(problem)
+        return len(ids) + self._images.num_tokens(problem.images, ids)
+
+    @property
+    def _images(self) -> ImageProcessor:
         assert self._image_processor is not None, (
             "a renderer of problems with images comes from load_renderer"
         )
-        return len(ids) + self._image_processor.num_tokens(problem.images, ids)
+        return self._image_processor
 
     def rendered_text(self, problem: Problem) -> str:
         """The prompt as text before it is tokenized."""
@@ -307,13 +321,16 @@ def check_prompt_lengths(
     """
     check_words(renderer, problems)
     warn_of_lost_words(renderer, problems)
-    lengths = [(renderer.num_tokens(problem), problem.id) for problem in problems]
-    longest, problem_id = max(lengths)
+    lengths = [renderer.num_tokens(problem) for problem in problems]
+    longest, problem = max(zip(lengths, problems, strict=True), key=lambda pair: pair[0])
     if longest > max_prompt_tokens:
+        of_images = longest - len(renderer.render(problem)) + len(problem.images)
+        seen = f", of which its images take {of_images}" if problem.images else ""
+        smaller = ", smaller images" if problem.images else ""
         raise DataError(
-            f"the prompt has {longest} tokens, rollout.max_prompt_tokens is {max_prompt_tokens}",
-            where=f"problem {problem_id}",
-            fix=f"rollout.max_prompt_tokens={longest}, or leave long problems out",
+            f"the prompt has {longest} tokens{seen}; rollout.max_prompt_tokens is {max_prompt_tokens}",
+            where=f"problem {problem.id}",
+            fix=f"rollout.max_prompt_tokens={longest}{smaller}, or leave long problems out",
         )
 
 

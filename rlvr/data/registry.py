@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from rlvr.config import BenchmarkConfig, DataConfig, SamplingPlan
-from rlvr.data import skills
+from rlvr.data import signs, skills
 from rlvr.data.code_training import code_r1, deepcoder
 from rlvr.data.columns import (
     Parser,
@@ -248,6 +248,17 @@ _ALL = (
     BenchmarkEntry(
         "skills_mixed", "named operations that never occur together in training", "chat", TINY,
         generate=_skills("skills_mixed", mixed=True), verifier="arithmetic",
+    ),
+    BenchmarkEntry(
+        "signs", "questions about generated pictures, test split of data.signs", "chat", TINY,
+        generate=_family("signs"), verifier="arithmetic", has_images=True,
+    ),
+    BenchmarkEntry(
+        "signs_blank", "the questions of signs on empty boards: what the text alone gives away", "chat", TINY,
+        generate=lambda benchmark, data: signs.generate(
+            benchmark.num_problems or 40, data.signs.seed, data.signs, "test", blank=True, name="signs_blank"
+        ),
+        verifier="arithmetic", has_images=True,
     ),
     BenchmarkEntry(
         "programs", "generated functions, test split of data.programs", "chat", TINY,

@@ -32,7 +32,7 @@ from typing import Any
 from rlvr.config import SkillsWorld
 from rlvr.data import chains
 from rlvr.data.chains import MIN_MODULUS, Node, refuse_operations
-from rlvr.data.generated import Worked, distinct, mistake_entropy
+from rlvr.data.generated import Worked, distinct, draw_rate, mistake_entropy
 from rlvr.errors import ConfigError
 from rlvr.records import Problem
 from rlvr.rewards.process import spell_out
@@ -58,11 +58,7 @@ def skill(index: int, world: SkillsWorld) -> Skill:
     """The skill of a name, whatever the number of skills is."""
     rng = random.Random(f"skills/{world.world_seed}/{index}")
     right, misreading = rng.sample(list(READINGS), 2)
-    if rng.random() < world.known_fraction:
-        rate = rng.uniform(*world.known_rates)
-    else:
-        low, high = world.rare_rates
-        rate = high * (low / high) ** rng.random()
+    rate = draw_rate(rng, world.known_fraction, world.known_rates, world.rare_rates)
     return Skill(f"f{index}", right, misreading, rate)
 
 

@@ -30,6 +30,7 @@ from rlvr.learner.trained_model import (
     join_process_group,
 )
 from rlvr.learner.value_model import ValueModel
+from rlvr.learner.vision import ImageInputs, freeze_vision_tower
 
 CRITIC_RATE = 10.0
 """The critic's learning rate as a multiple of the policy's, where none is given."""
@@ -81,14 +82,19 @@ class DeepSpeedLearner:
         self._tokenizer = AutoTokenizer.from_pretrained(options.model)
         if settings.gradient_checkpointing:
             self._hf_model.gradient_checkpointing_enable()
+        if settings.freeze_vision_tower:
+            freeze_vision_tower(self._hf_model)
         if settings.lora_rank:
             add_adapters(self._hf_model, settings)
+        self._images = ImageInputs(options.model, self._hf_model, self._device)
         self._policy = TrainedModel(Policy(self._hf_model), settings, options.dtype, settings.learning_rate)
         self._critic: TrainedModel | None = None
         if algorithm.critic is not None:
             backbone = load(head=False)
             if settings.gradient_checkpointing:
                 backbone.gradient_checkpointing_enable()
+            if settings.freeze_vision_tower:
+                freeze_vision_tower(backbone)
             rate = algorithm.critic.learning_rate
             self._critic = TrainedModel(
                 ValueModel(backbone),
@@ -104,38 +110,36 @@ class DeepSpeedLearner:
 
     def annotate(self, batch: RolloutBatch, old_logprobs: bool) -> Annotations:
         """Log-probabilities and values (B, T) under the weights as they are; None for what is not there."""
-        where = (batch.tokens, batch.prompt_lengths, batch.response_mask)
+        seen = TrainBatch.of_tokens(batch.tokens, batch.prompt_lengths, batch.response_mask, batch.images)
         return Annotations(
-            old_logprobs=self.logprobs(*where, self._options.temperature) if old_logprobs else None,
+            old_logprobs=self.logprobs(seen, self._options.temperature) if old_logprobs else None,
             ref_logprobs=None
             if self._reference is None
-            else self._over_rows(self._scored_by(self._reference), *where),
-            values=None if self._critic is None else self._over_rows(self._critic.ready(train=False), *where),
+            else self._over_rows(self._scored_by(self._reference), seen),
+            values=None if self._critic is None else self._over_rows(self._critic.ready(train=False), seen),
         )
 
     def _scored_by(
         self, policy: Callable[..., tuple[Tensor, Tensor]], temperature: float | None = None
     ) -> Callable[..., Tensor]:
-        """A policy as a function from (tokens, prompt lengths, mask) to log-probabilities."""
+        """A policy as a function from (tokens, prompt lengths, mask, images) to log-probabilities."""
         chosen = self._options.temperature if temperature is None else temperature
-        return lambda tokens, prompt_lengths, mask: policy(tokens, prompt_lengths, mask, chosen)[0]
+        return lambda tokens, prompt_lengths, mask, images: policy(
+            tokens, prompt_lengths, mask, chosen, images
+        )[0]
 
-    def logprobs(
-        self, tokens: Tensor, prompt_lengths: Tensor, response_mask: Tensor, temperature: float
-    ) -> Tensor:
+    def logprobs(self, batch: TrainBatch, temperature: float) -> Tensor:
         """Log-probabilities (B, T) of the policy, in nats."""
-        scored = self._scored_by(self._policy.ready(train=False), temperature)
-        return self._over_rows(scored, tokens, prompt_lengths, response_mask)
+        return self._over_rows(self._scored_by(self._policy.ready(train=False), temperature), batch)
 
     @torch.no_grad()
-    def _over_rows(
-        self, model: Callable[..., Tensor], tokens: Tensor, prompt_lengths: Tensor, response_mask: Tensor
-    ) -> Tensor:
+    def _over_rows(self, model: Callable[..., Tensor], batch: TrainBatch) -> Tensor:
         """A forward pass over all rows: each rank computes its share, all get the whole."""
-        batch = TrainBatch.of_tokens(tokens, prompt_lengths, response_mask)
-        result = torch.zeros_like(response_mask, dtype=torch.float32)
+        result = torch.zeros_like(batch.response_mask, dtype=torch.float32)
         for rows, micro in self._micro_batches(batch):
-            found = model(micro.tokens, micro.prompt_lengths, micro.response_mask)
+            found = model(
+                micro.tokens, micro.prompt_lengths, micro.response_mask, self._images.inputs(micro.images)
+            )
             if rows:
                 result[rows, : found.shape[1]] = found.cpu()
         if self._options.num_ranks > 1:
@@ -197,7 +201,11 @@ class DeepSpeedLearner:
         """Forward and, if ``needed`` or if any token of any rank has a gradient, backward."""
         weights = micro.loss_weights * counts
         logprobs, entropies = self._policy.engine(
-            micro.tokens, micro.prompt_lengths, micro.response_mask, self._options.temperature
+            micro.tokens,
+            micro.prompt_lengths,
+            micro.response_mask,
+            self._options.temperature,
+            self._images.inputs(micro.images),
         )
         now = logprobs.detach()
         leaves = [each.detach().clone().requires_grad_() for each in (logprobs, entropies)]
@@ -246,7 +254,9 @@ class DeepSpeedLearner:
         assert micro.returns is not None
         assert micro.value_weights is not None
         weights = micro.value_weights * counts
-        values = critic.engine(micro.tokens, micro.prompt_lengths, micro.response_mask)
+        values = critic.engine(
+            micro.tokens, micro.prompt_lengths, micro.response_mask, self._images.inputs(micro.images)
+        )
         loss = (self._algorithm.critic.value_loss(values, micro.values, micro.returns) * weights).sum()
         critic.backward(loss)
         means.add_loss("critic/value_loss", loss)
@@ -288,6 +298,7 @@ class DeepSpeedLearner:
         if is_writer:
             self._hf_model.save_pretrained(folder, state_dict=state)
             self._tokenizer.save_pretrained(folder)
+            self._images.save(folder)
 
     # Everything that training goes on from.
 

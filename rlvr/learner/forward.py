@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from rlvr.learner.token_scores import ScoringHead
+from rlvr.learner.vision import hidden_states
 
 
 class Policy(nn.Module):
@@ -22,7 +23,12 @@ class Policy(nn.Module):
         self.model = model
 
     def forward(
-        self, tokens: Tensor, prompt_lengths: Tensor, response_mask: Tensor, temperature: float
+        self,
+        tokens: Tensor,
+        prompt_lengths: Tensor,
+        response_mask: Tensor,
+        temperature: float,
+        images: dict[str, Tensor] | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Log-probabilities of the response tokens, and the entropy where each was chosen.
 
@@ -34,13 +40,14 @@ class Policy(nn.Module):
             prompt_lengths: (b,) int64, at least 1.
             response_mask: (b, T).
             temperature: divides the logits, as the sampler does.
+            images: what the model's forward pass takes for the images of the prompts (vision.py).
 
         Returns:
             (b, T) float32 log-probabilities in nats and (b, T) float32 entropies, zero outside the mask.
         """
         rows, steps = response_mask.nonzero(as_tuple=True)
         positions = prompt_lengths[rows] + steps
-        hidden = self.model.base_model(input_ids=tokens, use_cache=False).last_hidden_state
+        hidden = hidden_states(self.model.base_model, tokens, prompt_lengths, images or {})
         # The hidden state before a token predicts it.
         chosen, entropy = self.model.get_output_embeddings()(
             hidden[rows, positions - 1], tokens[rows, positions], temperature

@@ -8,8 +8,16 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, PreTrainedModel
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoModelForCausalLM,
+    AutoModelForImageTextToText,
+    PreTrainedModel,
+)
 from transformers.core_model_loading import revert_weight_conversion
+
+from rlvr.learner.vision import reads_images
 
 
 def load_model(
@@ -20,7 +28,7 @@ def load_model(
     head: bool = True,
     sharding: dict[str, Any] | None = None,
 ) -> PreTrainedModel:
-    """Load a causal language model, or its backbone alone.
+    """Load a language model, which may read images, or its backbone alone.
 
     Dropout is off, whatever the model's config says: the policy that is trained is the one that is sampled, and
     what both sides compute is compared. Attention whose logits are capped (Gemma 2) is computed step by step: torch's
@@ -35,11 +43,18 @@ def load_model(
             shards as it is made; the files are read by rank 0 alone, a layer at a time.
     """
     config = AutoConfig.from_pretrained(model)
-    for name, value in config.to_dict().items():
-        if "drop" in name and isinstance(value, float):
-            setattr(config, name, 0.0)
-    attention = "eager" if needs_stepwise_attention(config) else None
-    kind: Any = AutoModelForCausalLM if head else AutoModel
+    for each in (config, *(getattr(config, part) for part in config.sub_configs)):
+        for name, value in each.to_dict().items():
+            if "drop" in name and isinstance(value, float):
+                setattr(each, name, 0.0)
+    attention = "eager" if needs_stepwise_attention(config.get_text_config()) else None
+    kind: Any = (
+        AutoModel
+        if not head
+        else AutoModelForImageTextToText
+        if reads_images(config)
+        else AutoModelForCausalLM
+    )
     placed = {"device_map": device} if sharding is None and device != "cpu" else {}
     with _cut_up(sharding):
         # Never pickle, which would run code from the model's folder.

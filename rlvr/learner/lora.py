@@ -15,7 +15,7 @@ BASE, ADAPTER = ".base_layer", ".lora_"
 
 
 def add_adapters(model: Any, settings: LearnerConfig) -> None:
-    """Freeze a model and put adapters on all its linear layers but the output head, in place.
+    """Freeze a model and put adapters on its linear layers, but the output head and what is frozen already, in place.
 
     Raises:
         ConfigError: peft is not installed.
@@ -44,14 +44,14 @@ def add_adapters(model: Any, settings: LearnerConfig) -> None:
 
 
 def adaptable(model: Any) -> list[str]:
-    """Last parts of the names of the layers that get adapters."""
-    return sorted(
-        {
-            name.rpartition(".")[2]
-            for name, module in model.named_modules()
-            if isinstance(module, nn.Linear) and module is not model.get_output_embeddings()
-        }
-    )
+    """Names of the layers that get adapters."""
+    return [
+        name
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Linear)
+        and module is not model.get_output_embeddings()
+        and module.weight.requires_grad
+    ]
 
 
 def merged_parameters(model: nn.Module) -> Iterator[tuple[str, Tensor]]:

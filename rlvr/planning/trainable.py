@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
+
 from rlvr.config import LearnerConfig
 from rlvr.errors import ConfigError, ModelError
 from rlvr.learner.logit_transform import transform_of
 from rlvr.learner.lora import adaptable
+from rlvr.learner.vision import vision_towers
 from rlvr.planning.model_shape import lay_out, settled
 
 EXPERT_PARTS = ("expert", "router")
@@ -16,15 +19,22 @@ def check_trainable(model: str, settings: LearnerConfig) -> None:
     """Refuse a model that the learner cannot train or whose weights the engines would not understand.
 
     Raises:
-        ConfigError: it reads images, or has nothing to put the adapters on that are asked for.
-        ModelError: it mixes experts, or its log-probabilities would not be its own.
+        ConfigError: it has nothing to put the adapters on that are asked for, or no vision tower to freeze.
+        ModelError: it mixes experts, or its log-probabilities would not be its own, or it reads images in both directions.
     """
     laid_out, _ = lay_out(settled(model))
-    if hasattr(laid_out.config, "vision_config"):
+    reads_images = bool(vision_towers(laid_out))
+    if settings.freeze_vision_tower and not reads_images:
         raise ConfigError(
-            "the model reads images, and training is text only",
-            where="model",
-            fix="a language model; `rlvr evaluate` measures models of both kinds",
+            f"{type(laid_out).__name__} has no vision tower",
+            where="learner.freeze_vision_tower",
+            fix="freeze_vision_tower=false, or a model that reads images",
+        )
+    if reads_images and "token_type_ids" in inspect.signature(laid_out.base_model.forward).parameters:
+        raise ModelError(
+            f"{type(laid_out).__name__} attends in both directions within images or prompts, which is not trained yet",
+            where=model,
+            fix="a model whose attention is causal, such as Qwen2.5-VL, SmolVLM, Idefics3 or LLaVA",
         )
     if settings.lora_rank and not adaptable(laid_out):
         raise ConfigError(

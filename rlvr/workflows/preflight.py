@@ -101,7 +101,7 @@ def _training_problems(data: DataConfig, rewards: RewardsConfig, ask_hub: bool) 
 
     Raises:
         DataError: no such file, or a malformed one.
-        ConfigError: the problems have images.
+        ConfigError: some have images and some have none.
     """
     if not ask_hub and not training_is_here(data):
         return []
@@ -109,7 +109,7 @@ def _training_problems(data: DataConfig, rewards: RewardsConfig, ask_hub: bool) 
     if data.path in BENCHMARKS:
         problems, notes = readable(problems, rewards)
         say_notes(str(data.path), notes)
-    refuse_images(problems)
+    refuse_mixture(problems)
     return problems
 
 
@@ -158,13 +158,18 @@ def refuse_full_disk(config: ExperimentConfig, plan: Plan) -> None:
         Checkpoints(folder).require_space(round(plan.checkpoint_bytes))
 
 
-def refuse_images(problems: Sequence[Problem]) -> None:
-    """Raise a ConfigError for problems with images: training is text only."""
-    if any(problem.images for problem in problems):
+def refuse_mixture(problems: Sequence[Problem]) -> None:
+    """Refuse problems of which only some have images: ranks that train a vision tower together must all have one to see.
+
+    Raises:
+        ConfigError: naming one of each kind.
+    """
+    with_images = {bool(problem.images): problem.id for problem in problems}
+    if len(with_images) > 1:
         raise ConfigError(
-            "the training problems have images, and training is text only",
+            f"some training problems have images ({with_images[True]}) and some have none ({with_images[False]})",
             where="data.path",
-            fix="problems without images; `rlvr evaluate` measures models on both",
+            fix="a run for each kind; a blank image for those that have none makes them one kind",
         )
 
 

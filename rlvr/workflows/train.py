@@ -106,6 +106,7 @@ def run_training(config: ExperimentConfig, resolved: dict[str, Any]) -> Path:
                 algorithm,
                 config.train.temperature,
                 _engine_seed(config.seed, last_step),
+                max_images=max(len(problem.images) for problem in problems),
             ) as (engine, learner),
         ):
             _report(f"engines ready after {time.monotonic() - started:.0f} s")

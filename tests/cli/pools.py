@@ -83,7 +83,9 @@ class Pools:
         )
 
     @contextmanager
-    def training_pools(self, model: str, *_: Any) -> Iterator[tuple[FakeEngine, FakeLearner]]:
+    def training_pools(
+        self, model: str, *_: Any, max_images: int
+    ) -> Iterator[tuple[FakeEngine, FakeLearner]]:
         self.trained.append(model)
         engine, source = self.engine(), self.model
         if len(self.trained) == self.die_in_training:

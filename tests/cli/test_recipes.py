@@ -12,17 +12,21 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
+from PIL import Image
 from transformers import AutoTokenizer
 
 from rlvr.algorithms.grpo import GRPOConfig
 from rlvr.cli.hydra_app import MODELS, RECIPES
 from rlvr.config import ExperimentConfig, PretrainConfig
-from rlvr.data import programs, skills
+from rlvr.data import programs, signs, skills
 from rlvr.data.benchmarks import BENCHMARKS, load_benchmark
 from rlvr.data.tiny_tokenizer import build_tokenizer
+from rlvr.data.tiny_vision import build_processor
 from rlvr.errors import ConfigError
+from rlvr.pretrain import render
 from tests.cli.test_paper_recipes import SYSTEMS
 from tests.tiny import TINY
 
@@ -203,6 +207,30 @@ def test_programs_fit_the_model_that_writes_them(composed) -> None:
         assert len(tokenizer(f" {programs.solution_text(steps)}")["input_ids"]) + 1 <= limit
     longest = study.rollout.max_prompt_tokens + study.evaluation.max_tokens
     assert longest <= pretraining.max_position_embeddings
+
+
+def test_pictures_fit_the_model_that_reads_them(composed) -> None:
+    """The study asks for the model that the pretraining writes, about the signs that it was taught."""
+    [(study, _)] = composed("study", "recipe=tiny_visual")
+    [(pretraining, _)] = composed("pretrain", "recipe=tiny_visual")
+    assert study.model == pretraining.output
+    assert study.data.family == pretraining.family == "signs"
+    world = asdict(pretraining.signs)
+    assert world.items() <= asdict(study.data.signs).items()
+    assert study.benchmarks["signs_blank"].out_of_domain
+    tokenizer = build_tokenizer(signs.words())
+    processor = build_processor(tokenizer, signs.EDGE, signs.CELL)
+    document = next(signs.corpus("x", pretraining.signs))
+    prompt = processor(
+        text=render(tokenizer, document), images=[[Image.fromarray(np.asarray(document.picture))]]
+    )
+    assert len(prompt["input_ids"][0]) <= study.rollout.max_prompt_tokens
+    solution = tokenizer(f" {document.solution}{tokenizer.eos_token}")["input_ids"]
+    assert len(solution) <= min(study.rollout.max_response_tokens, study.evaluation.max_tokens)
+    assert (
+        study.rollout.max_prompt_tokens + study.rollout.max_response_tokens
+        <= pretraining.max_position_embeddings
+    )
 
 
 @pytest.mark.parametrize(

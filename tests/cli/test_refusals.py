@@ -14,7 +14,7 @@ from rlvr.config import ExperimentConfig
 from rlvr.data.loaders import to_row
 from tests.architectures import write_tiny
 from tests.fakes import problems
-from tests.vision import vision_model, visual_set
+from tests.vision import picture, vision_model, visual_set
 
 DATA = "data.chains.num_train=8"
 FIT = ("rollout.max_prompt_tokens=80", "rollout.max_response_tokens=128", "evaluation.max_tokens=128")
@@ -199,10 +199,42 @@ def test_questions_about_images(rlvr, cwd: Path, model: Path, tmp_path: Path) ->
     assert list(cwd.iterdir()) == []
 
 
-def test_training_is_text_only(rlvr, cwd: Path, model: Path, tmp_path: Path) -> None:
-    visual_set(tmp_path)
-    words = ("data.path=mathvista", f"data.folder={tmp_path}")
-    refused(rlvr("train", f"model={model}", *FIT, *words), "training is text only", "where: data.path")
+@pytest.mark.parametrize("flags", [(), ("--dry-run",)])
+def test_training_on_images(rlvr, cwd: Path, model: Path, tmp_path: Path, flags: tuple[str, ...]) -> None:
+    """The same words, whether the run would start or only be planned."""
+    file = visual_set(tmp_path)
+    words = ("train", *FIT, *flags, "data.path=mathvista", f"data.folder={tmp_path}")
+    refused(rlvr(*words, f"model={model}"), "the model reads no images", f"where: {model}")
+    reader = vision_model(tmp_path / "reader", steps=0)
+    refused(rlvr(*words, f"model={reader}", "prompt=plain"), "no place for the image", "where: prompt")
+    short = rlvr(*words, f"model={reader}", "prompt=chat", "rollout.max_prompt_tokens=8")
+    refused(short, "the prompt has 11 tokens, of which its images take 7", "rollout.max_prompt_tokens=11")
+
+    config = json.loads((reader / "tokenizer_config.json").read_text())
+    for path in reader.glob("chat_template.*"):
+        path.write_text(path.read_text().replace("<image>", ""))
+    if "chat_template" in config:
+        config["chat_template"] = config["chat_template"].replace("<image>", "")
+        (reader / "tokenizer_config.json").write_text(json.dumps(config))
+    refused(rlvr(*words, f"model={reader}", "prompt=chat"), "0 places for 1 images", f"where: {reader}")
+
+    image = tmp_path / "mathvista" / "images" / "2.png"
+    image.write_bytes(b"no image")
+    refused(rlvr(*words, f"model={reader}"), "2.png is no image that can be read", f"{file}:3")
+    image.unlink()
+    refused(rlvr(*words, f"model={reader}"), "2.png cannot be read", f"{file}:3")
+    assert list(cwd.iterdir()) == []
+
+
+def test_problems_of_which_some_have_images(rlvr, cwd: Path, tmp_path: Path) -> None:
+    picture("1").save(tmp_path / "1.png")
+    rows = [to_row(problem) for problem in problems(2)]
+    rows[1]["images"] = ["1.png"]
+    path = tmp_path / "mixed.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    reader = vision_model(tmp_path / "reader", steps=0)
+    mixed = rlvr("train", f"model={reader}", *FIT, f"data.path={path}")
+    refused(mixed, "some training problems have images", "where: data.path")
     assert list(cwd.iterdir()) == []
 
 
@@ -219,8 +251,8 @@ def test_models_that_cannot_be_trained(
     write_tiny("gpt2", other)
     adapted = rlvr(*words, f"model={other}", "learner.lora_rank=4")
     refused(adapted, "no linear layers", "where: learner.lora_rank")
-    reader = vision_model(tmp_path / "reader", steps=0)
-    refused(rlvr(*words, f"model={reader}"), "training is text only", "where: model")
+    frozen = rlvr(*words, f"model={other}", "learner.freeze_vision_tower=true")
+    refused(frozen, "GPT2LMHeadModel has no vision tower", "where: learner.freeze_vision_tower")
     assert list(cwd.iterdir()) == []
 
 

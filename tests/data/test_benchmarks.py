@@ -235,16 +235,21 @@ def test_generated_families_come_from_the_config() -> None:
 GENERATED = [name for name, entry in BENCHMARKS.items() if entry.generate is not None]
 
 
-def test_ids_of_generated_problems_say_their_benchmark() -> None:
+def test_ids_of_generated_problems_say_their_benchmark(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """So those of two benchmarks of one family differ, registered ones and a user's own."""
+    import datasets
+
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path)  # where pictures are kept
     configs = [*map(BenchmarkConfig, GENERATED), BenchmarkConfig("mine", family="chains", operations=[5])]
     found = {
         config.name: [problem.id for problem in benchmark_problems(config, DataConfig())]
         for config in configs
     }
-    assert {"chains", "chains_long", "skills", "skills_long", "skills_mixed", "programs", "mine"} == set(
-        found
-    )
+    assert set(found) == {
+        "chains", "chains_long", "skills", "skills_long", "skills_mixed", "programs", "signs", "signs_blank", "mine",
+    }  # fmt: skip
     for name, ids in found.items():
         assert all(each.startswith(f"{name}/test/") for each in ids)
     every = [each for ids in found.values() for each in ids]

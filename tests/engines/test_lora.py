@@ -25,6 +25,8 @@ def test_engines_hold_the_merged_weights() -> None:
             assert report.proved_share == 1
         [after] = engine.probe(probes)
     moved = max(
-        abs(a - b) for row, other in zip(before, after, strict=True) for a, b in zip(row, other, strict=True)
+        abs(a - b)
+        for row, other in zip(before, after, strict=True)
+        for a, b in zip(row.logprobs, other.logprobs, strict=True)
     )
     assert moved > 0.05

@@ -211,10 +211,10 @@ def test_two_workers_and_two_learners_give_the_one_learner_loss(
         assert not torch.allclose(after["old_logprobs"], before["old_logprobs"], atol=1e-3)
         assert not torch.allclose(after["values"], before["values"], atol=1e-3)
         assert torch.equal(after["ref_logprobs"], before["ref_logprobs"])
-        probes = probes_from(_sampled(engine, renderer, problems[:4]))
+        probes = probes_from(_sampled(engine, renderer, problems[:4]), renderer)
         # Three probes on two workers: each is scored once, and they come back in their order.
         scored, [whole, _] = engine.score(probes[:3]), engine.probe(probes[:3])
-        assert [pytest.approx(each, abs=1e-5) for each in whole] == scored
+        assert [pytest.approx(each.logprobs, abs=1e-5) for each in whole] == scored
         report = learner.publish(1, probes)
         assert report.version == engine.version == 1
         assert report.proved_share == 1

@@ -12,6 +12,7 @@ import pytest
 
 from rlvr.checkpoint import STATE_FILE, Checkpoints
 from tests.commands import TIMEOUT, assert_nothing_left, long_training, start, stderr, wait_for, workers
+from tests.vision import vision_model, visual_set
 
 pytestmark = pytest.mark.faults
 
@@ -39,6 +40,23 @@ TIMES = ("time/", "throughput/", "process/", "verify/per_second", "verify/latenc
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_going_on_equals_never_having_stopped(tmp_path: Path, algorithm: str) -> None:
     words = ("train", *COMMON, f"algorithm={algorithm}", *ALGORITHMS[algorithm])
+    assert_goes_on(tmp_path, words, VICTIMS.get(algorithm, "command"), critic=algorithm == "ppo")
+
+
+@pytest.mark.timeout(3 * TIMEOUT)
+def test_going_on_with_images_equals_never_having_stopped(tmp_path: Path) -> None:
+    """With all that sees them: the policy, its critic and the reference model, each with a vision tower."""
+    visual_set(tmp_path, repeat=5)
+    model = vision_model(tmp_path / "model", steps=20)
+    words = (
+        *("train", *COMMON, "algorithm=ppo", *ALGORITHMS["ppo"], f"model={model}", "prompt=chat"),
+        *("data.path=mathvista", f"data.folder={tmp_path}", "rollout.max_response_tokens=8"),
+    )
+    assert_goes_on(tmp_path, words, "command", critic=True)
+
+
+def assert_goes_on(tmp_path: Path, words: tuple[str, ...], victim: str, *, critic: bool) -> None:
+    """Run a training whole, and another time cut short and gone on with, and compare them."""
     for name in ("whole", "cut"):
         (tmp_path / name).mkdir()
     runs = {name: tmp_path / name / "run" for name in ("whole", "cut")}
@@ -49,7 +67,7 @@ def test_going_on_equals_never_having_stopped(tmp_path: Path, algorithm: str) ->
 
     command = start(tmp_path / "cut", *words, f"run.dir={runs['cut']}")
     wait_for((runs["cut"] / "checkpoints" / "step-000003").is_dir, command)
-    step = cut_short(command, tmp_path / "cut", VICTIMS.get(algorithm, "command"))
+    step = cut_short(command, tmp_path / "cut", victim)
     assert not (runs["cut"] / "trained.json").exists()
     assert [each.step for each in Checkpoints(runs["cut"]).all()][-1] == step < 6
 
@@ -58,7 +76,7 @@ def test_going_on_equals_never_having_stopped(tmp_path: Path, algorithm: str) ->
     assert command.returncode == 0, stderr(tmp_path / "cut")
     assert f"going on after step {step}" in stderr(tmp_path / "cut")
 
-    assert_equal_runs(runs["cut"], runs["whole"], critic=algorithm == "ppo")
+    assert_equal_runs(runs["cut"], runs["whole"], critic=critic)
 
 
 @pytest.mark.timeout(3 * TIMEOUT)
