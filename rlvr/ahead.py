@@ -27,6 +27,7 @@ from typing import Any, Self
 
 from rlvr.checkpoint import PENDING_FILE, Checkpoint, Checkpoints, Progress, save_model
 from rlvr.collect import Collected, PromptStream
+from rlvr.data.images import contents_of
 from rlvr.driver import (
     RunClock,
     Sampled,
@@ -184,6 +185,7 @@ def pending_from_json(found: Mapping[str, Any], problems: Sequence[Problem]) -> 
             problem,
             tuple(_rollout(each) for each in group["rollouts"]),
             None if group["baseline"] is None else _rollout(group["baseline"]),
+            contents_of(problem),
         )
         for problem, group in zip(problems, found["sampled"], strict=True)
     ]

@@ -19,6 +19,7 @@ from rlvr.algorithms.registry import ALGORITHMS
 from rlvr.checkpoint import PENDING_FILE, Checkpoints
 from rlvr.collect import Collected
 from rlvr.config import GuardsConfig, TrainConfig
+from rlvr.data.images import images_of
 from rlvr.driver import Sampled
 from rlvr.errors import ConfigError, TrainingError, WorkerLostError
 from rlvr.protocols import SampleRequest, SamplingSettings
@@ -27,6 +28,7 @@ from rlvr.signals import SIGNALS
 from tests.fakes import FakeEngine, group, problem
 from tests.test_resuming import Killed, SeededEngine
 from tests.training import Run, half_right
+from tests.vision import encoded
 
 PATIENCE = 20.0
 """Seconds after which a test that waits for the other side fails."""
@@ -311,7 +313,7 @@ def test_a_guard_that_refuses_a_batch_leaves_a_checkpoint_with_it(tmp_path: Path
     assert [step for step, _ in letting_pass(resume=True).tracker.rows] == [5, 6]
 
 
-def test_a_batch_in_a_checkpoint_is_what_it_was_to_the_last_bit() -> None:
+def test_a_batch_in_a_checkpoint_is_what_it_was_to_the_last_bit(tmp_path: Path) -> None:
     odd = Completion([1, 2], [3, 4, 5], [-0.1, -math.inf, 1e-300], "“é\ud800", "length", 7, None)
     verdict = Verdict(0.5, Status.TIMEOUT, None, as_text=True)
     greedy = RolloutGroup(problem(1), (Rollout(odd, verdict),) * 2, Rollout(odd, verdict))
@@ -319,6 +321,11 @@ def test_a_batch_in_a_checkpoint_is_what_it_was_to_the_last_bit() -> None:
     groups[0], groups[2] = (
         replace(each, problem=problem(place)) for each, place in ((groups[0], 0), (groups[2], 2))
     )
+    # Images are read again from their files, as the problem names them.
+    content = encoded("red", (8, 8))
+    (tmp_path / "red.png").write_bytes(content)
+    seen = replace(groups[0].problem, images=images_of({"images": ["red.png"]}, tmp_path, "row 1"))
+    groups[0] = replace(groups[0], problem=seen, images=(content,))
     before = Sampled(Collected(groups[:2], groups, 0.25, {"verify/per_second": 3.0}), 17, 1.5)
     text = json.dumps(pending_to_json(before))
     after = pending_from_json(json.loads(text), [each.problem for each in groups])

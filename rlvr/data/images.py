@@ -135,6 +135,15 @@ def content_of(image: ImageFile) -> bytes:
     return content
 
 
+def contents_of(problem: Problem) -> tuple[bytes, ...]:
+    """The problem's images as encoded files, in their order.
+
+    Raises:
+        DataError: a file is gone, or is another one by now.
+    """
+    return tuple(content_of(image) for image in problem.images)
+
+
 @lru_cache(maxsize=64)
 def image_url(image: ImageFile) -> Part:
     """An image as a part of a message in OpenAI's protocol, content included."""

@@ -12,7 +12,7 @@ from typing import Any
 from jinja2 import TemplateError
 from transformers import AutoConfig, AutoTokenizer
 
-from rlvr.data.images import ImageProcessor, content_of, image_url, place_of, placed
+from rlvr.data.images import ImageProcessor, contents_of, image_url, place_of, placed
 from rlvr.data.model_folder import check_end_of_text, check_model_folder
 from rlvr.data.templates import TEMPLATES, PromptTemplate
 from rlvr.errors import ConfigError, DataError, ModelError
@@ -73,8 +73,7 @@ class PromptRenderer:
 
     def request(self, key: int, problem: Problem, num_samples: int) -> SampleRequest:
         """Ask for ``num_samples`` responses to a problem."""
-        images = tuple(content_of(image) for image in problem.images)
-        return SampleRequest(key, self.render(problem), num_samples, images=images)
+        return SampleRequest(key, self.render(problem), num_samples, images=contents_of(problem))
 
     def render(self, problem: Problem) -> list[int]:
         """Prompt tokens, ending where the response begins; each image has a place of one token."""
@@ -89,7 +88,7 @@ class PromptRenderer:
         start = 1
         if problem.images:
             start += max(place for place, token in enumerate(ids) if token == self._images.place_token)
-        return Probe(ids, start, tuple(content_of(image) for image in problem.images))
+        return Probe(ids, start, contents_of(problem))
 
     def num_tokens(self, problem: Problem) -> int:
         """Length of the prompt as the model reads it, images included.
