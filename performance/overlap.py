@@ -31,7 +31,7 @@ from performance.dealing import LONGEST, wordy_model
 from performance.train_throughput import SEED, Stopwatch
 
 if TYPE_CHECKING:
-    from rlvr.protocols import SampleRequest, SamplingSettings, TokenRenderer
+    from rlvr.protocols import Probe, SampleRequest, SamplingSettings, TokenRenderer
     from rlvr.records import Completion, Problem, Verdict
 
 ONE_EACH = {"workers": 1, "learner_threads": 1}
@@ -189,6 +189,12 @@ class Beginnings:
         from rlvr.protocols import SampleRequest
 
         return SampleRequest(key, self.render(problem), num_samples)
+
+    def probe(self, problem: Problem) -> Probe:
+        """It alone, to compare engine and learner on."""
+        from rlvr.protocols import Probe
+
+        return Probe(self.render(problem), 1)
 
 
 class Chance:
