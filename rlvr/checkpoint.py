@@ -37,8 +37,6 @@ LEARNER_FOLDER = "learner"
 STATE_FILE, MANIFEST_FILE = "state.json", "manifest.json"
 PENDING_FILE = "pending.json"
 NAME = re.compile(r"step-(\d{6,})")
-FIXED_KEYS = {"problems_sha256"}
-"""Of the identity: what must be the same when a run goes on. Its config is compared before."""
 HASH_THREADS = 8
 SPARE_BYTES = 1 << 28
 """Free space that a save leaves at least."""
@@ -154,13 +152,13 @@ class Checkpoints:
         One that is damaged is passed over, and the report says so.
 
         Raises:
-            CheckpointError: every one is damaged, or it belongs to other data or another format.
+            CheckpointError: every one is damaged, or it has another format.
         """
         candidates = [checkpoint for checkpoint in reversed(self.all()) if checkpoint.resumable]
         for checkpoint in candidates:
             faults = checkpoint.faults()
             if not faults:
-                self._refuse_other(checkpoint)
+                self._refuse_other_format(checkpoint)
                 self._last_step = checkpoint.step
                 return checkpoint
             self._report(f"the checkpoint of step {checkpoint.step} is damaged and passed over: {faults[0]}")
@@ -172,8 +170,8 @@ class Checkpoints:
             )
         return None
 
-    def _refuse_other(self, checkpoint: Checkpoint) -> None:
-        """Refuse to go on with other data, or from a format that this version cannot read."""
+    def _refuse_other_format(self, checkpoint: Checkpoint) -> None:
+        """Refuse to go on from a format that this version cannot read."""
         state = checkpoint.state()
         if state.get("format") != FORMAT:
             raise CheckpointError(
@@ -181,14 +179,6 @@ class Checkpoints:
                 where=str(checkpoint.folder),
                 fix="go on with the version that wrote it (state.json), or start anew: run.resume=never",
             )
-        for key in FIXED_KEYS & self._identity.keys():
-            if state.get(key) != self._identity[key]:
-                raise CheckpointError(
-                    f"{key} was {state.get(key)!r} when the checkpoint was written, "
-                    f"now it is {self._identity[key]!r}",
-                    where=str(checkpoint.folder),
-                    fix="restore what has changed since, or start anew: run.resume=never",
-                )
 
     def save(self, progress: Progress, write: Callable[[Path], None]) -> None:
         """Write one checkpoint and prune the older ones.
@@ -276,10 +266,10 @@ class Checkpoints:
             shutil.rmtree(leftover, ignore_errors=True)
 
 
-def identity_of(config: Mapping[str, Any], problems_sha256: str) -> dict[str, Any]:
-    """What a checkpoint says about its run."""
+def identity_of(config: Mapping[str, Any], inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """What a checkpoint says about its run: its settings, and what else it is made of (rlvr/workflows/inputs.py)."""
     plain = dict(config)
-    return {"config": plain, "config_sha256": config_hash(plain), "problems_sha256": problems_sha256}
+    return {"config": plain, "config_sha256": config_hash(plain), **inputs}
 
 
 def seal(folder: Path) -> None:

@@ -58,4 +58,10 @@ def load_function(place: str, where: str) -> Callable[..., Any]:
 def identity_of(place: str) -> str:
     """Name and content of the file that a function stands in, so that results of other code are told apart."""
     file, _, name = place.rpartition(":")
-    return f"{Path(file).name}:{name}/{hashlib.sha256(Path(file).read_bytes()).hexdigest()[:12]}"
+    own, _, content = file_identity(Path(file)).rpartition("/")
+    return f"{own}:{name}/{content}"
+
+
+def file_identity(file: Path) -> str:
+    """Name and content of a file of the user's."""
+    return f"{file.name}/{hashlib.sha256(file.read_bytes()).hexdigest()[:12]}"

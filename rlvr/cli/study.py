@@ -50,6 +50,7 @@ def show(config: ExperimentConfig, resolved: dict[str, Any], pace: str) -> None:
     """The dry run of a study: every training run and the evaluations."""
     from rlvr.cli.dry_run import show_training
     from rlvr.workflows.forecast import pace_of
+    from rlvr.workflows.inputs import training_inputs
     from rlvr.workflows.preflight import load_benchmarks, prepare_training
     from rlvr.workflows.sources import OwnEngines
     from rlvr.workflows.study import refuse_other_study
@@ -61,8 +62,12 @@ def show(config: ExperimentConfig, resolved: dict[str, Any], pace: str) -> None:
     )
     source = OwnEngines(config.rollout, config.cluster, ask_hub=False)
     plan = source.plan(config.model, benchmarks)
-    refuse_other_study(folder, resolved, runs)
     configs = {name: run for name, (run, _) in runs.items()}
+    inputs = {
+        name: training_inputs(configs[name], each.problems, each.verifier.identity)
+        for name, each in prepared.items()
+    }
+    refuse_other_study(folder, resolved, runs, inputs)
     show_training(configs, prepared, resolved, pace_of(pace), benchmarks, plan)
 
 

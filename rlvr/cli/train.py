@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from rlvr.cli import hydra_app
@@ -42,12 +41,13 @@ def show(config: ExperimentConfig, resolved: dict[str, Any], pace: str) -> None:
     """The dry run of one training run, which measures nothing."""
     from rlvr.cli.dry_run import show_training
     from rlvr.workflows.forecast import pace_of
+    from rlvr.workflows.inputs import training_inputs
     from rlvr.workflows.preflight import prepare_training
     from rlvr.workflows.train import refuse_other_run, refuse_several
 
     refuse_several(config)
     prepared = prepare_training(config, ask_hub=False)
-    refuse_other_run(Path(config.run.dir), resolved)
+    refuse_other_run(config, resolved, training_inputs(config, prepared.problems, prepared.verifier.identity))
     name = config.algorithm.name
     show_training({name: config}, {name: prepared}, resolved, pace_of(pace))
 

@@ -25,9 +25,10 @@ from rlvr.run_folder import (
 from rlvr.tracking.progress import say
 from rlvr.tracking.results import ResultTracker
 from rlvr.workflows.claim import STUDY, Claim, claim_runs, refuse_other_kind, refuse_other_runs
+from rlvr.workflows.inputs import checked_inputs, refuse_other_inputs
 from rlvr.workflows.longer import check_measured, keep_measured
 from rlvr.workflows.measuring import run_evaluations
-from rlvr.workflows.preflight import check_training, load_benchmarks
+from rlvr.workflows.preflight import load_benchmarks
 from rlvr.workflows.sources import OwnEngines
 from rlvr.workflows.tracked import in_group, log_report
 from rlvr.workflows.train import kept_models, run_training
@@ -62,14 +63,13 @@ def run_study(
     resolved = plain_data(config) if resolved is None else resolved
     runs = training_runs(config, from_python(config)) if runs is None else runs
     folder = Path(config.run.dir)
-    for run_config, _ in runs.values():
-        check_training(run_config)[2].close()
+    inputs = {name: checked_inputs(run_config) for name, (run_config, _) in runs.items()}
     benchmarks = load_benchmarks(
         config.benchmarks, config.data, config.evaluation, config.prompt, config.rewards
     )
     source = OwnEngines(config.rollout, config.cluster)
     source.check([config.model], benchmarks)
-    claim_runs(refuse_other_study(folder, resolved, runs))
+    claim_runs(refuse_other_study(folder, resolved, runs, inputs))
 
     models = {BASE: config.model}
     for name, (run_config, run_resolved) in runs.items():
@@ -98,17 +98,31 @@ def run_study(
     return report
 
 
-def refuse_other_study(folder: Path, resolved: dict[str, Any], runs: Mapping[str, Run]) -> list[Claim]:
+def refuse_other_study(
+    folder: Path,
+    resolved: dict[str, Any],
+    runs: Mapping[str, Run],
+    inputs: Mapping[str, dict[str, Any]],
+) -> list[Claim]:
     """Refuse a folder that holds another study, or anything else; return what is to be claimed.
 
+    Args:
+        folder: of the study.
+        resolved: its config as plain data.
+        runs: its training runs by name.
+        inputs: what each of them is made of besides its config.
+
     Raises:
-        ConfigError: it does; or a study that is to be made longer is half measured.
+        ConfigError: it does; or a run there was made of other problems or other code; or a study that is to be made
+            longer is half measured.
     """
     if resolved["run"]["resume"] != "never":
         check_measured(folder, {name: run_config for name, (run_config, _) in runs.items()})
     refuse_other_kind(folder, resolved, STUDY)
     claims = [(folder, resolved), *((Path(each.run.dir), plain) for each, plain in runs.values())]
     refuse_other_runs(claims)
+    for name, (run_config, _) in runs.items():
+        refuse_other_inputs(run_config, inputs[name])
     return claims
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,19 +10,18 @@ from rlvr.ahead import train_ahead
 from rlvr.checkpoint import Checkpoints, identity_of
 from rlvr.cluster import training_pools
 from rlvr.config import ExperimentConfig
-from rlvr.data.loaders import problems_hash
 from rlvr.data.model_folder import model_hash
 from rlvr.driver import Training, train
 from rlvr.errors import ConfigError
 from rlvr.guards import Guards
 from rlvr.provenance import plain_data, provenance
-from rlvr.records import Problem
 from rlvr.run_folder import MODEL_FOLDER, TRAINED_FILE, trained_steps, write_provenance
 from rlvr.seeds import derive_seed
 from rlvr.tracking.progress import TrainingProgress, say
 from rlvr.tracking.trackers import ProcessTracker, make_trackers
 from rlvr.workflows.claim import TRAINING, Claim, claim_runs, refuse_other_kind, refuse_other_runs
 from rlvr.workflows.forecast import work_ahead
+from rlvr.workflows.inputs import checked_inputs, refuse_other_inputs, training_inputs
 from rlvr.workflows.preflight import check_training
 
 MAX_ENGINE_SEED = 1 << 20
@@ -47,8 +45,7 @@ def train_model(config: ExperimentConfig, resolved: dict[str, Any] | None = None
     """
     resolved = plain_data(config) if resolved is None else resolved
     refuse_several(config)
-    check_training(config)[2].close()
-    claim_runs(refuse_other_run(Path(config.run.dir), resolved))
+    claim_runs(refuse_other_run(config, resolved, checked_inputs(config)))
     return run_training(config, resolved)
 
 
@@ -63,15 +60,24 @@ def refuse_several(config: ExperimentConfig) -> None:
             )
 
 
-def refuse_other_run(folder: Path, resolved: dict[str, Any]) -> list[Claim]:
+def refuse_other_run(
+    config: ExperimentConfig, resolved: dict[str, Any], inputs: dict[str, Any]
+) -> list[Claim]:
     """Refuse a folder that holds another run, or anything else; return what is to be claimed.
 
+    Args:
+        config: of the run.
+        resolved: the same as plain data.
+        inputs: what the run is made of besides; see :func:`training_inputs`.
+
     Raises:
-        ConfigError: it does.
+        ConfigError: it does; or the run there was made of other problems or other code.
     """
+    folder = Path(config.run.dir)
     refuse_other_kind(folder, resolved, TRAINING)
     claims = [(folder, resolved)]
     refuse_other_runs(claims)
+    refuse_other_inputs(config, inputs)
     return claims
 
 
@@ -87,7 +93,8 @@ def run_training(config: ExperimentConfig, resolved: dict[str, Any]) -> Path:
         return model
     problems, renderer, verifier = check_training(config)
     algorithm = config.build_algorithm()
-    checkpoints = _checkpoints(config, resolved, problems)
+    inputs = training_inputs(config, problems, verifier.identity)
+    checkpoints = _checkpoints(config, identity_of(resolved, inputs))
     resume = checkpoints.newest()
     last_step = 0 if resume is None else resume.step
     _report(work_ahead(config, resolved, algorithm.group_size, len(problems), last_step))
@@ -133,6 +140,7 @@ def run_training(config: ExperimentConfig, resolved: dict[str, Any]) -> Path:
         folder,
         {
             **provenance(resolved),
+            **inputs,
             "wall_seconds": round(end.seconds, 1),
             "model_sha256": model_hash(str(model)),
             "start_model_sha256": model_hash(config.model),
@@ -145,15 +153,13 @@ def _report(line: str) -> None:
     say(f"train: {line}")
 
 
-def _checkpoints(
-    config: ExperimentConfig, resolved: dict[str, Any], problems: Sequence[Problem]
-) -> Checkpoints:
-    """Those of the run's folder, which refuses to go on with another config or other problems."""
+def _checkpoints(config: ExperimentConfig, identity: dict[str, Any]) -> Checkpoints:
+    """Those of the run's folder."""
     return Checkpoints(
         Path(config.run.dir),
         keep=config.train.keep_checkpoints,
         keep_model_every=config.train.keep_model_every,
-        identity=identity_of(resolved, problems_hash(problems)),
+        identity=identity,
         report=_report,
     )
 
