@@ -157,6 +157,26 @@ def test_num_samples_has_one_owner() -> None:
         EvaluateConfig(model="m", num_samples=0)
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "wrong"),
+    [
+        ("num_samples", 64, 0),
+        ("limit", 5, 0),
+        ("max_tokens", 100, 0),
+        ("temperature", 0.5, -1.0),
+        ("top_p", 0.9, 0.0),
+        ("top_k", 20, 0),
+    ],
+)
+def test_what_a_measurement_draws_may_be_said_in_short(name: str, value: Any, wrong: Any) -> None:
+    given: dict[str, Any] = {name: value}
+    short = EvaluateConfig(model="m", **given)
+    assert getattr(short.evaluation, name) == value
+    assert getattr(short, name) is None
+    with pytest.raises(ConfigError, match=f"where: evaluation.{name}"):
+        EvaluateConfig(model="m", **(given | {name: wrong}))
+
+
 def test_the_studys_settings_are_the_defaults() -> None:
     evaluation = EvaluationConfig().plan(SamplingPlan())
     assert evaluation.num_samples == 128

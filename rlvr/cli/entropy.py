@@ -12,7 +12,7 @@ rlvr entropy: entropy per token of what each model samples, and the temperature 
 
 Examples:
   rlvr entropy runs/tiny match=0.8,1.0,1.2,1.5,2.0      at which temperature has the trained model the base's entropy?
-  rlvr evaluate model=runs/tiny/grpo evaluation.temperature=1.4 run.dir=runs/hot     measure it there
+  rlvr evaluate model=runs/tiny/grpo benchmark=skills temperature=1.4 run.dir=runs/hot     measure it there
   rlvr entropy runs/hot
   rlvr report runs/tiny sweep=runs/hot                  and compare, at equal entropy
 

@@ -13,7 +13,7 @@ EXAMPLES = """\
 rlvr evaluate: sample n responses to every problem, verify them, report unbiased pass@k.
 
 Examples:
-  rlvr evaluate model=runs/tiny/grpo benchmark=chains num_samples=256 rollout.num_workers=2
+  rlvr evaluate model=runs/tiny/grpo benchmark=skills num_samples=256 rollout.num_workers=2
   rlvr evaluate model=Qwen/Qwen2.5-7B benchmark=math500 prompt=qwen_boxed
   rlvr evaluate 'models=[Qwen/Qwen2.5-7B,runs/mine]' 'benchmarks=[math500,aime24,amc23]' run.dir=runs/both
   rlvr evaluate model=runs/mine benchmark=test.jsonl num_samples=16      a file of your own
@@ -23,7 +23,8 @@ Examples:
       `vllm serve` or a vendor's server; a key comes from the environment: api.key_variable=MISTRAL_API_KEY
 
 `rlvr data show` lists the benchmarks and prompt templates. n, temperature, top-p and the longest response are each
-benchmark's own unless evaluation.* names them. data.folder=FOLDER takes the sets from there instead of the hub.
+benchmark's own unless num_samples, temperature, top_p, top_k or max_tokens names it; limit=20 measures the first 20
+problems of each. data.folder=FOLDER takes the sets from there instead of the hub.
 Of several models the first one is the base that the others are compared with.
 Writes report.html, summary.json and evaluation/BENCHMARK/MODEL/ into run.dir, runs/evaluate/MODEL by default.
 Samples are appended as they come; the same command goes on after an interruption.

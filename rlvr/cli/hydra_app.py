@@ -30,6 +30,12 @@ from rlvr.files import slug
 from rlvr.provenance import redacted
 
 RECIPES = Path(__file__).resolve().parent.parent / "recipes"
+COMMANDS = {
+    "experiment": "`rlvr study`, `rlvr train`",
+    "pretrain": "`rlvr pretrain`",
+    "evaluate": "`rlvr evaluate`",
+}
+"""Who reads the recipes of a folder."""
 MODELS = Path(__file__).resolve().parent.parent / "models"
 DRY_RUN = "--dry-run"
 ConfigT = TypeVar("ConfigT")
@@ -332,7 +338,11 @@ def _options(group: str, name: str, folder: Path) -> str:
         return did_you_mean(name, ALGORITHMS)
     if group == "launcher":
         return "`pip install hydra-submitit-launcher` brings submitit_slurm and submitit_local"
-    return did_you_mean(name, [path.stem for path in (folder / group).glob("*.yaml")])
+    elsewhere = [
+        words for each, words in COMMANDS.items() if (RECIPES / each / group / f"{name}.yaml").exists()
+    ]
+    hint = did_you_mean(name, [path.stem for path in (folder / group).glob("*.yaml")])
+    return f"{group}={name} is one of {' and '.join(elsewhere)}; here, {hint}" if elsewhere else hint
 
 
 def _keys(schema: Any) -> Iterator[str]:

@@ -35,7 +35,7 @@ Examples:
   rlvr study recipe=tiny                           the whole study on a laptop, about ten minutes
   rlvr train recipe=tiny learner.learning_rate=5e-5 seed=1
   rlvr train -m recipe=tiny seed=0,1,2             three runs, one after another
-  rlvr evaluate model=runs/tiny/grpo/model benchmark=chains num_samples=256
+  rlvr evaluate model=runs/tiny/grpo benchmark=skills num_samples=256
   rlvr report runs/tiny runs/tiny-seed1            several runs in one report
   rlvr doctor
 """

@@ -71,6 +71,8 @@ def meant(word: str, known: Collection[str]) -> str:
     """
     section, (parent, _, last) = word.partition(".")[0], word.rpartition(".")
     beside = [key for key in known if parent and key.rpartition(".")[0] == parent]
+    if here := [key for key in OTHER_NAMES.get(last, ()) if key in beside]:
+        return f"did you mean {here[0]!r}?"
     if difflib.get_close_matches(word, beside, n=1, cutoff=MISSPELT):
         return did_you_mean(word, beside)
     there = [key for key in OTHER_NAMES.get(last, ()) if key in known]

@@ -16,7 +16,7 @@ Examples:
   rlvr report runs/tiny runs/tiny-seed1                 two studies
   rlvr report runs/kl output=runs/kl-report             all jobs of a multirun
   rlvr report runs/evaluate/base runs/evaluate/mine     two evaluations; the first one is the base
-  rlvr report runs/tiny runs/old benchmarks=chains      leave out what only some have measured
+  rlvr report runs/tiny runs/old benchmarks=skills      leave out what only some have measured
   rlvr report runs/tiny/grpo                            the curves so far of a run that trains
   rlvr report runs/aime guess=runs/aime-guesses         and the curves without what can be guessed
   rlvr report runs/tiny sweep=runs/cold,runs/hot        and the same models at other temperatures

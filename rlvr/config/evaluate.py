@@ -5,13 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from rlvr.config.benchmarks import as_benchmarks
+from rlvr.config.benchmarks import PLANNED, as_benchmarks
 from rlvr.config.checks import require
 from rlvr.config.data import DataConfig
 from rlvr.config.evaluation import ApiConfig, EvaluationConfig
 from rlvr.config.pools import ClusterConfig, RolloutConfig
 from rlvr.config.run import MISSING_PATH, RunConfig, TrackingConfig, require_model
 from rlvr.rewards.config import RewardsConfig
+
+SHORT = (*PLANNED, "limit")
+"""Settings of ``evaluation`` that may be given without its name."""
 
 
 @dataclass
@@ -40,6 +43,14 @@ class EvaluateConfig:
     """Short for ``evaluation.num_samples``."""
     limit: int | None = None
     """Short for ``evaluation.limit``."""
+    max_tokens: int | None = None
+    """Short for ``evaluation.max_tokens``."""
+    temperature: float | None = None
+    """Short for ``evaluation.temperature``."""
+    top_p: float | None = None
+    """Short for ``evaluation.top_p``."""
+    top_k: int | None = None
+    """Short for ``evaluation.top_k``."""
     run: RunConfig = field(default_factory=RunConfig)
     data: DataConfig = field(default_factory=DataConfig)
     rollout: RolloutConfig = field(default_factory=RolloutConfig)
@@ -66,7 +77,7 @@ class EvaluateConfig:
             "benchmarks=[…] alone",
         )
         self.benchmarks = as_benchmarks(self.benchmarks or [self.benchmark or "chains"])
-        for name in ("num_samples", "limit"):
+        for name in SHORT:
             if getattr(self, name) is not None:
                 setattr(self.evaluation, name, getattr(self, name))
                 setattr(self, name, None)

@@ -56,6 +56,23 @@ def kind_in(folder: Path) -> str | None:
     return EVALUATION if any(folder.glob(f"{EVALUATIONS_FOLDER}/*/*/{SPEC_FILE}")) else None
 
 
+def refuse_not_for_evaluations(folder: Path) -> None:
+    """Refuse a folder into which an evaluation would write beside something else.
+
+    Raises:
+        ConfigError: it holds a study or a training run, even one that has only just begun, or it is a model.
+    """
+    found = kind_in(folder)
+    if found is None and (folder / CONFIG_FILE).exists():
+        found = "a model, or a run that has only just begun"
+    if found not in (None, EVALUATION):
+        raise ConfigError(
+            f"{folder} holds {found}, and this would be {EVALUATION}",
+            where="run.dir",
+            fix=f"run.dir={folder}-measured, or any other folder",
+        )
+
+
 def refuse_other_evaluations(folder: Path, models: Collection[str], benchmarks: Collection[str]) -> None:
     """Refuse a folder with results that the report of this evaluation would not have: it would take their place.
 
@@ -65,13 +82,8 @@ def refuse_other_evaluations(folder: Path, models: Collection[str], benchmarks: 
         benchmarks: names.
 
     Raises:
-        ConfigError: it holds a study, or a model or benchmark that is not measured now.
+        ConfigError: it holds a model or benchmark that is not measured now.
     """
-    fix = f"run.dir={folder}-2, or any other folder"
-    if kind_in(folder) == STUDY:
-        raise ConfigError(
-            f"{folder} holds a study, whose report this evaluation would overwrite", where="run.dir", fix=fix
-        )
     there = [path.parent for path in sorted(folder.glob(f"{EVALUATIONS_FOLDER}/*/*/{SPEC_FILE}"))]
     others = [path for path in there if path.name not in models or path.parent.name not in benchmarks]
     if others:
@@ -80,7 +92,7 @@ def refuse_other_evaluations(folder: Path, models: Collection[str], benchmarks: 
             f"{folder} holds what is not measured now, and its report would be overwritten: {named}"
             + (", …" if len(others) > 3 else ""),
             where="run.dir",
-            fix=f"{fix}; or name those too, models=[…] benchmarks=[…], and one report has them all; or run.resume=never, "
+            fix=f"run.dir={folder}-2, or any other folder; or name those too, models=[…] benchmarks=[…], and one report has them all; or run.resume=never, "
             "which keeps what is there under another name",
         )
 

@@ -17,7 +17,7 @@ from rlvr.files import slug
 from rlvr.provenance import plain_data, provenance
 from rlvr.run_folder import MODEL_FOLDER
 from rlvr.tracking.results import ResultTracker
-from rlvr.workflows.claim import refuse_other_evaluations
+from rlvr.workflows.claim import refuse_not_for_evaluations, refuse_other_evaluations
 from rlvr.workflows.measuring import evaluation_folder, refuse_other_specs, run_evaluations
 from rlvr.workflows.preflight import load_benchmarks
 from rlvr.workflows.sources import OwnEngines, Server, Source
@@ -85,6 +85,7 @@ def prepared(
         RlvrError: names, benchmarks or the folder do not do.
     """
     models = named_models(config)
+    refuse_not_for_evaluations(Path(config.run.dir))
     benchmarks = load_benchmarks(
         config.benchmarks, config.data, config.evaluation, config.prompt, config.rewards, ask_hub=ask_hub
     )

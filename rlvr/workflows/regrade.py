@@ -28,6 +28,7 @@ from rlvr.rewards.config import RewardsConfig
 from rlvr.rewards.registry import verifier_pool
 from rlvr.run_folder import evaluation_folder
 from rlvr.tracking.results import ResultTracker
+from rlvr.workflows.claim import refuse_not_for_evaluations
 from rlvr.workflows.tracked import log_report
 
 Changes = Counter[tuple[str, str]]
@@ -48,6 +49,7 @@ def regrade_models(config: EvaluateConfig, resolved: dict[str, Any] | None = Non
     assert config.regrade is not None, "a folder to regrade"
     resolved = plain_data(config) if resolved is None else resolved
     folder = Path(config.run.dir)
+    refuse_not_for_evaluations(folder)
     with ResultTracker(folder, config.tracking, resolved) as tracker:
         if config.run.resume == "never":
             set_aside(folder)

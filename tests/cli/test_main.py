@@ -36,6 +36,17 @@ def test_a_commands_help_begins_with_examples(rlvr, command: str) -> None:
     assert f"rlvr {command}" in rest.splitlines()[1]
 
 
+def test_examples_measure_the_tiny_model_on_what_it_was_trained_on(rlvr) -> None:
+    """It knows no words but those of its own problems; nothing named is ``chains``, on which it has 0.000."""
+    root = Path(__file__).resolve().parents[2]
+    texts = [rlvr("--help").out, *(rlvr(command, "--help").out for command in COMMANDS)]
+    texts += [path.read_text() for path in (root / "README.md", *sorted((root / "docs").glob("*.md")))]
+    lines = [line for text in texts for line in text.replace("\\\n", " ").splitlines()]
+    shown = [line for line in lines if "rlvr evaluate" in line and "runs/tiny" in line and "model" in line]
+    assert len(shown) >= 3
+    assert [line for line in shown if "benchmark=skills" not in line] == []
+
+
 @pytest.mark.parametrize(
     ("command", "key"), [("train", "group_size"), ("evaluate", "chunk_size"), ("pretrain", "hidden_size")]
 )

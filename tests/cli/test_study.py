@@ -210,9 +210,16 @@ def test_a_study_a_run_and_an_evaluation_have_folders_of_their_own(
         result = command(folder)
         assert result.code == 2
         assert f"holds {kind}, and this would be" in result.err
-    result = evaluate(pools.model, into["a study"])
-    assert result.code == 2
-    assert "holds a study, whose report this evaluation would overwrite" in result.err
+    for kind in ("a study", "a training run"):
+        there = sorted((tmp_path / KINDS[kind]).rglob("*"))
+        for more in ((), ("run.resume=never",), ("--dry-run",)):
+            result = evaluate(pools.model, into[kind], *more)
+            assert result.code == 2
+            assert f"holds {kind}, and this would be an evaluation" in result.err
+        result = rlvr("evaluate", f"regrade={tmp_path}/measured", into[kind])
+        assert result.code == 2
+        assert f"holds {kind}, and this would be an evaluation" in result.err
+        assert sorted((tmp_path / KINDS[kind]).rglob("*")) == there
     assert (len(pools.trained), len(pools.evaluated)) == (trained, measured)
     result = evaluate(tmp_path / "study", f"run.dir={tmp_path}/elsewhere")
     assert result.code == 2
