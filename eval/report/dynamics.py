@@ -43,6 +43,8 @@ TIME_PARTS = {
     "time/sync": "Weight update",
 }
 """Stages that follow one another; ``time/verify`` overlaps with sampling and lies within the rollout."""
+WAIT_FOR_ROLLOUT = "time/wait_for_rollout"
+"""With ``train.max_staleness=1`` the part of the rollout that belongs to the step: the rest lies beside learning."""
 TIME_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#c9c9c9")
 SMOOTHING = 20
 """A smoothed line averages over 1/20 of the run, centred."""
@@ -158,6 +160,8 @@ def time_split(metrics: Mapping[str, Sequence[MetricRow]]) -> StackChart | None:
     rows = []
     for run, recorded_rows in metrics.items():
         parts = [_mean(recorded(recorded_rows, key)[1]) for key in TIME_PARTS]
+        if waited := recorded(recorded_rows, WAIT_FOR_ROLLOUT)[1]:
+            parts[0] = _mean(waited)
         total = _mean(recorded(recorded_rows, "time/step")[1])
         if sum(parts) > 0:
             rows.append((label(run), (*parts, max(0.0, total - sum(parts)))))

@@ -15,7 +15,7 @@ import pytest
 from rlvr.errors import ConfigError
 from rlvr.eval.compare import Comparison, compare
 from rlvr.eval.report import BenchmarkResults, StudyResults, write_report
-from rlvr.eval.report.dynamics import undrawn
+from rlvr.eval.report.dynamics import time_split, undrawn
 from rlvr.eval.report.findings import findings
 from rlvr.eval.report.html import Markup, element
 from rlvr.eval.report.labels import number, percent
@@ -205,6 +205,17 @@ def test_metrics_are_drawn_where_one_run_tells_them_apart() -> None:
     assert undrawn({"a": same}).keys() == {"reward/shaped_mean"}
     assert undrawn({"a": same, "b": other}) == {}
     assert undrawn({"a": same[:1]}) == {}  # one step shows nothing
+
+
+def test_the_time_of_a_step_has_only_what_it_waited_for_rollouts() -> None:
+    """With train.max_staleness=1 the rollout lies beside learning, and the parts would be more than the whole."""
+    row = {"step": 1, "time/rollout": 5.0, "time/learn": 4.0, "time/sync": 1.0, "time/step": 6.5}
+    in_turn = time_split({"a": [{**row, "time/step": 10.5}]})
+    ahead = time_split({"a": [{**row, "time/wait_for_rollout": 1.0}]})
+    assert in_turn is not None
+    assert ahead is not None
+    assert [values for _, values in in_turn.rows] == [(5.0, 4.0, 1.0, 0.5)]
+    assert [values for _, values in ahead.rows] == [(1.0, 4.0, 1.0, 0.5)]
 
 
 def test_sections_without_data_are_absent(evaluations: list[Evaluation], tmp_path: Path) -> None:
