@@ -33,6 +33,8 @@ FIXED = (
     "trust_remote_code",
 )
 """Options whose change would make results something else than they are said to be, or run a model folder's code."""
+CPU_HEAD_SIZES = (32, 64, 80, 96, 112, 128, 160, 192, 224, 256, 512)
+"""Widths of an attention head that vLLM's attention on a CPU computes (``CPUAttentionBackend``, vLLM 0.32)."""
 
 
 def check_engine_args(engine_args: Mapping[str, Any], device: str) -> None:

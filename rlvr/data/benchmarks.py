@@ -24,6 +24,7 @@ from rlvr.data.loaders import (
     read_rows,
     refuse_doubles,
 )
+from rlvr.data.mapped import COLUMNS_WORDS
 from rlvr.data.registry import BENCHMARKS, BenchmarkEntry, deduplicated
 from rlvr.data.templates import PromptTemplate, template
 from rlvr.errors import ConfigError, DataError, did_you_mean
@@ -137,7 +138,9 @@ def benchmark_problems(config: BenchmarkConfig, data: DataConfig) -> list[Proble
     """
     entry = entry_of(config)
     if entry is None:
-        problems = load_problems(str(config.path), config.columns)
+        columns = "columns: {question: QUESTION, answer: ANSWER}"
+        words = f"'benchmarks={{{config.name}: {{path: {config.path}, {columns}}}}}'"
+        problems = load_problems(str(config.path), config.columns, words=words)
     elif entry.generate is not None and config.path is None:
         return [named(problem, config.name) for problem in entry.generate(config, data)]
     else:
@@ -227,7 +230,9 @@ def training_problems(data: DataConfig) -> list[Problem]:
     elif data.path in BENCHMARKS:
         problems = benchmark_problems(BenchmarkConfig(data.path), data)
     else:
-        problems = load_problems(data.path, data.columns, split="train")
+        problems = load_problems(
+            data.path, data.columns, split="train", words=COLUMNS_WORDS.replace("columns.", "data.columns.")
+        )
     if data.max_tests is None:
         return problems
     if all(problem.ability not in ABILITIES for problem in problems):

@@ -18,7 +18,7 @@ from rlvr.config import FORMATS, ColumnsConfig
 from rlvr.data.code_sets import is_code_row, parse_code_row
 from rlvr.data.hub import HubSource, hub_rows
 from rlvr.data.images import images_of, undecoded
-from rlvr.data.mapped import is_solution, parse_mapped
+from rlvr.data.mapped import COLUMNS_WORDS, how_to_map, is_solution, parse_mapped
 from rlvr.data.numbers import is_text, plain
 from rlvr.errors import DataError
 from rlvr.records import Problem
@@ -28,13 +28,16 @@ HALF = "write the row again: a surrogate such as \\ud800 without its other half 
 COLUMNS = ("data_source", "prompt", "ability", "reward_model", "extra_info")
 
 
-def load_problems(path: str, columns: ColumnsConfig | None = None, *, split: str = "test") -> list[Problem]:
+def load_problems(
+    path: str, columns: ColumnsConfig | None = None, *, split: str = "test", words: str = COLUMNS_WORDS
+) -> list[Problem]:
     """Read a JSONL or parquet file, a folder written by ``datasets``, or a set on the hub.
 
     Args:
         path: of the file or folder, or the set's name.
         columns: what the columns hold; None: they are verl's.
         split: of a set on the hub, unless ``columns`` names one.
+        words: that map columns in the command at hand, for messages.
 
     Raises:
         DataError: missing, empty or malformed; a bad row is named by file and line (JSONL)
@@ -48,12 +51,15 @@ def load_problems(path: str, columns: ColumnsConfig | None = None, *, split: str
     else:
         found = read_rows(Path(path))
     base, name = folder_of(Path(path)), Path(path).stem
-    rows = [
-        parse_mapped(row, index, where, mapping, name, split)
-        if mapping.question is not None
-        else parse_row(row, where, base)
-        for index, (row, where) in enumerate(found)
-    ]
+    try:
+        rows = [
+            parse_mapped(row, index, where, mapping, name, split)
+            if mapping.question is not None
+            else parse_row(row, where, base, words)
+            for index, (row, where) in enumerate(found)
+        ]
+    except DataError as error:
+        raise with_validation(error, path, mapping) from error
     if not rows:
         raise DataError("the data set is empty", where=path, fix="it must hold at least one problem")
     problems = without_repeats(rows)
@@ -63,6 +69,20 @@ def load_problems(path: str, columns: ColumnsConfig | None = None, *, split: str
         )
     refuse_doubles(problems, path)
     return problems
+
+
+def with_validation(error: DataError, path: str, columns: ColumnsConfig) -> DataError:
+    """The error for the first bad row of a file, with the command that names all of them."""
+    if not Path(path).exists():
+        return error
+    words = (
+        ""
+        if columns.question is None
+        else f" columns.question={columns.question} columns.answer={columns.answer}"
+    )
+    words += f" columns.answer_in={columns.answer_in}" if words and columns.answer_in != "whole" else ""
+    fix = f"{error.fix}; `rlvr data validate {path}{words}` names every such row"
+    return DataError(error.what, where=error.where, fix=fix)
 
 
 def is_hub_name(path: str) -> bool:
@@ -205,13 +225,14 @@ def unreadable(source: Path, error: Exception) -> DataError:
     return DataError(f"the data cannot be read: {reason}", where=str(source), fix="write the file again")
 
 
-def parse_row(row: Any, where: str, base: Path) -> Problem:
+def parse_row(row: Any, where: str, base: Path, mapping: str = COLUMNS_WORDS) -> Problem:
     """Check one row and make it a problem.
 
     Args:
         row: its columns.
         where: its place.
         base: folder that paths to images start from.
+        mapping: words that map columns in the command at hand, for messages.
 
     Raises:
         DataError: a column is missing or of the wrong type, or an image cannot be read.
@@ -224,8 +245,9 @@ def parse_row(row: Any, where: str, base: Path) -> Problem:
     check(isinstance(row, dict), "the row is not an object", f"an object with {', '.join(COLUMNS)}")
     if is_code_row(row):
         return parse_code_row(row, where)
+    hint = "" if "reward_model" in row else f"; {how_to_map(row, mapping)}"
     for column in COLUMNS:
-        check(column in row, f"column {column!r} is missing", f"found: {', '.join(map(str, row))}")
+        check(column in row, f"column {column!r} is missing", f"found: {', '.join(map(str, row))}{hint}")
     prompt, reward_model, extra = row["prompt"], row["reward_model"], row["extra_info"]
     check(
         isinstance(prompt, list)

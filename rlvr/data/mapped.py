@@ -11,6 +11,20 @@ from rlvr.errors import DataError
 from rlvr.records import Problem
 from rlvr.rewards.extract import final_answer
 
+QUESTIONS = ("question", "problem", "prompt", "query", "instruction", "input", "text")
+ANSWERS = (
+    "answer",
+    "final_answer",
+    "expected_answer",
+    "ground_truth",
+    "solution",
+    "target",
+    "output",
+    "label",
+)
+"""Names that sets give to their columns, the likeliest first."""
+COLUMNS_WORDS = "columns.question=QUESTION columns.answer=ANSWER"
+"""What tells a command which column is which, with a place for each name."""
 MAX_ANSWER_CHARACTERS = 1000
 """The verifier reads no longer answer (rewards.math.max_answer_chars)."""
 
@@ -59,6 +73,19 @@ def parse_mapped(row: Any, index: int, where: str, columns: ColumnsConfig, name:
         ability=columns.ability,
         extra_info={"split": split, "index": index, "question": question},
     )
+
+
+def how_to_map(row: Mapping[str, Any], words: str) -> str:
+    """How to say which columns of a row hold its question and its answer.
+
+    Args:
+        row: that lacks verl's columns.
+        words: of the command at hand, such as :data:`COLUMNS_WORDS`.
+    """
+    by_name = {name.lower(): name for name in map(str, row)}
+    for place, names in (("QUESTION", QUESTIONS), ("ANSWER", ANSWERS)):
+        words = words.replace(place, next((by_name[name] for name in names if name in by_name), place))
+    return f"{words} reads a question and its answer from any columns"
 
 
 def _cell(row: Mapping[str, Any], column: str, where: str) -> Any:

@@ -23,6 +23,7 @@ from rlvr.planning.memory import (
     learner_host_memory,
 )
 from rlvr.planning.model_shape import ModelShape
+from rlvr.rollout.engine_args import CPU_HEAD_SIZES
 
 TRANSIENT = (
     "activations",
@@ -217,6 +218,11 @@ def _model_problems(plan: Plan) -> list[str]:
         found.append(
             f"prompt and response may take {plan.row_tokens:,} tokens, the model has {plan.shape.max_positions:,} "
             "positions: rollout.max_response_tokens or evaluation.max_tokens smaller"
+        )
+    if rollout.device == "cpu" and plan.shape.head_dim not in CPU_HEAD_SIZES:
+        found.append(
+            f"the model's attention heads are {plan.shape.head_dim} numbers wide (head_dim), and vLLM on a CPU computes "
+            f"those of {', '.join(map(str, CPU_HEAD_SIZES))}: a model with one of these, or rollout.device=cuda"
         )
     return found
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,14 @@ from rlvr.driver import Training, train
 from rlvr.errors import ConfigError
 from rlvr.guards import Guards
 from rlvr.provenance import plain_data, provenance
-from rlvr.run_folder import MODEL_FOLDER, TRAINED_FILE, trained_steps, write_provenance
+from rlvr.run_folder import (
+    MODEL_FOLDER,
+    TRAINED_FILE,
+    MetricRow,
+    read_metrics,
+    trained_steps,
+    write_provenance,
+)
 from rlvr.seeds import derive_seed
 from rlvr.tracking.progress import TrainingProgress, say
 from rlvr.tracking.trackers import ProcessTracker, make_trackers
@@ -146,7 +154,32 @@ def run_training(config: ExperimentConfig, resolved: dict[str, Any]) -> Path:
             "start_model_sha256": model_hash(config.model),
         },
     )
+    if (warning := nothing_learned(read_metrics(folder), verifier.expects)) is not None:
+        _report(f"WARNING: {warning}")
     return model
+
+
+def nothing_learned(rows: Sequence[MetricRow], expects: str) -> str | None:
+    """Why a run whose every reward was 0 has learned nothing from them; None of any other.
+
+    Args:
+        rows: of all its steps.
+        expects: the verifier's words for where an answer must stand.
+    """
+    if any(row["reward/mean"] != 0 or row["reward/uniform_group_share"] != 1 for row in rows) or not rows:
+        return None
+    unread, cut_off = (
+        sum(row[name] for row in rows) / len(rows) for name in ("verify/unparsed", "response/truncated_share")
+    )
+    if unread < 0.5:
+        cause = (
+            f"{1 - unread:.0%} of the responses hold a wrong answer: the problems are too hard for this model"
+        )
+    elif cut_off >= unread / 2:
+        cause = f"{cut_off:.0%} of the responses were cut off (rollout.max_response_tokens)"
+    else:
+        cause = f"{unread:.0%} of the responses hold no answer that the verifier can read, which looks {expects} (prompt=NAME)"
+    return f"nothing was learned: not one response of {len(rows):,} steps was right. {cause}"
 
 
 def _report(line: str) -> None:

@@ -357,3 +357,78 @@ def test_an_unknown_key_in_a_recipe_of_ones_own(rlvr, tmp_path: Path) -> None:
     path.write_text("# @package _global_\ntrain:\n  num_step: 3\n")
     words = ("--config-dir", str(tmp_path), "recipe=mine", "model=m")
     refused(rlvr("train", *words), "unknown key 'num_step'", "where: recipe/mine.yaml", "'train.num_steps'?")
+
+
+def test_heads_that_a_cpu_engine_does_not_compute_are_refused_before_it_starts(
+    rlvr, model_folder: Path, tmp_path: Path
+) -> None:
+    """vLLM would say so itself after a minute; the dry run says it as well."""
+    from transformers import AutoTokenizer, Qwen2ForCausalLM
+
+    from rlvr.config import PretrainConfig
+    from rlvr.pretrain import model_config
+
+    tokenizer = AutoTokenizer.from_pretrained(model_folder)
+    narrow = tmp_path / "narrow"
+    Qwen2ForCausalLM(model_config(PretrainConfig(num_heads=8), tokenizer)).save_pretrained(narrow)
+    tokenizer.save_pretrained(narrow)
+    words = ["heads are 16 numbers wide", "32, 64, 80"]
+    for command in (("evaluate", "benchmark=chains"), ("train", DATA)):
+        for dry in ((), ("--dry-run",)):
+            result = rlvr(*command, f"model={narrow}", *FIT, *dry)
+            assert result.code == 2, result.err
+            assert all(word in result.err for word in words)
+
+
+ROW = {"Question": "1 + 1?", "final_answer": "2", "note": "x"}
+
+
+@pytest.mark.parametrize(
+    ("command", "mapped"),
+    [
+        (("data", "validate", "{}"), "columns.question=Question columns.answer=final_answer"),
+        (
+            ("train", "model={model}", "data.path={}"),
+            "data.columns.question=Question data.columns.answer=final_answer",
+        ),
+        (
+            ("evaluate", "model={model}", "benchmark={}"),
+            "'benchmarks={own: {path: {}, columns: {question: Question, answer: final_answer}}}'",
+        ),
+    ],
+)
+def test_a_file_without_verls_columns_is_told_how_to_map_them(
+    rlvr, model: Path, tmp_path: Path, command: tuple[str, ...], mapped: str
+) -> None:
+    """And the words do what they say."""
+    path = tmp_path / "own.jsonl"
+    path.write_text(json.dumps(ROW) + "\n")
+    words = [word.replace("{model}", str(model)).replace("{}", str(path)) for word in command]
+    mapped = mapped.replace("{}", str(path))
+    result = rlvr(*words)
+    assert result.code == 2
+    assert "column 'data_source' is missing" in result.err
+    assert f"found: Question, final_answer, note; {mapped} reads" in result.err
+    assert ("`rlvr data validate" in result.err) == (command[0] != "data")
+    kept = [word for word in words if not word.startswith("benchmark=")]
+    result = rlvr(*kept, *mapped.strip("'").split(" " if "{" not in mapped else "\n"), *_dry(command))
+    assert "is missing" not in result.err
+
+
+def _dry(command: tuple[str, ...]) -> tuple[str, ...]:
+    return () if command[0] == "data" else ("--dry-run", *FIT)
+
+
+def test_the_first_bad_row_of_a_training_file_points_at_the_command_that_names_all(
+    rlvr, model: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "own.jsonl"
+    rows = [{"q": "1 + 1?", "a": "2"}, {"q": "1 + 2?"}, {"a": "2"}]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    result = rlvr(
+        "train", f"model={model}", f"data.path={path}", "data.columns={question: q, answer: a}", "--dry-run"
+    )
+    refused(result, f"{path}:2", f"`rlvr data validate {path} columns.question=q columns.answer=a`")
+    result = rlvr("data", "validate", path, "columns.question=q", "columns.answer=a")
+    assert f"{path}:2" in result.err
+    assert f"{path}:3" in result.err

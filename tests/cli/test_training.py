@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from tests.cli.pools import Pools
 
 
@@ -151,3 +153,24 @@ def test_how_a_run_is_carried_out_may_change(train, pools: Pools, tmp_path: Path
     words = ("tracking.num_logged_samples=0", "train.checkpoint_every=1", "cluster.address=auto")
     assert train(*words).code == 0
     assert json.loads((tmp_path / "run" / "config.json").read_text())["train"]["checkpoint_every"] == 1
+
+
+@pytest.mark.parametrize(
+    ("returned", "cause"),
+    [
+        ("False", "100% of the responses hold a wrong answer"),
+        ("None", "100% of the responses hold no answer that the verifier can read"),
+    ],
+)
+def test_a_run_without_any_reward_says_at_its_end_that_nothing_was_learned(
+    train, tmp_path: Path, returned: str, cause: str
+) -> None:
+    judge = tmp_path / "judge.py"
+    judge.write_text(f"def judge(problem, response):\n    return {returned}\n")
+    result = train(f"rewards.function={judge}:judge")
+    assert result.code == 0, result.err
+    warning, last = result.err.strip().splitlines()[-2:]
+    assert "nothing was learned: not one response of 2 steps was right" in warning
+    assert cause in warning
+    assert "trained model: " in last
+    assert "nothing was learned" not in train(f"run.dir={tmp_path}/other").err

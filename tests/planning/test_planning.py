@@ -25,6 +25,7 @@ from rlvr.planning.memory import (
 )
 from rlvr.planning.model_shape import known_architectures, model_shape
 from rlvr.planning.plan import Plan, make_plan
+from rlvr.rollout.engine_args import CPU_HEAD_SIZES
 from tests.architectures import write_tiny
 
 TINY = Path(__file__).resolve().parents[2] / "rlvr" / "models" / "tiny"
@@ -216,6 +217,19 @@ def test_of_a_running_cluster_that_is_not_described_only_the_model_is_judged() -
     assert plan(cluster=elsewhere, num_workers=9, zero_stage=0).misfits == []
     [problem] = plan(cluster=elsewhere, max_response_tokens=200_000).problems
     assert "positions" in problem
+
+
+def test_heads_that_attention_on_a_cpu_does_not_compute_are_refused_there() -> None:
+    narrow = replace(model_shape("Qwen/Qwen2.5-7B"), head_dim=16)
+    on_cpu = make_plan(narrow, RolloutConfig(device="cpu"), None, ClusterConfig(), None)
+    assert any("16 numbers wide" in problem and "32, 64, 80" in problem for problem in on_cpu.problems)
+    on_gpus = make_plan(narrow, ENGINES, None, NODE, None)
+    assert not any("wide" in problem for problem in on_gpus.problems)
+
+
+def test_the_widths_of_heads_are_those_of_the_installed_vllm() -> None:
+    attention = pytest.importorskip("vllm.v1.attention.backends.cpu_attn")
+    assert tuple(attention.CPUAttentionBackend.get_supported_head_sizes()) == CPU_HEAD_SIZES
 
 
 def test_sleeping_engines_make_room() -> None:
