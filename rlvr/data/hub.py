@@ -1,15 +1,20 @@
-"""Rows of data sets on the Hugging Face hub."""
+"""The Hugging Face hub: rows of data sets, and whether a model can be had."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from rlvr.data.images import undecoded
-from rlvr.errors import DataError
+from rlvr.errors import DataError, ModelError
 
+HUB_TIMEOUT = 10.0
+"""Seconds that the hub has to answer for a model."""
+NO_MODEL = "model=FOLDER, a local copy of it; or try again with a network, after which HF_HUB_OFFLINE=1 takes it from the cache"
+"""What to do where a model cannot be fetched."""
 KINDS = {".arrow": "arrow", ".parquet": "parquet"}
 """What ``datasets`` calls the readers of files, by their endings."""
 
@@ -67,3 +72,26 @@ def hub_rows(source: HubSource, otherwise: str) -> Iterator[tuple[Any, str]]:
         place = replace(source, configs=part).address
         for number, row in enumerate(undecoded(table), start=1):
             yield row, f"{place}, row {number}"
+
+
+@cache
+def check_hub_model(model: str) -> None:
+    """Ask the hub for a model that is not in the cache, once: its client would ask a dozen times, for a minute.
+
+    Raises:
+        ModelError: there is no such model, or no network.
+    """
+    from huggingface_hub import HfApi, try_to_load_from_cache
+    from huggingface_hub.constants import HF_HUB_OFFLINE
+
+    if HF_HUB_OFFLINE or isinstance(try_to_load_from_cache(model, "config.json"), str):
+        return
+    try:
+        HfApi().model_info(model, timeout=HUB_TIMEOUT)
+    except Exception as error:  # the client raises many types for "no network"
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise ModelError(
+            f"the model cannot be fetched from the hub: {type(error).__name__}: {reason}",
+            where=model,
+            fix=NO_MODEL,
+        ) from error

@@ -73,7 +73,7 @@ def load_problems(
 
 def with_validation(error: DataError, path: str, columns: ColumnsConfig) -> DataError:
     """The error for the first bad row of a file, with the command that names all of them."""
-    if not Path(path).exists():
+    if not path or not Path(path).exists():
         return error
     words = (
         ""

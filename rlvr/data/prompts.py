@@ -7,11 +7,13 @@ import logging
 import unicodedata
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from jinja2 import TemplateError
 from transformers import AutoConfig, AutoTokenizer
 
+from rlvr.data.hub import NO_MODEL, check_hub_model
 from rlvr.data.images import ImageProcessor, contents_of, image_url, place_of, placed
 from rlvr.data.model_folder import check_end_of_text, check_model_folder
 from rlvr.data.templates import TEMPLATES, PromptTemplate
@@ -221,11 +223,15 @@ def load_renderer(model: str, template: PromptTemplate = TEMPLATES["chat"]) -> P
         ModelError: the folder does not exist or lacks a config, a tokenizer, or what the template needs.
     """
     check_model_folder(model)
+    if not Path(model).exists():
+        check_hub_model(model)
     try:
         tokenizer = AutoTokenizer.from_pretrained(model)
     except (OSError, ValueError) as error:
         raise ModelError(
-            f"the tokenizer cannot be loaded: {str(error).splitlines()[0]}", where=model
+            f"the tokenizer cannot be loaded: {str(error).splitlines()[0]}",
+            where=model,
+            fix="download or save the model again" if Path(model).exists() else NO_MODEL,
         ) from error
     check_end_of_text(tokenizer, model)
     return PromptRenderer(tokenizer, template, ImageProcessor(model))

@@ -23,10 +23,11 @@ from rlvr.data.benchmarks import (
     training_problems,
     training_template,
 )
+from rlvr.data.loaders import with_validation
 from rlvr.data.model_folder import check_model_folder
 from rlvr.data.prompts import PromptRenderer, check_context, check_prompt_lengths, load_renderer
 from rlvr.data.templates import PromptTemplate
-from rlvr.errors import ConfigError
+from rlvr.errors import ConfigError, DataError
 from rlvr.planning.model_shape import model_shape
 from rlvr.planning.plan import Plan, make_plan
 from rlvr.planning.trainable import check_trainable
@@ -93,7 +94,11 @@ def prepare_training(config: ExperimentConfig, *, ask_hub: bool = True) -> Prepa
     plan = make_plan(
         model_shape(config.model), config.rollout, config.learner, config.cluster, config.build_algorithm()
     )
-    return Prepared(plan, template, problems, renderer, verifier_pool(problems, rewards))
+    try:
+        verifier = verifier_pool(problems, rewards)
+    except DataError as error:
+        raise with_validation(error, config.data.path or "", config.data.columns) from error
+    return Prepared(plan, template, problems, renderer, verifier)
 
 
 def _training_problems(data: DataConfig, rewards: RewardsConfig, ask_hub: bool) -> list[Problem]:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -432,3 +435,38 @@ def test_the_first_bad_row_of_a_training_file_points_at_the_command_that_names_a
     result = rlvr("data", "validate", path, "columns.question=q", "columns.answer=a")
     assert f"{path}:2" in result.err
     assert f"{path}:3" in result.err
+
+
+def test_an_answer_that_cannot_be_judged_points_at_the_command_that_names_all(
+    rlvr, model: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "own.jsonl"
+    path.write_text(json.dumps(to_row(problems(1)[0]) | {"ability": "poetry"}) + "\n")
+    result = rlvr("train", f"model={model}", f"data.path={path}", *FIT, "--dry-run")
+    refused(result, "no verifier for ability 'poetry'", f"`rlvr data validate {path}`")
+    assert "no verifier for ability 'poetry'" in rlvr("data", "validate", path).err
+
+
+def test_a_model_of_the_hub_without_a_network_is_asked_for_once(tmp_path: Path) -> None:
+    """As a process of its own: the client of the hub reads its settings once."""
+    hub = {"HF_HUB_OFFLINE": "0", "HF_ENDPOINT": "http://127.0.0.1:9", "HF_HOME": str(tmp_path)}
+    result = subprocess.run(
+        [sys.executable, "-m", "rlvr.cli.main", "evaluate", "model=nobody/nothing", "benchmark=chains"],
+        env=os.environ | hub,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 2
+    assert "the model cannot be fetched from the hub" in result.stderr
+    assert "where: nobody/nothing" in result.stderr
+    assert "fix:   model=FOLDER" in result.stderr
+    assert "Retrying" not in result.stderr
+
+
+def test_a_model_that_is_not_in_the_cache_has_a_fix_when_offline(rlvr) -> None:
+    refused(
+        rlvr("evaluate", "model=nobody/nothing", "benchmark=chains"),
+        "fix:   model=FOLDER",
+        "HF_HUB_OFFLINE=1",
+    )
