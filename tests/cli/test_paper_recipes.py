@@ -76,6 +76,15 @@ SYSTEMS: dict[str, dict[str, Any]] = {
         "rollout.max_prompt_tokens": 2048, "rollout.max_response_tokens": 4096, "learner.learning_rate": 5e-7,
         "data.path": "code_r1_12k", "prompt": None, "benchmarks": CODE,
     },
+    "easyr1": {
+        "model": "Qwen/Qwen2.5-VL-7B-Instruct", "algorithm.name": "grpo", "algorithm.group_size": 5, "algorithm.kl.coef": 1e-2,
+        "algorithm.kl.placement": "loss", "algorithm.kl.estimator": "k3", "algorithm.clip_low": 0.2, "algorithm.clip_high": 0.3,
+        "algorithm.dual_clip": 3.0, "algorithm.entropy_coef": 0.0, "train.prompts_per_step": 512, "train.minibatch_size": 128 * 5,
+        "train.num_steps": 15 * 4, "train.temperature": 1.0, "train.reward.right": 0.9, "train.reward.well_formed": 0.1,
+        "rollout.max_prompt_tokens": 2048, "rollout.max_response_tokens": 2048, "learner.learning_rate": 1e-6,
+        "learner.warmup_steps": 0, "learner.weight_decay": 0.01, "data.path": "geometry3k", "prompt": "easyr1",
+        "benchmarks": ["mathvista", "mathvision"],
+    },
     "deepcoder": {
         **DEEPCODER, "model": "deepseek-ai/DeepSeek-R1-Distill-Qwen-14B", "train.num_steps": 180, "train.prompts_per_step": 32,
         "train.minibatch_size": 16 * 8, "rollout.max_response_tokens": 16384,
@@ -215,6 +224,14 @@ def test_code_r1s_form_is_think_and_then_answer(composed) -> None:
     assert form.fullmatch("<think>\nHm.\n</think>\n<answer>\n```python\nprint(1)\n```\n</answer>\n")
     assert not form.fullmatch("<answer>```python\nprint(1)\n```</answer>")
     assert not form.fullmatch("<think>Hm.</think><answer>1</answer> and more")
+
+
+def test_easyr1s_form_is_think_and_then_a_box(composed) -> None:
+    config, _ = composed("study", "easyr1")
+    form = re.compile(config.train.reward.format, re.DOTALL)
+    assert form.fullmatch("<think>\nHm.\n</think>\nIt is \\boxed{3}.")
+    assert not form.fullmatch("It is \\boxed{3}.")
+    assert not form.fullmatch("<think>Hm.</think> It is 3.")
 
 
 @pytest.mark.parametrize("recipe", SYSTEMS)
