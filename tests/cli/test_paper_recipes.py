@@ -159,7 +159,8 @@ def composed(monkeypatch, rlvr):
 
         module = __import__(f"rlvr.cli.{command}", fromlist=["app"])
         monkeypatch.setattr(module, "app", app)
-        left_open = [] if words else OPEN.get(recipe, [])  # scale=… has models of its own
+        # A study trains the model that an evaluation leaves open, and scale=… has models of its own.
+        left_open = OPEN.get(recipe, []) if command == "evaluate" and not words else []
         result = rlvr(command, f"recipe={recipe}", *left_open, *words)
         assert result.code == 0, result.err
         return found[0]
