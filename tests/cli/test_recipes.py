@@ -20,7 +20,7 @@ from transformers import AutoTokenizer
 
 from rlvr.algorithms.grpo import GRPOConfig
 from rlvr.cli.hydra_app import MODELS, RECIPES
-from rlvr.config import ExperimentConfig, PretrainConfig
+from rlvr.config import ExperimentConfig, PretrainConfig, PretrainStage
 from rlvr.data import programs, signs, skills
 from rlvr.data.benchmarks import BENCHMARKS, load_benchmark
 from rlvr.data.tiny_tokenizer import build_tokenizer
@@ -129,6 +129,8 @@ def test_a_recipe_changes_what_it_says_and_nothing_else(composed, command, word,
     [(checked, resolved)] = composed(command, word, *model)
     laptop = {} if command == "pretrain" else recipe("experiment/cluster/laptop.yaml")
     expected = dict(leaves(defaults)) | laptop | recipe(path) | ({"model": "m"} if model else {})
+    if "stages" in expected:  # a stage has the defaults of what it does not say
+        expected["stages"] = [asdict(PretrainStage(**stage)) for stage in expected["stages"]]
     assert dict(leaves(resolved)) == expected
     assert without_benchmarks(dict(leaves(asdict(checked)))) == without_benchmarks(expected)
 

@@ -104,7 +104,10 @@ GREEDY = [
             ("evaluate", "model=m", "recipe=tiny"),
             ["no recipe 'tiny'", "recipe=tiny is one of `rlvr study`, `rlvr train` and `rlvr pretrain`"],
         ),
-        (("train", "recipe=easyr1"), ["no recipe 'easyr1'", "recipe=easyr1 is one of `rlvr evaluate`"]),
+        (
+            ("train", "recipe=magistral"),
+            ["no recipe 'magistral'", "recipe=magistral is one of `rlvr evaluate`"],
+        ),
         (("train", "algorithm=grpoo"), ["no algorithm 'grpoo'", "'grpo'?"]),
         (("evaluate", "model=m", "benchmark=chain"), ["no benchmark 'chain'", "'chains'?", "./chain.jsonl"]),
         (("evaluate", "model=m", "num_sample=4"), ["unknown key 'num_sample'", "num_samples'?"]),
