@@ -39,6 +39,7 @@ def test_exit_codes_are_the_documented_ones() -> None:
         "CheckpointError": 7,
         "ResourceError": 8,
         "WorkerLostError": 3,
+        "StoppedError": 1,
     }
 
 

@@ -47,7 +47,14 @@ def test_code_from_a_models_folder_is_never_trusted() -> None:
                 assert ast.unparse(node.value) == "False", path
 
 
-WITHOUT_WEIGHTS = ("AutoConfig.", "AutoProcessor.", "AutoTokenizer.", "GenerationConfig.", "Qwen2Tokenizer.")
+WITHOUT_WEIGHTS = (
+    "AutoConfig.",
+    "AutoImageProcessor.",
+    "AutoProcessor.",
+    "AutoTokenizer.",
+    "GenerationConfig.",
+    "Qwen2Tokenizer.",
+)
 
 
 def test_weights_are_read_from_safetensors_only() -> None:

@@ -41,7 +41,7 @@ def read(results: BenchmarkResults) -> Read:
     """
     models = final_models(results.evaluations)
     for other in models[1:]:
-        refuse_unlike(models[0].spec, other.spec)
+        refuse_unlike(models[0].spec, other.spec, f"{models[0].folder} and {other.folder}")
     return Read(
         results,
         models,

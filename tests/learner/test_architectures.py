@@ -20,6 +20,7 @@ from rlvr.learner.value_model import ValueModel
 from rlvr.planning.model_shape import model_shape
 from rlvr.planning.trainable import check_trainable
 from tests.architectures import DENSE, EXPERTS, VOCABULARY, tiny_config, tiny_model, write_tiny
+from tests.vision import MAKES
 
 LENGTHS, PROMPT, ROW = [9, 4, 1], 3, 12
 
@@ -180,7 +181,8 @@ def test_a_model_without_attention_has_no_plan(tmp_path: Path) -> None:
 def test_the_page_of_models_has_what_is_tested_and_says_what_is_refused() -> None:
     root = Path(__file__).resolve().parents[2]
     trained, refused = (root / "docs" / "models.md").read_text().split("## Refused")
-    assert sorted(re.findall(r"(?m)^\| `(\w+)` \|", trained)) == sorted(DENSE)
+    # Those that read images: test_vision.py.
+    assert sorted(re.findall(r"(?m)^\| `(\w+)` \|", trained)) == sorted([*DENSE, *MAKES])
     sources = (
         "rlvr/planning/trainable.py",
         "rlvr/planning/model_shape.py",
@@ -189,6 +191,6 @@ def test_the_page_of_models_has_what_is_tested_and_says_what_is_refused() -> Non
     # Without quotes, so that words which are broken over two lines of code are found.
     code = re.sub(r'"\s*f?"', "", "".join((root / source).read_text() for source in sources))
     rows = re.findall(r"(?m)^\| .* \| `(.*)` \|$", refused)
-    assert len(rows) == 6
+    assert len(rows) == 7
     for words in rows:
         assert words in code, words

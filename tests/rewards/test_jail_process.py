@@ -41,9 +41,15 @@ def verifier() -> Iterator[CodeVerifier]:
 
 
 def server(verifier: CodeVerifier) -> int:
+    """The process that forks jails: the child of the one that watches it."""
     process = verifier.sandbox._server._process
     assert process is not None
-    return process.pid
+    [child] = children(process.pid)
+    return child
+
+
+def children(pid: int) -> list[int]:
+    return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def alive(pid: int) -> bool:
@@ -61,6 +67,7 @@ def wait_until_gone(pid: int) -> None:
 
 
 def test_a_server_that_was_killed_is_replaced_and_costs_no_verdict(verifier: CodeVerifier) -> None:
+    verifier.sandbox.run(SOLUTION, "2")
     first = server(verifier)
     os.kill(first, signal.SIGKILL)
     with pytest.raises(SandboxError):
@@ -79,14 +86,13 @@ def test_closing_ends_the_server_and_the_next_run_starts_another(verifier: CodeV
 
 
 def test_neither_descriptors_nor_processes_pile_up(verifier: CodeVerifier) -> None:
-    def counts() -> tuple[int, int, str]:
+    def counts() -> tuple[int, int, list[int]]:
         pid = server(verifier)
-        own = Path(f"/proc/{pid}/task/{pid}/children")
         deadline = time.monotonic() + 20
-        while (children := own.read_text().strip()) and time.monotonic() < deadline:
+        while (jails := children(pid)) and time.monotonic() < deadline:
             time.sleep(0.01)  # a jail that has ended is buried a moment later
         open_here, open_there = (len(list(Path(f"/proc/{p}/fd").iterdir())) for p in ("self", pid))
-        return open_here, open_there, children
+        return open_here, open_there, jails
 
     verifier.sandbox.run(SOLUTION, "2")
     before = counts()
@@ -94,7 +100,7 @@ def test_neither_descriptors_nor_processes_pile_up(verifier: CodeVerifier) -> No
         source = ("print(1)", "raise ValueError", "print('x' * 10**8)")[number % 3]
         verifier.sandbox.run(source)
     assert counts() == before
-    assert before[2] == ""
+    assert before[2] == []
 
 
 def test_one_run_leaves_nothing_to_the_next(verifier: CodeVerifier) -> None:

@@ -143,9 +143,9 @@ class Calls:
 
 def test_prefixes_that_cannot_be_dropped_end_the_update() -> None:
     engine = object.__new__(VLLMEngine)
-    engine._llm = calls = Calls(reset_prefix_cache=True)
+    engine._llm = engine._engine = calls = Calls(reset_prefix_cache=True)
     engine.finish_weight_update()
-    assert calls.names == ["finish_weight_update", "reset_prefix_cache"]
+    assert calls.names == ["finish_weight_update", "reset_encoder_cache", "reset_prefix_cache"]
     engine._llm = Calls(reset_prefix_cache=False)
     with pytest.raises(WeightUpdateError, match="old weights are still in use"):
         engine.finish_weight_update()
