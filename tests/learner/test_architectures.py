@@ -184,6 +184,7 @@ def test_the_page_of_models_has_what_is_tested_and_says_what_is_refused() -> Non
     # Those that read images: test_vision.py.
     assert sorted(re.findall(r"(?m)^\| `(\w+)` \|", trained)) == sorted([*DENSE, *MAKES])
     sources = (
+        "rlvr/planning/plan.py",
         "rlvr/planning/trainable.py",
         "rlvr/planning/model_shape.py",
         "rlvr/learner/logit_transform.py",
