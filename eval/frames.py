@@ -51,21 +51,23 @@ def problems(*folders: Folder) -> pd.DataFrame:
         ConfigError: as for :func:`samples`.
         DataError: likewise.
     """
-    parts = [
-        pd.DataFrame(
-            {
-                "benchmark": each.spec.benchmark,
-                "model": each.name,
-                "problem": each.problem_ids,
-                "question": [problem.prompt[-1]["content"] for problem in read_problems(each.folder)],
-                "gold": [problem.ground_truth for problem in read_problems(each.folder)],
-                "num_correct": each.num_correct,
-                "num_samples": each.num_samples,
-                "accuracy": each.num_correct / np.maximum(each.num_samples, 1),
-            }
+    parts = []
+    for each in _evaluations(folders):
+        asked = read_problems(each.folder)
+        parts.append(
+            pd.DataFrame(
+                {
+                    "benchmark": each.spec.benchmark,
+                    "model": each.name,
+                    "problem": each.problem_ids,
+                    "question": [problem.prompt[-1]["content"] for problem in asked],
+                    "gold": [problem.ground_truth for problem in asked],
+                    "num_correct": each.num_correct,
+                    "num_samples": each.num_samples,
+                    "accuracy": each.num_correct / np.maximum(each.num_samples, 1),
+                }
+            )
         )
-        for each in _evaluations(folders)
-    ]
     return pd.concat(parts, ignore_index=True)
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import ast
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -239,16 +239,13 @@ def with_fewer_tests(problem: Problem, most: int, choice: str) -> Problem:
     stated = json.loads(problem.ground_truth)
     tests = stated if isinstance(stated, list) else stated["cases"]
     sizes = [len(test["stdin"] if "stdin" in test else json.dumps(test["args"])) for test in tests]
-    ranked = sorted(range(len(tests)), key=RANKS[choice](sizes))
+    # Sorting is stable: tests of equal rank stay in their order.
+    ranked = sorted(range(len(tests)), key=lambda index: SIGNS[choice] * sizes[index])
     kept = [tests[index] for index in sorted(ranked[:most])]
     return replace(
         problem, ground_truth=json.dumps(kept if isinstance(stated, list) else {**stated, "cases": kept})
     )
 
 
-RANKS: Mapping[str, Callable[[list[int]], Callable[[int], int]]] = {
-    "longest": lambda sizes: lambda index: -sizes[index],
-    "shortest": lambda sizes: lambda index: sizes[index],
-    "first": lambda sizes: lambda index: index,
-}
-"""By word of ``data.choose_tests``: sizes of the inputs → sort key of a test's index; ties stay in order."""
+SIGNS: Mapping[str, int] = {"longest": -1, "shortest": 1, "first": 0}
+"""By word of ``data.choose_tests``: what the sizes of inputs are multiplied by, to be sorted from small to large."""
