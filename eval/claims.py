@@ -1,8 +1,9 @@
-"""Claims about pass@k, decided by studies: supported, contradicted, or undecided.
+"""Claims about what studies measure, decided: supported, contradicted, or undecided.
 
-A claim is a condition, such as ``base@n - each@n > 0``: one pass@k less another, above or below a margin, where
-``each`` stands for every trained model and ``n`` for the largest k. It is decided by the bootstrap that the reports'
-intervals come from. With d the difference less the margin, in the direction that the condition claims:
+A claim is a condition, such as ``base@n - each@n > 0``: a quantity, or one less another, above or below a margin. ``MODEL@K``
+is a pass@k, ``MODEL.FRACTION`` one of the fractions of problems in ``rlvr.eval.fractions``; ``each`` stands for every
+trained model and ``n`` for the largest k. It is decided by the bootstrap that the reports' intervals come from. With d
+the quantity less the margin, in the direction that the condition claims:
 
 * *supported* if d > 0 for every model: the p value is the largest of the one-sided ones of the models, the share of
   the resamples with d ≤ 0 (an intersection-union test, which needs no correction for their number);
@@ -25,17 +26,17 @@ from typing import Any
 
 import numpy as np
 
-from rlvr.errors import ConfigError
-from rlvr.eval.bootstrap import NUM_RESAMPLES, Replicates, resample
+from rlvr.errors import ConfigError, did_you_mean
+from rlvr.eval.bootstrap import NUM_RESAMPLES, Replicates, draw_problems, resample
+from rlvr.eval.fractions import FRACTIONS
 from rlvr.eval.pass_at_k import FloatArray, default_ks
 from rlvr.eval.statistics import LEVEL, Interval, holm
 from rlvr.eval.store import Evaluation
 from rlvr.eval.training_runs import families, family_of, with_mean
 
 EACH, BASE, LARGEST = "each", "base", "n"
-CONDITION = re.compile(
-    r"(?P<more>[\w.-]+)@(?P<more_k>n|\d+) - (?P<less>[\w.-]+)@(?P<less_k>n|\d+) (?P<sign>[<>]) (?P<margin>-?[\d.]+)"
-)
+TERM = r"[\w.-]+(?:@(?:n|\d+)|\.[a-z]+)"
+CONDITION = re.compile(rf"(?P<more>{TERM})(?: - (?P<less>{TERM}))? (?P<sign>[<>]) (?P<margin>-?[\d.]+)")
 
 
 class Decision(StrEnum):
@@ -47,13 +48,31 @@ class Decision(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Condition:
-    """``more@more_k - less@less_k > margin``, or ``<``."""
+class Term:
+    """A quantity of one model: its pass@k, or a fraction of problems."""
 
-    more: str
-    more_k: str
-    less: str
-    less_k: str
+    model: str
+    k: str
+    """A number or ``n``; empty where it is a fraction."""
+    fraction: str
+    """Its name in ``rlvr.eval.fractions``; empty where it is a pass@k."""
+
+    @classmethod
+    def parse(cls, text: str) -> Term:
+        """Read ``MODEL@K`` or ``MODEL.FRACTION``."""
+        model, at, k = text.rpartition("@")
+        if at:
+            return cls(model, k, "")
+        model, _, fraction = text.rpartition(".")
+        return cls(model, "", fraction)
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """``more - less > margin``, or ``<``; or ``more`` alone."""
+
+    more: Term
+    less: Term | None
     sign: str
     margin: float
 
@@ -62,17 +81,34 @@ class Condition:
         """Read a condition.
 
         Raises:
-            ConfigError: it is none.
+            ConfigError: it is none, or there is no such fraction.
         """
         match = CONDITION.fullmatch(text)
         if match is None:
             raise ConfigError(
                 f"{text!r} is no condition",
                 where=where,
-                fix="MODEL@K - MODEL@K > MARGIN: base@n - each@n > 0",
+                fix="MODEL@K - MODEL@K > MARGIN, MODEL.FRACTION > MARGIN: base@n - each@n > 0",
             )
-        more, more_k, less, less_k, sign, margin = match.groups()
-        return cls(more, more_k, less, less_k, sign, float(margin))
+        more, less = Term.parse(match["more"]), Term.parse(match["less"]) if match["less"] else None
+        found = cls(more, less, match["sign"], float(match["margin"]))
+        for term in found.terms:
+            if term.fraction and term.fraction not in FRACTIONS:
+                raise ConfigError(
+                    f"there is no fraction of problems {term.fraction!r}",
+                    where=where,
+                    fix=did_you_mean(term.fraction, FRACTIONS),
+                )
+        if len({bool(term.fraction) for term in found.terms}) > 1:
+            raise ConfigError(
+                f"{text!r} compares a pass@k with a fraction of problems", where=where, fix="two of a kind"
+            )
+        return found
+
+    @property
+    def terms(self) -> tuple[Term, ...]:
+        """One or two."""
+        return (self.more,) if self.less is None else (self.more, self.less)
 
     @property
     def direction(self) -> int:
@@ -82,14 +118,14 @@ class Condition:
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """The difference that a condition is about, for one trained model."""
+    """What a condition is about, for one trained model."""
 
     model: str
     """Name of the trained model, or of the mean of its runs; or of two that are compared."""
-    k: int
-    """The larger of the condition's two k."""
+    k: int | None
+    """The larger of the condition's two k; None where it is about fractions of problems."""
     difference: Interval
-    """Pointwise interval at 95 %, without the margin."""
+    """Of the two quantities, or the one; pointwise interval at 95 %, without the margin."""
     p_against: float
     """One-sided: how surprising the data were if the condition did not hold."""
     p_for: float
@@ -127,21 +163,21 @@ def effects_of(
         An effect for each trained model that the condition speaks of, and the number of runs behind one.
 
     Raises:
-        ConfigError: the study has no such model.
+        ConfigError: the study has no such model, or has not measured what the condition is about.
     """
-    fewest = min(int(each.num_samples.min()) for each in evaluations)
-    replicates = resample(
-        np.stack([each.num_samples for each in evaluations]),
-        np.stack([each.num_correct for each in evaluations]),
-        default_ks(fewest),
-        np.random.default_rng(seed),
-        num_resamples=num_resamples,
-    )
     names = [BASE, *(each.name for each in evaluations[1:])]
-    replicates, places, num_runs = _with_means(replicates, names, np.random.default_rng(seed + 1))
+    found = {
+        fraction: _with_means(
+            _replicates(fraction, evaluations, seed, num_resamples), names, np.random.default_rng(seed + 1)
+        )
+        for fraction in {term.fraction for term in condition.terms}
+    }
+    quantities = {fraction: replicates for fraction, (replicates, _) in found.items()}
+    places = found[condition.more.fraction][1]
     trained = [name for name in places if name != BASE and "-step" not in name]
-    wanted = trained if EACH in (condition.more, condition.less) else [""]
-    return tuple(_effect(condition, replicates, places, name) for name in wanted), num_runs
+    wanted = trained if any(term.model == EACH for term in condition.terms) else [""]
+    num_runs = max((len(members) for members in families(names).values()), default=1)
+    return tuple(_effect(condition, quantities, places, name) for name in wanted), num_runs
 
 
 def decide(found: Mapping[str, tuple[tuple[Effect, ...], int]], level: float = LEVEL) -> dict[str, Decided]:
@@ -163,54 +199,84 @@ def decide(found: Mapping[str, tuple[tuple[Effect, ...], int]], level: float = L
     return decided
 
 
+def _replicates(
+    fraction: str, evaluations: Sequence[Evaluation], seed: int, num_resamples: int
+) -> Replicates:
+    """The estimates and resamples of a fraction of problems, in one column; or of pass@k, in a column for each k."""
+    rng = np.random.default_rng(seed)
+    if not fraction:
+        return resample(
+            np.stack([each.num_samples for each in evaluations]),
+            np.stack([each.num_correct for each in evaluations]),
+            default_ks(min(int(each.num_samples.min()) for each in evaluations)),
+            rng,
+            num_resamples=num_resamples,
+        )
+    base, *_ = evaluations
+    hits_mp = np.stack([FRACTIONS[fraction](base, each) for each in evaluations])
+    known_mp = np.isfinite(hits_mp)
+    hits_mp = np.where(known_mp, hits_mp, 0.0)
+    times_pb = draw_problems(hits_mp.shape[1], num_resamples, rng)
+    times_pb = np.concatenate([np.ones((len(times_pb), 1)), times_pb], axis=1)
+    # A resample without any problem that the fraction is of says nothing for or against it.
+    values_mb = (hits_mp @ times_pb) / np.maximum(known_mp @ times_pb, 1)
+    return Replicates((1,), values_mb[:, :1], values_mb[:, 1:, None])
+
+
 def _with_means(
     replicates: Replicates, names: Sequence[str], rng: np.random.Generator
-) -> tuple[Replicates, dict[str, int], int]:
+) -> tuple[Replicates, dict[str, int]]:
     """Rows by name: every model, but for runs of several seeds, whose mean stands in their place."""
     runs = families(names)
     places = {name: place for place, name in enumerate(names) if family_of(name) not in runs}
     for family, members in runs.items():
         replicates = with_mean(replicates, members, rng)
         places[family] = len(replicates.estimate) - 1
-    return replicates, places, max((len(members) for members in runs.values()), default=1)
+    return replicates, places
 
 
-def _effect(condition: Condition, replicates: Replicates, places: Mapping[str, int], each: str) -> Effect:
-    more, more_k = _values(condition.more, condition.more_k, replicates, places, each)
-    less, less_k = _values(condition.less, condition.less_k, replicates, places, each)
-    difference_b = more - less
+def _effect(
+    condition: Condition, quantities: Mapping[str, Replicates], places: Mapping[str, int], each: str
+) -> Effect:
+    values = [_values(term, quantities[term.fraction], places, each) for term in condition.terms]
+    difference_b = values[0] if len(values) == 1 else values[0] - values[1]
     beyond_b = condition.direction * (difference_b - condition.margin)
     estimate, resampled_b = float(difference_b[0]), difference_b[1:]
     low, high = np.quantile(resampled_b, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    others = [term.model for term in condition.terms if term.model != BASE]
+    ks = [_number(term, quantities[""]) for term in condition.terms if not term.fraction]
     return Effect(
-        model=each
-        or (condition.more if condition.less == BASE else f"{condition.more} against {condition.less}"),
-        k=max(more_k, less_k),
+        model=each or (" against ".join(dict.fromkeys(others)) if others else BASE),
+        k=max(ks, default=None),
         difference=Interval(estimate, min(float(low), estimate), max(float(high), estimate)),
         p_against=_share(beyond_b[1:] <= 0),
         p_for=_share(beyond_b[1:] >= 0),
     )
 
 
-def _values(
-    model: str, k: str, replicates: Replicates, places: Mapping[str, int], each: str
-) -> tuple[FloatArray, int]:
-    """(1 + B,) the estimate and the resamples of one pass@k, and its k."""
-    name = each if model == EACH else model
+def _number(term: Term, replicates: Replicates) -> int:
+    return replicates.ks[-1] if term.k == LARGEST else int(term.k)
+
+
+def _values(term: Term, replicates: Replicates, places: Mapping[str, int], each: str) -> FloatArray:
+    """(1 + B,) the estimate and the resamples of one quantity."""
+    name = each if term.model == EACH else term.model
     if name not in places:
         raise ConfigError(
             f"the study has no model {name!r}", where="claims", fix=f"one of {', '.join(places)}, or each"
         )
-    number = replicates.ks[-1] if k == LARGEST else int(k)
-    if number not in replicates.ks:
-        raise ConfigError(
-            f"the study has no pass@{number}",
-            where="claims",
-            fix=f"one of {', '.join(map(str, replicates.ks))}, or n",
-        )
-    i = replicates.ks.index(number)
+    column = 0
+    if not term.fraction:
+        number = _number(term, replicates)
+        if number not in replicates.ks:
+            raise ConfigError(
+                f"the study has no pass@{number}",
+                where="claims",
+                fix=f"one of {', '.join(map(str, replicates.ks))}, or n",
+            )
+        column = replicates.ks.index(number)
     row = places[name]
-    return np.concatenate([replicates.estimate[row, i][None], replicates.resampled[row, :, i]]), number
+    return np.concatenate([replicates.estimate[row, column][None], replicates.resampled[row, :, column]])
 
 
 def _share(hits: Any) -> float:

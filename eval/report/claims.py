@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,17 +16,21 @@ STYLE = """
 .chip.supported { color: var(--up); } .chip.contradicted { color: var(--down); } .chip { color: var(--soft); }
 td, tr > th { white-space: normal; vertical-align: top; }
 .claim { padding-bottom: 0.4rem; }
+.claim img { width: min(100%, 34rem); }
 .claim h3 { display: flex; flex-wrap: wrap; gap: 0.6rem; align-items: baseline; justify-content: space-between; }
 """
 WAITING = "not run"
 
 
-def claims_page(data: Mapping[str, Any], reports: Mapping[str, str]) -> str:
+def claims_page(
+    data: Mapping[str, Any], reports: Mapping[str, str], figures: Mapping[str, str] | None = None
+) -> str:
     """One HTML document without outside loads but the links to the studies' own reports.
 
     Args:
         data: as ``claims.json`` holds it.
         reports: by study, the path of its report as seen from the page; none for studies that are not finished.
+        figures: by claim, the SVG to stand beside it.
     """
     claims = data["claims"]
     counts = {word: [each["decision"] for each in claims.values()].count(word) for word in Decision}
@@ -48,7 +53,7 @@ def claims_page(data: Mapping[str, Any], reports: Mapping[str, str]) -> str:
                 "main",
                 section("limits", "What this does not show", element("ul", *(element("li", _with_code(each)) for each in data["limits"])), element("p", METHOD)),
                 section("index", "Claims", table(["claim", "decision"], [_row(name, each) for name, each in claims.items()], sortable=False)),
-                section("evidence", "Evidence", *(_evidence(name, each, reports) for name, each in claims.items())),
+                section("evidence", "Evidence", *(_evidence(name, each, reports, (figures or {}).get(name)) for name, each in claims.items())),
             ),
         ]
     )  # fmt: skip
@@ -82,7 +87,7 @@ def _row(name: str, claim: Mapping[str, Any]) -> list[object]:
     return [element("a", claim["text"], href=f"#{name}"), _chip(claim["decision"])]
 
 
-def _evidence(name: str, claim: Mapping[str, Any], reports: Mapping[str, str]) -> Markup:
+def _evidence(name: str, claim: Mapping[str, Any], reports: Mapping[str, str], drawn: str | None) -> Markup:
     parts: list[object] = [
         element("h3", element("span", claim["text"]), _chip(claim["decision"])),
         element("p", element("b", "The paper: "), claim["paper"]),
@@ -100,8 +105,12 @@ def _evidence(name: str, claim: Mapping[str, Any], reports: Mapping[str, str]) -
         ]
         for each in claim["effects"]
     ]
-    parts.append(table(["model", "difference", "95 % interval"], rows, sortable=False))
+    parts.append(table(["model", "value", "95 % interval"], rows, sortable=False))
     words = f"{claim['num_problems']} problems × {claim['num_samples']} samples, {runs}; p = {claim['p_holm']:.2g} after Holm. "
     link = element("a", f"Report of {claim['study']}", href=reports[claim["study"]])
     parts.append(element("p", words, link, css="small"))
+    if drawn is not None:
+        source = f"data:image/svg+xml;base64,{base64.b64encode(drawn.encode()).decode()}"
+        picture = element("img", src=source, alt=f"{claim['figure']} of {claim['study']}")
+        parts.append(element("figure", picture))
     return element("div", *parts, css="claim", id=name)

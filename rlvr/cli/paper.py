@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -43,17 +44,20 @@ def run(arguments: list[str]) -> None:
     from rlvr.eval.report.claims import claims_page
     from rlvr.files import write_json, write_text
     from rlvr.tracking.progress import say
-    from rlvr.workflows.paper import Paper, claims_data, decide_claims, measured
+    from rlvr.workflows.paper import Paper, claims_data, decide_claims, figure_of, measured, to_run
 
     paper = Paper.load(Path(keys["claims"]) if keys["claims"] else CLAIMS).only(listed_words(keys["only"]))
     root = Path(keys["folder"] or "runs")
-    results = {name: found for name in paper.studies if (found := measured(root / name)) is not None}
-    missing = [study for name, study in paper.studies.items() if name not in results]
+    waiting = {name: to_run(study, root / name, overrides) for name, study in paper.studies.items()}
+    missing = [study for name, study in paper.studies.items() if waiting[name]]
     say(
-        f"claims: {len(paper.claims)}; studies: {len(paper.studies)}, of which {len(results)} are finished in {root}"
+        f"claims: {len(paper.claims)}; studies: {len(paper.studies)}, of which {len(paper.studies) - len(missing)} "
+        f"are finished in {root}"
     )
     for study in missing:
         say(f"to run: {study.name}, {study.about}, about {study.minutes} minutes on two idle cores")
+        for words in waiting[study.name] if dry else ():
+            say(f"  rlvr {shlex.join(words)}")
     if dry:
         print(
             "\n".join(
@@ -62,25 +66,27 @@ def run(arguments: list[str]) -> None:
         )
         return
     for study in missing:
-        command = [
-            "study",
-            f"recipe={study.recipe}",
-            *study.overrides,
-            *overrides,
-            f"run.dir={root / study.name}",
-        ]
-        say(f"rlvr {' '.join(command)}")
-        run_command(command, study.name)
-        found = measured(root / study.name)
-        assert found is not None, study.name
-        results[study.name] = found
+        for words in waiting[study.name]:
+            say(f"rlvr {shlex.join(words)}")
+            run_command(words, study.name)
+    results = {}
+    for name, study in paper.studies.items():
+        found = measured(root / name / study.measured_in)
+        assert found is not None, name
+        results[name] = found
     say("claims: intervals by bootstrap")
     output = Path(keys["output"] or root / "paper")
     data = claims_data(paper, decide_claims(paper, results), results)
-    reports = {name: os.path.relpath(root / name / REPORT_FILE, output) for name in results}
+    places = {name: root / name / study.measured_in for name, study in paper.studies.items()}
+    reports = {name: os.path.relpath(place / REPORT_FILE, output) for name, place in places.items()}
+    figures = {
+        name: drawn
+        for name, claim in paper.claims.items()
+        if (drawn := figure_of(claim, places[claim.study])) is not None
+    }
     output.mkdir(parents=True, exist_ok=True)
     write_json(output / "claims.json", data)
-    write_text(output / REPORT_FILE, claims_page(data, reports))
+    write_text(output / REPORT_FILE, claims_page(data, reports, figures))
     for claim in data["claims"].values():
         print(f"{claim['decision']:<14}{claim['text']}")
     print(f"\nreport: {output / REPORT_FILE}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -13,6 +14,19 @@ from rlvr.errors import ConfigError, did_you_mean
 from rlvr.eval.claims import Condition, Decided, decide, effects_of
 from rlvr.eval.loading import load_results
 from rlvr.eval.results import BenchmarkResults
+from rlvr.run_folder import FIGURES_FOLDER
+
+PACKAGE = Path(__file__).parent.parent
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One command of a study, after `rlvr study` or in its place."""
+
+    run: str
+    """Its words, after ``rlvr``; ``{folder}`` stands for the study's folder, ``{package}`` for that of rlvr itself."""
+    makes: str
+    """A file in the study's folder that is there once it is done; then it is not run again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,12 +35,16 @@ class StudyOf:
 
     name: str
     """Of its folder."""
-    recipe: str
-    """Of ``rlvr study``."""
     about: str
     minutes: int
     """Wall time on two idle cores, roughly."""
+    recipe: str = ""
+    """Of ``rlvr study``; empty where the commands alone make it."""
     overrides: tuple[str, ...] = ()
+    commands: tuple[Command, ...] = ()
+    """What is to be run besides, in this order."""
+    measured_in: str = "."
+    """Where in its folder the evaluations lie."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +59,8 @@ class Claim:
     benchmark: str
     condition: str
     """As :class:`rlvr.eval.claims.Condition` reads it."""
+    figure: str = ""
+    """Of the study's report, drawn beside the claim; its file's name without an ending."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +139,29 @@ def _typed(kind: Any, name: str, words: dict[str, Any], where: str) -> Any:
             )
     if "overrides" in words:
         words = {**words, "overrides": tuple(words["overrides"])}
+    if "commands" in words:
+        words = {**words, "commands": tuple(Command(**each) for each in words["commands"])}
     return kind(name=name, **words)
+
+
+def to_run(study: StudyOf, folder: Path, overrides: Sequence[str] = ()) -> list[list[str]]:
+    """The words of the commands, after ``rlvr``, that a study still lacks.
+
+    Args:
+        study: the study.
+        folder: its own.
+        overrides: further settings of `rlvr study`.
+    """
+    found = []
+    if study.recipe and measured(folder) is None:
+        found.append(["study", f"recipe={study.recipe}", *study.overrides, *overrides, f"run.dir={folder}"])
+    for command in study.commands:
+        if not (folder / command.makes).exists():
+            words = shlex.split(command.run)
+            found.append(
+                [word.replace("{folder}", str(folder)).replace("{package}", str(PACKAGE)) for word in words]
+            )
+    return found
 
 
 def measured(folder: Path) -> dict[str, BenchmarkResults] | None:
@@ -135,6 +177,12 @@ def measured(folder: Path) -> dict[str, BenchmarkResults] | None:
     if study.unfinished or not study.benchmarks:
         return None
     return {each.name: each for each in study.benchmarks}
+
+
+def figure_of(claim: Claim, folder: Path) -> str | None:
+    """The SVG that a study's report has drawn of what a claim is about; None where the claim names none, or it is not there."""
+    path = folder / FIGURES_FOLDER / f"{claim.figure}.svg"
+    return path.read_text(encoding="utf-8") if claim.figure and path.is_file() else None
 
 
 def decide_claims(

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from rlvr.errors import ConfigError
+from rlvr.eval import claims
 from rlvr.eval.claims import Condition, Decision, Effect, decide, effects_of
 from rlvr.eval.statistics import Interval
 
@@ -127,6 +128,63 @@ def test_of_many_just_false_claims_hardly_ever_one_is_decided() -> None:
         found = {str(i): effects_of(condition, world(rng, 0.0), num_resamples=400, seed=i) for i in range(8)}
         wrong += any(each.decision != Decision.UNDECIDED for each in decide(found).values())
     assert wrong <= 6  # of 2 expected at 5 %; more than 6 are seen once in two hundred times
+
+
+@pytest.mark.parametrize(
+    ("condition", "expected"),
+    [
+        ("each.often - base.often > 0", Decision.SUPPORTED),
+        ("each.often > 0.3", Decision.SUPPORTED),
+        ("each.often > 0.9", Decision.CONTRADICTED),
+        ("each.often < 0.9", Decision.SUPPORTED),
+        ("each.new < 0.1", Decision.SUPPORTED),
+        ("each.new > 0.1", Decision.CONTRADICTED),
+        ("each.often > 0.5", Decision.UNDECIDED),
+        ("m0.often - m0.often > 0", Decision.UNDECIDED),
+    ],
+)
+def test_fractions_of_problems_decide_where_their_truth_is_known(condition: str, expected: Decision) -> None:
+    base = Counts("base", np.repeat([16, 0, 0], [194, 3, 3]))
+    trained = Counts(
+        "m0", np.repeat([32, 1, 0], [100, 97, 3])
+    )  # half of the problems nearly always, 3 new ones
+    assert decision(condition, [base, trained]) is expected
+
+
+def test_a_fraction_of_what_only_some_problems_have_is_a_fraction_of_these(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    hits = np.repeat([1.0, 0.0, np.nan], [30, 10, 160])
+    monkeypatch.setitem(claims.FRACTIONS, "often", lambda base, model: hits)
+    base: Any = Counts("base", np.zeros(200, int))
+    [effect], _ = effects_of(Condition.parse("base.often > 0.5", "it"), [base], num_resamples=400)
+    assert effect.difference.estimate == 0.75
+    assert 0.55 < effect.difference.low < 0.7
+    assert 0.8 < effect.difference.high < 0.95
+    assert (effect.model, effect.k) == ("base", None)
+
+
+def test_runs_of_several_seeds_have_a_mean_of_fractions() -> None:
+    base: Any = Counts("base", np.full(100, 16))
+    runs: list[Any] = [
+        Counts(f"grpo-seed{i}", np.repeat([32, 0], [half, 100 - half])) for i, half in enumerate((40, 60, 50))
+    ]
+    [effect], num_runs = effects_of(Condition.parse("each.often > 0", "it"), [base, *runs], num_resamples=400)
+    assert (effect.model, num_runs) == ("grpo", 3)
+    assert effect.difference.estimate == pytest.approx(0.5)
+    assert effect.difference.low < 0.35
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("each.oftn > 0.5", "did you mean 'often'"),
+        ("each.often - base@1 > 0", "compares a pass@k with a fraction"),
+    ],
+)
+def test_conditions_that_mean_nothing_are_refused(text: str, words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        Condition.parse(text, "claims.it.condition")
 
 
 @pytest.mark.parametrize("text", ["each@1 > base@1", "each - base > 0", "each@1 - base@1 = 0", ""])
