@@ -20,10 +20,11 @@ import itertools
 import math
 import random
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from performance.child import measure
 from performance.common import machine, machine_line, median, parser, recipe, section, table, write_result
@@ -33,6 +34,8 @@ from performance.train_throughput import SEED, Stopwatch
 if TYPE_CHECKING:
     from rlvr.protocols import Probe, SampleRequest, SamplingSettings, TokenRenderer
     from rlvr.records import Completion, Problem, Verdict
+
+T = TypeVar("T")
 
 ONE_EACH = {"workers": 1, "learner_threads": 1}
 WAYS: dict[str, dict[str, int]] = {
@@ -106,13 +109,33 @@ def lines(lengths: str, seconds: dict[str, list[float]], stages: dict[str, dict[
 def side(settings: dict[str, Any]) -> dict[str, Any]:
     """One way: the ends of its steps, and the stages of each."""
     from rlvr.ahead import train_ahead
-    from rlvr.algorithms.grpo import GRPOConfig
     from rlvr.checkpoint import Checkpoints
+    from rlvr.driver import Training, train
+
+    stopwatch, folder = Stopwatch(), Path(settings["folder"])
+    with training_of(settings, stopwatch, Training) as training:
+        loop = train_ahead if settings["max_staleness"] else train
+        loop(training, output=folder / "model", checkpoints=Checkpoints(folder / "run"))
+    names = [f"time/{stage}" for stage in STAGES]
+    kept = [name for name in [*names, "throughput/overlap_share"] if name in stopwatch.rows[0]]
+    return {
+        "ends": stopwatch.ends,
+        "rows": {name: [row[name] for row in stopwatch.rows][1:] for name in kept},
+    }
+
+
+@contextmanager
+def training_of(settings: dict[str, Any], tracker: Any, kind: Callable[..., T]) -> Iterator[T]:
+    """Pools, and a run of GRPO over them, which is made by ``kind`` (a :class:`~rlvr.driver.Training`).
+
+    Of ``settings``: model, recipe, lengths, median, spread, workers, learner_threads, max_staleness, num_steps, folder; and
+    group_size, unless it is 8.
+    """
+    from rlvr.algorithms.grpo import GRPOConfig
     from rlvr.cluster import training_pools
     from rlvr.config import ClusterConfig, GuardsConfig
     from rlvr.data.benchmarks import training_problems
     from rlvr.data.prompts import load_renderer
-    from rlvr.driver import Training, train
     from rlvr.guards import Guards
     from rlvr.rewards.pool import VerifierPool
     from rlvr.rewards.registry import verifier_for
@@ -134,8 +157,7 @@ def side(settings: dict[str, Any]) -> dict[str, Any]:
         max_staleness=settings["max_staleness"],
     )
     learner = replace(section(settings, "learner"), threads_per_learner=settings["learner_threads"])
-    algorithm = GRPOConfig(group_size=GROUP_SIZE, importance_cap=2.0).build()
-    stopwatch = Stopwatch()
+    algorithm = GRPOConfig(group_size=settings.get("group_size", GROUP_SIZE), importance_cap=2.0).build()
     with (
         VerifierPool(verifier, 1) as pool,
         training_pools(model, rollout, learner, ClusterConfig(), algorithm, config.temperature, SEED) as (
@@ -143,7 +165,7 @@ def side(settings: dict[str, Any]) -> dict[str, Any]:
             ranks,
         ),
     ):
-        training = Training(
+        yield kind(
             config=config,
             algorithm=algorithm,
             engine=Trimmed(engine) if is_long else engine,
@@ -153,18 +175,10 @@ def side(settings: dict[str, Any]) -> dict[str, Any]:
             problems=problems,
             max_response_tokens=LONGEST if is_long else rollout.max_response_tokens,
             seed=SEED,
-            tracker=stopwatch,
+            tracker=tracker,
             num_logged_samples=0,
             guards=Guards(GuardsConfig(), folder / "run"),
         )
-        loop = train_ahead if config.max_staleness else train
-        loop(training, output=folder / "model", checkpoints=Checkpoints(folder / "run"))
-    names = [f"time/{stage}" for stage in STAGES]
-    kept = [name for name in [*names, "throughput/overlap_share"] if name in stopwatch.rows[0]]
-    return {
-        "ends": stopwatch.ends,
-        "rows": {name: [row[name] for row in stopwatch.rows][1:] for name in kept},
-    }
 
 
 class Beginnings:
