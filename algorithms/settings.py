@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -193,15 +193,3 @@ def zero_or_one(config: Any, name: str) -> None:
     """Raise a ConfigError unless a field is 0 or 1."""
     if getattr(config, name) not in (0, 1):
         raise ConfigError(f"{name} is {getattr(config, name)}", where=f"algorithm.{name}", fix="0 or 1")
-
-
-def keys(config: type, prefix: str = "") -> list[str]:
-    """Every dotted key of an algorithm's config."""
-    found = []
-    for spec in fields(config):
-        found.append(prefix + spec.name)
-        factory: Any = spec.default_factory
-        nested = type(factory()) if callable(factory) else None
-        if nested is not None and is_dataclass(nested):
-            found += keys(nested, f"{prefix}{spec.name}.")
-    return found

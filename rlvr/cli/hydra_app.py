@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import Field, fields, is_dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,9 +20,10 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from rlvr.algorithms.registry import ALGORITHMS, load_plugin
-from rlvr.algorithms.settings import keys
+from rlvr.cli.help import asked_for, help_lines, options_of
 from rlvr.cli.other_names import meant, meant_by_flag
 from rlvr.cli.overrides import job_name, job_words, key_of, replacing, swept_keys
+from rlvr.cli.schema import ALGORITHM, below, dictionaries, known_keys
 from rlvr.config import MAX_TAG
 from rlvr.errors import ConfigError, RlvrError, did_you_mean
 from rlvr.files import slug
@@ -38,6 +38,20 @@ COMMANDS = {
 """Who reads the recipes of a folder."""
 MODELS = Path(__file__).resolve().parent.parent / "models"
 DRY_RUN = "--dry-run"
+FLAGS = {
+    "--help[=WORD], -h": "this text; with a word, only the keys that have it in their name or meaning",
+    "--dry-run[=RUN]": "say what would be done, and start nothing; the time by the speed of a past run",
+    "--multirun, -m": "one job for every combination of the values between commas",
+    "--cfg job": "print the config of these words, and start nothing",
+    "--config-dir FOLDER": "recipes of your own, FOLDER/recipe/NAME.yaml",
+    "--plugin FILE.py": "algorithms of your own",
+    "--debug": "the full trace of an error",
+}
+"""Flags, with a sentence on each."""
+UNSEEN_FLAGS = {"--hydra-help", "-c", "--info", "-cd", "--resolve", "--package", "-p"}
+"""Short forms, and Hydra's own for who knows it."""
+CONFIG_DIR = ("--config-dir", "-cd")
+COMPLETION = ("--shell-completion", "-sc")
 ConfigT = TypeVar("ConfigT")
 
 
@@ -78,11 +92,13 @@ def run(
     for file in plugins:
         load_plugin(file)
     register(schema)
-    if any(argument in ("--help", "-h") for argument in arguments):
-        print(f"{examples}\nAll keys with their defaults (documented in rlvr/config/):\n", flush=True)
     refuse_unknown_flags(arguments, schema)
     swept = swept_keys(arguments)
-    arguments = replacing(arguments, dictionaries(schema))
+    if (word := asked_for(arguments)) is not None:
+        words = [each for each in _for_help(arguments) if key_of(each) not in swept]
+        flags = {name: text for name, text in FLAGS.items() if dry_run or DRY_RUN not in name}
+        compose(command, schema, folder, words, partial(_print_help, schema, examples, flags, word))
+        return
     failures: list[RlvrError] = []
     here = os.getpid()
 
@@ -104,13 +120,45 @@ def run(
             # Kept from Hydra, which would print its own words around it; other jobs of a multirun go on.
             failures.append(error)
 
-    with command_line(f"rlvr {command}", *arguments):
+    compose(command, schema, folder, arguments, job)
+    if failures:
+        raise failures[0]
+
+
+def compose(
+    command: str, schema: type, folder: str, arguments: list[str], job: Callable[[DictConfig], None]
+) -> None:
+    """Have Hydra make the config of these words, and call ``job`` with it, or with each of a multirun.
+
+    Raises:
+        ConfigError: an override is unknown or malformed.
+    """
+    words = replacing(arguments, dictionaries(schema))
+    with command_line(f"rlvr {command}", *words):
         try:
             hydra.main(version_base="1.3", config_path=str(RECIPES / folder), config_name="config")(job)()
         except (HydraException, OmegaConfBaseException) as error:
             raise explain(error, schema, RECIPES / folder) from error
-    if failures:
-        raise failures[0]
+
+
+def _for_help(arguments: list[str]) -> Iterator[str]:
+    """The words that say which values there are: no flags, since help is no job, but for the folder of more recipes."""
+    for before, word in zip(["", *arguments], arguments, strict=False):
+        is_override = not word.startswith("-") and ("=" in word or word.startswith("~"))
+        if is_override or before in CONFIG_DIR or word.partition("=")[0] in CONFIG_DIR:
+            yield word
+
+
+def _print_help(schema: type, examples: str, flags: dict[str, str], word: str, config: DictConfig) -> None:
+    values = OmegaConf.to_container(config, resolve=True)
+    assert isinstance(values, dict)
+    sources = HydraConfig.get().runtime.config_sources  # ours, and the user's by --config-dir
+    groups = options_of(Path(source.path) for source in sources if source.schema == "file")
+    algorithm = OmegaConf.get_type(config.algorithm) if ALGORITHM in config else None
+    if algorithm:
+        groups = {ALGORITHM: dict.fromkeys(ALGORITHMS, ""), **groups}
+    lines = help_lines(examples, schema, values, groups=groups, flags=flags, algorithm=algorithm, word=word)
+    print("\n".join(lines))
 
 
 def _planned(
@@ -227,26 +275,19 @@ def split_plugins(arguments: list[str]) -> tuple[list[str], list[str]]:
 
 def refuse_unknown_flags(arguments: list[str], schema: type) -> None:
     """Hydra would answer an unknown flag with its own usage text."""
-    known = {
-        "--help",
-        "-h",
-        "--hydra-help",
-        "--multirun",
-        "-m",
-        "--cfg",
-        "-c",
-        "--info",
-        "--config-dir",
-        "-cd",
-        DRY_RUN,
-    }
-    known |= {"--plugin", "--resolve", "--package", "-p", "--shell-completion", "-sc"}
+    known = {name for names in FLAGS for name in re.findall(r"-[\w-]+", names)} | UNSEEN_FLAGS
     for argument in arguments:
+        if argument.partition("=")[0] in COMPLETION:
+            raise ConfigError(
+                "Hydra's completion knows nothing of the commands of rlvr",
+                where=argument.partition("=")[0],
+                fix='eval "$(rlvr completion bash)"',
+            )
         if argument.startswith("-") and argument.partition("=")[0] not in known:
             raise ConfigError(
                 f"unknown flag {argument!r}",
                 where="command line",
-                fix=meant_by_flag(argument, set(_keys(schema))) or did_you_mean(argument, known),
+                fix=meant_by_flag(argument, known_keys(schema)) or did_you_mean(argument, known),
             )
 
 
@@ -254,23 +295,10 @@ def refuse_unknown(config: DictConfig, schema: type) -> None:
     """Hydra's ``+key=value`` adds keys that no dataclass knows; they would be ignored silently."""
     plain = OmegaConf.to_container(config)
     assert isinstance(plain, dict)
-    known = set(_keys(schema))
+    known = known_keys(schema)
     for key in _flat(plain):
-        if key not in known and not key.startswith(_below(dictionaries(schema))):
+        if key not in known and not key.startswith(below(dictionaries(schema))):
             raise ConfigError(f"unknown key {key!r}", where="command line", fix=meant(key, known))
-
-
-def dictionaries(schema: type) -> dict[str, str]:
-    """Keys below which the names are the user's own, each with the override that empties it.
-
-    The config checks what they hold.
-    """
-    free = {key: f"{key}=null" for key, spec in _specs(schema) if spec.type == "Any"}
-    return free | {key: f"~{key}" for key, spec in _specs(schema) if str(spec.type).startswith("dict[")}
-
-
-def _below(keys: Iterable[str]) -> tuple[str, ...]:
-    return tuple(f"{key}." for key in keys)
 
 
 def _flat(config: dict[Any, Any], prefix: str = "") -> Iterator[str]:
@@ -301,8 +329,8 @@ def explain(error: Exception, schema: type, folder: Path) -> ConfigError:
     match = re.search(r"(?:Could not override|Error merging override) '([^']+)'", text)
     if match:
         key = key_of(match.group(1))
-        known = set(_keys(schema))
-        if f"{key}.".startswith(_below(dictionaries(schema))):
+        known = known_keys(schema)
+        if f"{key}.".startswith(below(dictionaries(schema))):
             return ConfigError(f"there is no key {key!r} yet", where="command line", fix=f"+{key}=… adds it")
         if key not in known:
             return ConfigError(f"unknown key {key!r}", where="command line", fix=meant(key, known))
@@ -319,7 +347,7 @@ def explain(error: Exception, schema: type, folder: Path) -> ConfigError:
         return ConfigError(
             f"unknown key {match.group(1)!r} in {match.group(2)}",
             where=f"{file.group(1)}.yaml" if file else "a recipe or the command line",
-            fix=meant(match.group(1), set(_keys(schema))),
+            fix=meant(match.group(1), known_keys(schema)),
         )
     match = re.match(r"Error merging override ([^=]+)=", lines[0])
     if match:
@@ -343,23 +371,3 @@ def _options(group: str, name: str, folder: Path) -> str:
     ]
     hint = did_you_mean(name, [path.stem for path in (folder / group).glob("*.yaml")])
     return f"{group}={name} is one of {' and '.join(elsewhere)}; here, {hint}" if elsewhere else hint
-
-
-def _keys(schema: Any) -> Iterator[str]:
-    """All dotted keys of a schema, and the groups; an algorithm's own keys are added below it."""
-    for key, spec in _specs(schema):
-        yield key
-        if spec.name == "algorithm":
-            for algorithm in ALGORITHMS.values():
-                yield from keys(type(algorithm), "algorithm.")
-    yield "recipe"
-    yield "scale"
-
-
-def _specs(schema: Any, prefix: str = "") -> Iterator[tuple[str, Field[Any]]]:
-    """All fields of a schema and of the dataclasses in it, by dotted key."""
-    for spec in fields(schema):
-        yield prefix + spec.name, spec
-        factory: Any = spec.default_factory
-        if is_dataclass(factory):
-            yield from _specs(factory, f"{prefix}{spec.name}.")

@@ -37,9 +37,13 @@ class BenchmarkConfig:
     num_samples: int | None = None
     """Samples per problem of this benchmark, as are the next four its own; null takes ``evaluation``'s."""
     temperature: float | None = None
+    """As ``evaluation.temperature``, of this benchmark; null takes that."""
     top_p: float | None = None
+    """As ``evaluation.top_p``, of this benchmark; null takes that."""
     top_k: int | None = None
+    """As ``evaluation.top_k``, of this benchmark; null takes that."""
     max_tokens: int | None = None
+    """As ``evaluation.max_tokens``, of this benchmark; null takes that."""
     out_of_domain: bool = False
     """Unlike the training problems: reported beside the in-domain benchmark, never mixed with it."""
 

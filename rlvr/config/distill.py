@@ -22,17 +22,21 @@ class DistillConfig:
     output: str = "runs/distill"
     """Folder of the finished student."""
     seed: int = 0
+    """Seed of the order of the examples."""
     max_per_problem: int = 8
     """Most different right responses to one problem."""
     max_tokens: int = 16_384
     """Longest prompt and response together; longer examples are left out."""
     num_epochs: int = 3
+    """Times that the examples are gone through."""
     learning_rate: float = 1e-5
     """AdamW, linear warm-up, then cosine to 0."""
     weight_decay: float = 0.0
+    """AdamW's, decoupled from the gradient."""
     warmup_share: float = 0.03
     """Share of the steps."""
     max_grad_norm: float = 1.0
+    """Gradients are scaled down to this norm."""
     batch_tokens: int = 32_768
     """Padded tokens of one optimizer step on one process; a longer example stands alone."""
     gradient_checkpointing: bool = False

@@ -39,6 +39,7 @@ class EvaluateConfig:
     """Prompt template by name (rlvr/data/templates.py), or a YAML file with one of your own; null takes each
     benchmark's own."""
     seed: int = 0
+    """Seed of the sampling, and of the bootstrap behind the intervals."""
     num_samples: int | None = None
     """Short for ``evaluation.num_samples``."""
     limit: int | None = None

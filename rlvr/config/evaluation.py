@@ -18,12 +18,17 @@ class SamplingPlan:
     """What is drawn for each problem of a benchmark. Defaults are the study's (2504.13837 §2)."""
 
     num_samples: int = 128
+    """Samples per problem, n."""
     temperature: float = 0.6
+    """0 is greedy."""
     top_p: float = 0.95
+    """Draw from the likeliest tokens that together have this probability; 1 draws from all."""
     top_k: int = -1
     """Draw from the so many likeliest tokens; -1 from all."""
     max_tokens: int = 16_384
+    """Longest response."""
     chunk_size: int = 32
+    """Samples of one problem in one request."""
 
     def sampling(self) -> dict[str, Any]:
         """What the record of an evaluation says of it beside n; ``top_k`` only where it is on."""
@@ -42,6 +47,7 @@ class EvaluationConfig:
     temperature: float | None = None
     """0 is greedy: every sample of a problem is the same, so there can be only one."""
     top_p: float | None = None
+    """Draw from the likeliest tokens that together have this probability; 1 draws from all."""
     top_k: int | None = None
     """Draw from the so many likeliest tokens; -1 from all."""
     max_tokens: int | None = None

@@ -90,7 +90,9 @@ class LearnerConfig:
     warmup_steps: int = 0
     """Optimizer steps of linear warm-up (not stated by the study)."""
     adam_beta1: float = 0.9
+    """AdamW's decay of the mean of the gradients."""
     adam_beta2: float = 0.999
+    """AdamW's decay of the mean of their squares."""
     weight_decay: float = 0.0
     """AdamW weight decay (not stated by the study)."""
     max_grad_norm: float = 1.0
@@ -178,9 +180,13 @@ class ClusterConfig:
     """Machines; this and the four below describe hardware that may not be here, and
     null stands for this machine."""
     gpus_per_node: int | None = None
+    """GPUs of each machine."""
     gpu_memory_gib: float | None = None
+    """Memory of each GPU."""
     cpus_per_node: int | None = None
+    """Cores of each machine."""
     host_memory_gib: float | None = None
+    """Memory of each machine."""
     check_memory: bool = True
     """Refuse a run whose estimated memory is more than there is. The estimates are made before anything starts, and
     err: false leaves it to the machine."""

@@ -39,6 +39,7 @@ class PretrainConfig:
     output: str = "runs/pretrain"
     """Folder of the finished model."""
     seed: int = 0
+    """Seed of the start weights and of the corpus."""
     stages: list[PretrainStage] = field(default_factory=lambda: [PretrainStage()])
     """Gone through in order, each with its own optimizers, schedule and stream of the corpus."""
     family: str = "chains"
@@ -50,15 +51,23 @@ class PretrainConfig:
     signs: SignsWorld = field(default_factory=SignsWorld)
     """The signs of ``signs``, whose stages know neither noise nor operations."""
     hidden_size: int = 128
+    """Width of the model."""
     num_layers: int = 3
+    """Transformer blocks."""
     num_heads: int = 4
+    """Attention heads; they divide ``hidden_size``."""
     intermediate_size: int = 384
+    """Width of the feed-forward layers."""
     max_position_embeddings: int = 256
+    """Longest text, in tokens, that the model is made for."""
     learning_rate: float = 3e-3
     """Peak of each stage, which ends at 0."""
     weight_decay: float = 0.01
+    """Of both optimizers, Muon for the matrices and AdamW for the rest."""
     warmup_share: float = 0.03
+    """Fraction of a stage's steps in which the learning rate rises from 0."""
     max_grad_norm: float = 1.0
+    """Gradients are scaled down to this norm."""
     batch_tokens: int = 10_000
     """Tokens of one optimizer step on one process."""
     report_every: int = 100

@@ -34,12 +34,14 @@ class TrackingConfig:
     wandb: str = "off"
     """``off``, ``offline`` or ``online``."""
     wandb_project: str = "rlvr"
+    """Project of the run in W&B."""
     wandb_group: str | None = None
     """Runs of one group stand together in W&B; null groups the jobs of a multirun, and the runs of a study, by their
     folder."""
     wandb_tags: list[str] = field(default_factory=list)
     """Tags of the run; a multirun adds what the job has of the swept keys."""
     tensorboard: bool = False
+    """Write the metrics for TensorBoard too, into ``tensorboard/`` of the run's folder."""
     num_logged_samples: int = 4
     """Rollouts written to rollouts.jsonl at every step, to be read."""
     process_every: int = 10

@@ -16,7 +16,8 @@ from rlvr.algorithms.registry import ALGORITHMS
 from rlvr.algorithms.reinforce_pp import ReinforcePPConfig
 from rlvr.algorithms.remax import ReMaxConfig
 from rlvr.algorithms.rloo import RLOOConfig
-from rlvr.algorithms.settings import KLConfig, keys
+from rlvr.algorithms.settings import KLConfig
+from rlvr.cli.schema import keys_of
 from rlvr.errors import ConfigError
 
 SHARED = {
@@ -132,7 +133,7 @@ def test_a_preset_changes_what_its_source_does_differently(name: str) -> None:
 def test_every_dotted_key_is_listed(name: str) -> None:
     leaves = flat(asdict(ALGORITHMS[name]))
     sections = {key.partition(".")[0] for key in leaves if "." in key}
-    assert sorted(keys(type(ALGORITHMS[name]))) == sorted({*leaves, *sections})
+    assert sorted(key.name for key in keys_of(type(ALGORITHMS[name]))) == sorted({*leaves, *sections})
 
 
 @pytest.mark.parametrize("name", list(ALGORITHMS))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import re
+import resource
 import shlex
 import signal
 import subprocess
@@ -12,7 +14,11 @@ from pathlib import Path
 import pytest
 
 from rlvr import __version__, errors
+from rlvr.algorithms.grpo import GRPOConfig
+from rlvr.cli.help import plain
 from rlvr.cli.main import COMMANDS
+from rlvr.cli.schema import keys_of
+from rlvr.config import DistillConfig, EvaluateConfig, ExperimentConfig, PretrainConfig
 from rlvr.errors import RlvrError
 
 
@@ -47,11 +53,57 @@ def test_examples_measure_the_tiny_model_on_what_it_was_trained_on(rlvr) -> None
     assert [line for line in shown if "benchmark=skills" not in line] == []
 
 
-@pytest.mark.parametrize(
-    ("command", "key"), [("train", "group_size"), ("evaluate", "chunk_size"), ("pretrain", "hidden_size")]
-)
-def test_a_commands_help_lists_its_keys(rlvr, command: str, key: str) -> None:
-    assert key in rlvr(command, "--help").out
+SCHEMAS = {
+    "train": ExperimentConfig,
+    "study": ExperimentConfig,
+    "evaluate": EvaluateConfig,
+    "pretrain": PretrainConfig,
+    "distill": DistillConfig,
+}
+
+
+@pytest.mark.parametrize("command", SCHEMAS)
+def test_a_commands_help_lists_every_key_with_its_value_and_its_meaning(rlvr, command: str) -> None:
+    shown = " ".join(rlvr(command, "--help").out.split())
+    algorithm = GRPOConfig if command in ("train", "study") else None
+    keys = list(keys_of(SCHEMAS[command], algorithm))
+    assert len(keys) > 10
+    for key in keys:
+        words = f"{key.name}: " if key.section else f" {key.name}="
+        assert words in shown, key.name
+        assert key.meaning, f"{key.name} has no docstring"
+        assert plain(key.meaning) in shown, key.name
+
+
+def test_help_shows_the_values_of_the_words_beside_it(rlvr) -> None:
+    assert "  train.num_steps=100  (int)" in rlvr("train", "--help").out
+    shown = rlvr("train", "recipe=tiny", "algorithm=ppo", "train.num_steps=7", "--help").out
+    assert "  train.num_steps=7  (int)" in shown
+    assert "algorithm.critic.learning_rate=" in shown
+
+
+def test_help_names_the_groups_with_their_options(rlvr, tmp_path: Path) -> None:
+    (tmp_path / "recipe").mkdir()
+    (tmp_path / "recipe" / "mine.yaml").write_text("# @package _global_\n# The one that I try. And more.\n")
+    shown = rlvr("train", "--help", "--config-dir", tmp_path).out
+    for group in ("algorithm", "recipe", "cluster", "scale"):
+        assert f"{group}=NAME, one of:" in shown
+    assert "nodes_8x8" in shown
+    assert re.search(r"^  mine +The one that I try\.$", shown, re.MULTILINE)
+    assert "algorithm=NAME" not in rlvr("evaluate", "--help").out
+
+
+def test_help_with_a_word_shows_the_keys_that_have_it(rlvr) -> None:
+    shown = rlvr("train", "--help=clip").out
+    assert "algorithm.clip_low=0.2" in shown
+    assert "train.num_steps" not in shown
+    assert "did you mean 'run'" in rlvr("train", "--help=rnu").out
+
+
+def test_completion_by_hydra_is_refused_with_ours(rlvr) -> None:
+    result = rlvr("train", "--shell-completion", "install=bash")
+    assert result.code == 2
+    assert "rlvr completion bash" in result.err
 
 
 def test_an_unknown_command_is_answered_with_the_closest(rlvr) -> None:
@@ -137,5 +189,15 @@ def test_help_and_a_typo_need_no_engine_and_no_torch(words: list[str], code: int
         "heavy = {'torch._C', 'transformers', 'ray', 'vllm', 'deepspeed', 'numpy'} & set(sys.modules)\n"
         "print(code, sorted(heavy), file=sys.stderr)"
     )
-    ran = subprocess.run([sys.executable, "-c", script, *words], capture_output=True, text=True, timeout=120)
-    assert ran.stderr.splitlines()[-1] == f"{code} []"
+    seconds = []
+    for _ in range(3):  # of processor time, the least: what else the machine does lengthens that too
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        ran = subprocess.run(
+            [sys.executable, "-c", script, *words], capture_output=True, text=True, timeout=120
+        )
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        assert ran.stderr.splitlines()[-1] == f"{code} []"
+        seconds.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+        if min(seconds) < 1.5:
+            return
+    pytest.fail(f"{seconds} seconds")
