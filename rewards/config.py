@@ -18,6 +18,7 @@ JUDGES = ("exact", "math_verify")
 LEVELS = ("bubblewrap", "namespaces", "landlock", "rlimits")
 """Isolation of model-written programs, strongest first."""
 PROCESS_MIXES = ("outcome", "process", "strict")
+EXTRA_STEPS = ("charged", "allowed")
 
 
 def _one_of(value: str, known: tuple[str, ...], where: str) -> None:
@@ -138,10 +139,17 @@ class ProcessConfig:
     right steps; ``strict``: 1 only if the answer and every step are right."""
     weight: float = 0.5
     """Weight of the steps under ``process``; the answer has the rest."""
+    gated: bool = False
+    """Under ``process``, nothing for the steps of a wrong answer: they only scale right ones. This is what the code of
+    arXiv 2512.07783 computes; its equation is the weighted mean whatever the answer is."""
+    extra_steps: str = "charged"
+    """Steps of which the solution graph knows nothing: each takes away one right one (``charged``), or none does
+    (``allowed``). The code of arXiv 2512.07783 charges them in training and allows them in its evaluation."""
 
     def __post_init__(self) -> None:
-        """Check word and range."""
+        """Check words and range."""
         _one_of(self.mix, PROCESS_MIXES, "rewards.process.mix")
+        _one_of(self.extra_steps, EXTRA_STEPS, "rewards.process.extra_steps")
         if not 0 <= self.weight <= 1:
             raise ConfigError(
                 f"weight is {self.weight}", where="rewards.process.weight", fix="a number from 0 to 1"

@@ -1,16 +1,16 @@
 """Worked solutions of generated problems, step by step against the solution graph.
 
-A response to a chain problem (rlvr/data/chains.py) reads ``a = 3 ; b = a + 4 = 3 + 4 = 7 ; … ; # 12``. A
-step is right if it restates its definition (so its parents are right), fills in the values of its parents
+A response to a chain problem (rlvr/data/chains.py) reads ``a = 3 ; b = a + 4 = 3 + 4 = 7 ; … ; # 12``; names may be
+words (rlvr/data/graphs.py). A step is right if it restates its definition (so its parents are right), fills in the values of its parents
 and comes to its own. A named operation (rlvr/data/skills.py) must be spelled out in its right reading. The
 graph is in ``extra_info["solution_graph"]`` of every generated problem.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 
 from rlvr.errors import DataError
@@ -37,18 +37,25 @@ class ProcessVerifier:
 
     @property
     def identity(self) -> str:
-        """Version and mix."""
-        return f"process/1(mix={self.config.mix},weight={self.config.weight})"
+        """Version and settings."""
+        config = self.config
+        return (
+            f"process/2(mix={config.mix},weight={config.weight},gated={config.gated},"
+            f"extra_steps={config.extra_steps})"
+        )
 
     def verify(self, problem: Problem, response: str, finish_reason: str) -> Verdict:
         """Judge one response."""
         outcome = self._outcome.verify(problem, response, finish_reason)
         if self.config.mix == "outcome":
             return outcome
-        share = right_steps(problem.extra_info["solution_graph"], response)
+        judged = judge_steps(problem.extra_info["solution_graph"], response)
+        share = judged.share(charge_extra=self.config.extra_steps == "charged")
         if self.config.mix == "strict":
             if outcome.status is Status.CORRECT and share < 1:
                 return Verdict(0.0, Status.INCORRECT, outcome.answer)
+            return outcome
+        if self.config.gated and outcome.status is not Status.CORRECT:
             return outcome
         score = (1 - self.config.weight) * outcome.score + self.config.weight * share
         if outcome.status is not Status.CORRECT:
@@ -90,30 +97,81 @@ def is_graph(graph: Any) -> bool:
     )
 
 
-def right_steps(graph: Mapping[str, Any], response: str) -> float:
-    """Share of the graph's nodes that the response derives rightly, in [0, 1].
+class Fault(StrEnum):
+    """What is wrong with a step, or with a response: the first step that is not right decides."""
 
-    A step counts once, only after its parents, and steps that the graph does not know are charged: each
-    takes away one right one, so that listing everything does not pay.
-    """
+    MISSING = "missing"
+    """The response has no step of that name."""
+    DEPENDENCY = "dependency"
+    """It is computed from other quantities than it depends on, or before they are."""
+    VALUE = "value"
+    """It depends on the right quantities and comes to another value, or is worked out wrongly."""
+    ANSWER = "answer"
+    """Every step is right and the final answer is not."""
+
+
+@dataclass(frozen=True, slots=True)
+class JudgedSteps:
+    """A response against a solution graph."""
+
+    faults: tuple[Fault | None, ...]
+    """Of each of the graph's nodes, in their order; None where its step is right."""
+    num_extra: int
+    """Steps of which the graph knows nothing, or that say a step again."""
+
+    @property
+    def first_fault(self) -> Fault | None:
+        """Of the first step that is not right; None where all are."""
+        return next((fault for fault in self.faults if fault is not None), None)
+
+    def share(self, charge_extra: bool = True) -> float:
+        """Share of right steps, in [0, 1].
+
+        Args:
+            charge_extra: every step that the graph does not know, that says another one again or that is wrong takes
+                away a right one, so that listing everything does not pay.
+        """
+        right = self.faults.count(None)
+        stated_wrongly = len(self.faults) - right - self.faults.count(Fault.MISSING)
+        charge = self.num_extra + stated_wrongly if charge_extra else 0
+        return max(0, right - charge) / len(self.faults)
+
+
+def right_steps(graph: Mapping[str, Any], response: str) -> float:
+    """Share of the graph's nodes that the response derives rightly, in [0, 1], with extra steps charged."""
+    return judge_steps(graph, response).share()
+
+
+def judge_steps(graph: Mapping[str, Any], response: str) -> JudgedSteps:
+    """Judge the steps of a response: the first one of each name counts, and only after its parents."""
     nodes = {node["name"]: node for node in graph["nodes"]}
     body = response[:MAX_CHARS].rpartition("#")[0] if len(response) <= MAX_CHARS else ""
-    derived: set[str] = set()
-    wrong = 0
+    faults: dict[str, Fault | None] = {}
+    num_extra = 0
     for step in filter(None, (" ".join(part.split()) for part in body.split(";"))):
-        match = re.match(r"([a-z]) =", step)
-        node = nodes.get(match.group(1)) if match else None
-        if (
-            node is None
-            or node["name"] in derived
-            or step != expected_step(node, nodes, graph.get("skills", {}))
-        ):
-            wrong += 1
-        elif all(parent in derived for parent in parents(node)):
-            derived.add(node["name"])
+        node = nodes.get(step.partition(" = ")[0])
+        if node is None or node["name"] in faults:
+            num_extra += 1
         else:
-            wrong += 1
-    return max(0, len(derived) - wrong) / len(nodes)
+            faults[node["name"]] = fault_of(step, node, nodes, graph.get("skills", {}), faults)
+    return JudgedSteps(tuple(faults.get(name, Fault.MISSING) for name in nodes), num_extra)
+
+
+def fault_of(
+    step: str,
+    node: Mapping[str, Any],
+    nodes: Mapping[str, Mapping[str, Any]],
+    skills: Mapping[str, Mapping[str, str]],
+    before: Mapping[str, Fault | None],
+) -> Fault | None:
+    """What is wrong with a step; ``before`` has those of the steps that stand before it."""
+    needed = parents(node)
+    stated = {word for word in step.split(" = ")[1].split() if word in nodes}
+    if stated != set(needed) or not all(parent in before for parent in needed):
+        return Fault.DEPENDENCY
+    if step != expected_step(node, nodes, skills) or any(before[parent] for parent in needed):
+        return Fault.VALUE
+    return None
 
 
 def parents(node: Mapping[str, Any]) -> list[str]:

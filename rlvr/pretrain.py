@@ -7,42 +7,41 @@ its own stream of the corpus, so ``num_tokens`` counts over all of them.
 from __future__ import annotations
 
 import math
-import random
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.utils import set_seed
-from PIL import Image
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
 from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForImageTextToText,
+    AutoProcessor,
+    AutoTokenizer,
     GenerationConfig,
     Idefics3ForConditionalGeneration,
     Idefics3Processor,
     Qwen2Config,
     Qwen2ForCausalLM,
     Qwen2Tokenizer,
-    get_wsd_schedule,
 )
 
-from rlvr.config import PretrainConfig, PretrainStage
+from rlvr.config import PretrainConfig
 from rlvr.data.families import FAMILIES
-from rlvr.data.generated import Worked
+from rlvr.data.mixture import IGNORED, Realised, realised, stage_batches
 from rlvr.data.tiny_tokenizer import build_tokenizer
 from rlvr.data.tiny_vision import build_processor, vision_config
+from rlvr.errors import ConfigError
 
-IGNORED = -100
 DECAY_SHARE = 0.25
 """Share of a stage over which its learning rate falls to 0."""
 HEAD_MARGIN = 4.0
 """Nats by which a head of the first layer prefers its distance to the next ones, at the start."""
-SORT_WINDOW = 4096
-"""Documents sorted by length together: enough that batches hold almost no padding."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +62,10 @@ class PretrainProgress:
     """The part of ``loss`` that is the corpus's noise; no model can go below it."""
 
 
-def pretrain(config: PretrainConfig, output: Path, report: Callable[[PretrainProgress], None]) -> Path:
-    """Train from scratch and save a Hugging Face folder (safetensors, tokenizer, template).
+def pretrain(
+    config: PretrainConfig, output: Path, report: Callable[[PretrainProgress], None]
+) -> list[list[Realised]]:
+    """Train from scratch, or from ``config.init``, and save a Hugging Face folder (safetensors, tokenizer, template).
 
     Only solution tokens are trained on: a problem's own text is random by construction,
     and predicting it would teach nothing.
@@ -75,23 +76,19 @@ def pretrain(config: PretrainConfig, output: Path, report: Callable[[PretrainPro
         report: called on the main process every ``config.report_every`` steps.
 
     Returns:
-        ``output``.
+        For each stage what became of the shares of its mixture, over all processes.
+
+    Raises:
+        ConfigError: the model to go on from has not the family's words.
     """
     accelerator = Accelerator()
     set_seed(config.seed)
-    family = FAMILIES[config.family]
-    tokenizer = build_tokenizer(family.words(config))
-    processor = None if family.picture is None else build_processor(tokenizer, *family.picture)
-    model: Any
-    if family.picture is None:
-        model = Qwen2ForCausalLM(model_config(config, tokenizer))
-        point_heads_back(model)
-    else:
-        model = Idefics3ForConditionalGeneration(vision_config(config, tokenizer, *family.picture))
+    model, tokenizer, processor = start_model(config)
     model = accelerator.prepare(model)
-    for index in range(len(config.stages)):
+    shares = [
         train_stage(accelerator, model, tokenizer, processor, config, index, report)
-
+        for index in range(len(config.stages))
+    ]
     accelerator.wait_for_everyone()
     if accelerator.is_main_process:
         unwrapped = accelerator.unwrap_model(model)
@@ -102,7 +99,38 @@ def pretrain(config: PretrainConfig, output: Path, report: Callable[[PretrainPro
         tokenizer.save_pretrained(output)
         if processor is not None:
             processor.save_pretrained(output)
-    return output
+    return shares
+
+
+def start_model(config: PretrainConfig) -> tuple[Any, Qwen2Tokenizer, Idefics3Processor | None]:
+    """The model as it starts, with its tokenizer and, for pictures, its processor.
+
+    Raises:
+        ConfigError: the model to go on from has not the family's words.
+    """
+    family = FAMILIES[config.family]
+    tokenizer = build_tokenizer(family.words(config))
+    if config.init is not None:
+        found = AutoTokenizer.from_pretrained(config.init)
+        missing = tokenizer.get_vocab().keys() - found.get_vocab().keys()
+        if missing:
+            raise ConfigError(
+                f"its vocabulary lacks {len(missing)} words of the family {config.family}, such as {min(missing)!r}",
+                where=f"init={config.init}",
+                fix="a model that `rlvr pretrain` made of the same family and settings",
+            )
+        if family.picture is None:
+            return AutoModelForCausalLM.from_pretrained(config.init, dtype=torch.float32), found, None
+        model = AutoModelForImageTextToText.from_pretrained(config.init, dtype=torch.float32)
+        return model, found, AutoProcessor.from_pretrained(config.init)
+    if family.picture is not None:
+        processor = build_processor(tokenizer, *family.picture)
+        shape = vision_config(config, tokenizer, *family.picture)
+        return Idefics3ForConditionalGeneration(shape), tokenizer, processor
+    model = Qwen2ForCausalLM(model_config(config, tokenizer))
+    if config.point_heads:
+        point_heads_back(model)
+    return model, tokenizer, None
 
 
 def train_stage(
@@ -113,35 +141,20 @@ def train_stage(
     config: PretrainConfig,
     index: int,
     report: Callable[[PretrainProgress], None],
-) -> None:
-    """One stage: its own optimizers, schedule and stream of the corpus.
-
-    Muon (torch.optim, scaled as AdamW's updates are) trains the matrices of the layers, AdamW the
-    rest: copying the right definition is learned in a third of the tokens that AdamW alone needs.
-    The rate rises, stays, and falls to 0 over the last quarter.
-    """
+) -> list[Realised]:
+    """One stage: its own optimizers, schedule and stream of the corpus. Returns what became of its shares."""
     stage = config.stages[index]
     num_steps = math.ceil(stage.num_tokens / (config.batch_tokens * accelerator.num_processes))
-    matrices, others = split_parameters(model)
-    rate, decay = config.learning_rate, config.weight_decay
-    optimizers = [
-        accelerator.prepare(
-            torch.optim.Muon(matrices, lr=rate, weight_decay=decay, adjust_lr_fn="match_rms_adamw")
-        ),
-        accelerator.prepare(torch.optim.AdamW(others, lr=rate, weight_decay=decay, betas=(0.9, 0.95))),
-    ]
-    schedules = [
-        get_wsd_schedule(
-            optimizer, round(config.warmup_share * num_steps), round(DECAY_SHARE * num_steps), num_steps
-        )
-        for optimizer in optimizers
-    ]
+    optimizers = [accelerator.prepare(optimizer) for optimizer in make_optimizers(config, model)]
+    factor = learning_rate_factor(config, num_steps)
+    schedules = [LambdaLR(optimizer, factor) for optimizer in optimizers]
     stream = f"{config.seed}/{index}/{accelerator.process_index}"
-    batches = token_batches(config, stage, tokenizer, processor, stream)
+    batches = stage_batches(config, stage, tokenizer, processor, stream, num_steps)
 
     total_tokens = 0
+    counts = torch.zeros(len(stage.components), 2, dtype=torch.int64)
     meter = Meter(accelerator)
-    for step, batch in enumerate(islice(batches, num_steps), start=1):
+    for step, batch in enumerate(batches, start=1):
         input_ids, labels = batch.input_ids.to(accelerator.device), batch.labels.to(accelerator.device)
         seen = {} if batch.pixels is None else {"pixel_values": batch.pixels.to(accelerator.device)}
         logits = model(input_ids=input_ids[:, :-1], **seen).logits
@@ -154,12 +167,44 @@ def train_stage(
             optimizer.step()
             schedule.step()
             optimizer.zero_grad()
+        counts += batch.counts
         meter.add(loss.item(), batch.entropy, len(input_ids), input_ids.numel())
         if step % config.report_every == 0 or step == num_steps:
             progress = meter.read(index, step, num_steps, total_tokens)
             total_tokens = progress.tokens
             if accelerator.is_main_process:
                 report(progress)
+    return realised(stage, accelerator.reduce(counts.to(accelerator.device)).tolist())
+
+
+def make_optimizers(config: PretrainConfig, model: torch.nn.Module) -> list[Optimizer]:
+    """AdamW, or Muon (torch.optim, scaled as AdamW's updates are) for the matrices of the layers and AdamW for the rest.
+
+    With Muon copying the right definition is learned in a third of the tokens that AdamW alone needs.
+    """
+    matrices, others = split_parameters(model)
+    rate, decay = config.learning_rate, config.weight_decay
+    if config.optimizer == "adamw":
+        return [torch.optim.AdamW([*matrices, *others], lr=rate, weight_decay=decay, betas=(0.9, 0.95))]
+    return [
+        torch.optim.Muon(matrices, lr=rate, weight_decay=decay, adjust_lr_fn="match_rms_adamw"),
+        torch.optim.AdamW(others, lr=rate, weight_decay=decay, betas=(0.9, 0.95)),
+    ]
+
+
+def learning_rate_factor(config: PretrainConfig, num_steps: int) -> Callable[[int], float]:
+    """The learning rate of a stage's step, from 0, as a share of its peak."""
+    warmup = round(config.warmup_share * num_steps)
+    falls_from = warmup if config.schedule == "cosine" else num_steps - round(DECAY_SHARE * num_steps)
+    end = config.end_learning_rate / config.learning_rate
+
+    def factor(step: int) -> float:
+        if step < warmup:
+            return step / warmup
+        fallen = (step - falls_from) / max(1, num_steps - falls_from)
+        return end + (1 - end) * 0.5 * (1 + math.cos(math.pi * min(1.0, max(0.0, fallen))))
+
+    return factor
 
 
 def split_parameters(model: torch.nn.Module) -> tuple[list[torch.nn.Parameter], list[torch.nn.Parameter]]:
@@ -205,16 +250,17 @@ class Meter:
 
 
 def model_config(config: PretrainConfig, tokenizer: Qwen2Tokenizer) -> Qwen2Config:
-    """The Qwen2 architecture at the configured size, with untied embeddings."""
+    """The Qwen2 architecture at the configured size."""
     return Qwen2Config(
         vocab_size=len(tokenizer),
         hidden_size=config.hidden_size,
         num_hidden_layers=config.num_layers,
         num_attention_heads=config.num_heads,
-        num_key_value_heads=config.num_heads,
+        num_key_value_heads=config.num_kv_heads or config.num_heads,
         intermediate_size=config.intermediate_size,
         max_position_embeddings=config.max_position_embeddings,
-        tie_word_embeddings=False,
+        rope_parameters={"rope_type": "default", "rope_theta": config.rope_theta},
+        tie_word_embeddings=config.tie_embeddings,
         bos_token_id=None,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
@@ -245,106 +291,3 @@ def point_heads_back(model: Qwen2ForCausalLM) -> None:
             angles = -(head + 1) * frequencies
             attention.q_proj.bias[rows] = scale * torch.cat([angles.cos(), angles.sin()])
             attention.k_proj.bias[rows] = scale * key
-
-
-def token_batches(
-    config: PretrainConfig,
-    stage: PretrainStage,
-    tokenizer: Qwen2Tokenizer,
-    processor: Idefics3Processor | None,
-    stream: str,
-) -> Iterator[Batch]:
-    """Endless batches of about ``batch_tokens`` tokens, of documents of like length."""
-    corpus = FAMILIES[config.family].corpus(config, stage, stream)
-    shuffler = random.Random(f"batches/{stream}")
-    while True:
-        texts = list(islice(corpus, SORT_WINDOW))
-        rendered = [render(tokenizer, text) for text in texts]
-        pixels: Sequence[torch.Tensor | None] = [None] * len(texts)
-        if processor is None:
-            prompts = tokenizer(rendered)["input_ids"]
-        else:
-            pictures = [[Image.fromarray(text.picture)] for text in texts if text.picture is not None]
-            found = processor(text=rendered, images=pictures)
-            prompts = found["input_ids"]
-            pixels = list(torch.as_tensor(np.asarray(found["pixel_values"])))
-        solutions = tokenizer([f" {text.solution}{tokenizer.eos_token}" for text in texts])["input_ids"]
-        documents = [
-            Document(prompt, solution, text.entropy, seen)
-            for text, prompt, solution, seen in zip(texts, prompts, solutions, pixels, strict=True)
-        ]
-        documents.sort(key=len)
-        batches = list(split_by_tokens(documents, config.batch_tokens))
-        shuffler.shuffle(batches)
-        for batch in batches:
-            yield collate(batch, tokenizer.pad_token_id)
-
-
-def render(tokenizer: Qwen2Tokenizer, text: Worked) -> str:
-    """The prompt exactly as training and evaluation will render it."""
-    content: Any = text.problem
-    if text.picture is not None:
-        content = [{"type": "image"}, {"type": "text", "text": text.problem}]
-    return str(
-        tokenizer.apply_chat_template(
-            [{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True
-        )
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class Document:
-    """A problem with its solution, in tokens."""
-
-    prompt: list[int]
-    solution: list[int]
-    entropy: float
-    """Of the solution's noise, nats."""
-    pixels: torch.Tensor | None
-    """(1, 3, height, width) of its picture, as the model's processor makes them."""
-
-    def __len__(self) -> int:
-        """Tokens of both."""
-        return len(self.prompt) + len(self.solution)
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """Documents of one optimizer step."""
-
-    input_ids: torch.Tensor
-    """(B, T) int64."""
-    labels: torch.Tensor
-    """(B, T) int64, with prompts and padding ignored."""
-    entropy: float
-    """Of the noise of all, nats."""
-    pixels: torch.Tensor | None
-    """(B, 1, 3, height, width), where there are pictures."""
-
-
-def split_by_tokens(documents: list[Document], batch_tokens: int) -> Iterator[list[Document]]:
-    """Cut documents sorted by length into batches of at most ``batch_tokens`` padded tokens."""
-    batch: list[Document] = []
-    for document in documents:
-        if batch and (len(batch) + 1) * len(document) > batch_tokens:
-            yield batch
-            batch = []
-        batch.append(document)
-    yield batch
-
-
-def collate(documents: list[Document], pad_token_id: int) -> Batch:
-    """Pad documents on the right; labels are ignored on prompts and padding."""
-    length = max(map(len, documents))
-    input_ids = torch.full((len(documents), length), pad_token_id)
-    labels = torch.full((len(documents), length), IGNORED)
-    for row, document in enumerate(documents):
-        input_ids[row, : len(document)] = torch.tensor(document.prompt + document.solution)
-        labels[row, len(document.prompt) : len(document)] = torch.tensor(document.solution)
-    seen = [document.pixels for document in documents if document.pixels is not None]
-    return Batch(
-        input_ids,
-        labels,
-        sum(document.entropy for document in documents),
-        torch.stack(seen) if seen else None,
-    )

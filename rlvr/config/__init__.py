@@ -19,6 +19,8 @@ from rlvr.config.data import (
     ChainsConfig,
     ColumnsConfig,
     DataConfig,
+    GraphsConfig,
+    GraphsWorld,
     ProgramsConfig,
     SignsConfig,
     SignsWorld,
@@ -30,7 +32,7 @@ from rlvr.config.evaluate import EvaluateConfig
 from rlvr.config.evaluation import ApiConfig, EvaluationConfig, SamplingPlan
 from rlvr.config.experiment import ExperimentConfig
 from rlvr.config.pools import ClusterConfig, LearnerConfig, RolloutConfig
-from rlvr.config.pretrain import PretrainConfig, PretrainStage
+from rlvr.config.pretrain import MixtureComponent, PretrainConfig, PretrainStage
 from rlvr.config.run import MAX_TAG, RunConfig, TrackingConfig
 from rlvr.config.training import GuardsConfig, TrainConfig
 
@@ -51,8 +53,11 @@ __all__ = [
     "EvaluateConfig",
     "EvaluationConfig",
     "ExperimentConfig",
+    "GraphsConfig",
+    "GraphsWorld",
     "GuardsConfig",
     "LearnerConfig",
+    "MixtureComponent",
     "PerplexityConfig",
     "PretrainConfig",
     "PretrainStage",

@@ -8,7 +8,7 @@ from rlvr.config.checks import require, require_one_of, require_positive
 
 FORMATS = (".jsonl", ".parquet")
 """Of data files."""
-FAMILIES = ("chains", "skills", "programs", "signs")
+FAMILIES = ("chains", "skills", "graphs", "programs", "signs")
 """Generated problem families (rlvr/data/families.py)."""
 # Limits of the generated family, as rlvr/data/chains.py has them; data stands on config, not under it.
 MIN_MODULUS = 23
@@ -96,6 +96,46 @@ class SkillsConfig(SkillsWorld):
         """Check the sizes; the generator checks the rest."""
         super().__post_init__()
         require_positive(self, "data.skills", "num_train", "num_test")
+
+
+@dataclass
+class GraphsWorld:
+    """What the problems of the family ``graphs`` are like."""
+
+    num_asked: int = 3
+    """Quantities that a problem asks for, the last ones of its solution. A blind guess is right once in modulus to
+    this power."""
+    reuse: float = 0.5
+    """Probability that an operation's second operand is an earlier quantity; otherwise it is a number."""
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        require_positive(self, "graphs", "num_asked")
+        require(0 <= self.reuse <= 1, f"reuse is {self.reuse}", "graphs.reuse", "a number from 0 to 1")
+
+
+@dataclass
+class GraphsConfig(GraphsWorld):
+    """The generated problem family ``graphs`` (see rlvr/data/graphs.py)."""
+
+    operations: list[int] = field(default_factory=lambda: [6, 7])
+    """Difficulties, in operations; every one equally often."""
+    contexts: list[str] = field(default_factory=lambda: ["zoo"])
+    """Words that problems are told in: ``zoo``, ``school`` and ``festival``, taken in turn; one named twice has twice
+    the share."""
+    num_train: int = 8192
+    """Problems in the train split."""
+    num_test: int = 200
+    """Problems in the test split."""
+    seed: int = 2026
+    """Seed of both splits. Apart from the run's seed, so that runs share their problems."""
+    modulus: int = 23
+    """Prime modulus of the arithmetic, at least 23."""
+
+    def __post_init__(self) -> None:
+        """Check the sizes; the generator checks the rest."""
+        super().__post_init__()
+        require_positive(self, "data.graphs", "num_train", "num_test")
 
 
 @dataclass
@@ -210,7 +250,7 @@ class DataConfig:
     """What the columns of ``path`` hold, if they are not verl's."""
     family: str = "chains"
     """``chains`` (arithmetic), ``skills`` (arithmetic with named operations that most authors misread),
-    ``programs`` (functions, judged by running them) or ``signs`` (questions about pictures)."""
+    ``graphs`` (arithmetic told in the words of several contexts), ``programs`` (functions, judged by running them) or ``signs`` (questions about pictures)."""
     folder: str | None = None
     """Folder with local copies of registered benchmarks, ``NAME.jsonl``, ``NAME.parquet`` or ``NAME/``; null
     fetches them from the Hugging Face hub."""
@@ -223,6 +263,7 @@ class DataConfig:
     """Seed of the split of Omni-MATH-Rule into train and test; the study does not publish its own."""
     chains: ChainsConfig = field(default_factory=ChainsConfig)
     skills: SkillsConfig = field(default_factory=SkillsConfig)
+    graphs: GraphsConfig = field(default_factory=GraphsConfig)
     programs: ProgramsConfig = field(default_factory=ProgramsConfig)
     signs: SignsConfig = field(default_factory=SignsConfig)
 

@@ -116,16 +116,21 @@ def sample_graph(rng: random.Random, num_operations: int, modulus: int = MIN_MOD
 
 
 def sample_nodes(
-    rng: random.Random, num_operations: int, modulus: int, operation: Callable[[int, int], tuple[str, int]]
+    rng: random.Random,
+    num_operations: int,
+    modulus: int,
+    operation: Callable[[int, int], tuple[str, int]],
+    names: Sequence[str] = NAMES,
+    constant_share: float = CONSTANT_SHARE,
 ) -> tuple[Node, ...]:
     """Draw the definitions of a chain; ``operation`` draws each operator for its operands' values, with the result."""
-    names = rng.sample(NAMES, num_operations + 1)
+    names = rng.sample(names, num_operations + 1)
     values = {names[0]: rng.randrange(modulus)}
     nodes = [Node(names[0], str(values[names[0]]), None, None, values[names[0]])]
     for previous, name in pairwise(names):
         # Not the previous variable itself: "b = a - a" would make 0 the best guess.
         earlier = [other for other in values if other != previous]
-        if not earlier or rng.random() < CONSTANT_SHARE:
+        if not earlier or rng.random() < constant_share:
             right = str(rng.randrange(modulus))
             right_value = int(right)
         else:
@@ -163,21 +168,29 @@ def solution_text(graph: SolutionGraph, rng: random.Random | None = None, noise:
     corpus written by fallible authors looks, and what makes a model trained on it a
     sampler with something left to sharpen.
     """
+    steps, values = work_out(graph.nodes, graph.modulus, rng, noise)
+    return " ; ".join([*steps, f"# {values[graph.nodes[-1].name]}"])
+
+
+def work_out(
+    nodes: Sequence[Node], modulus: int, rng: random.Random | None, noise: float
+) -> tuple[list[str], dict[str, int]]:
+    """The steps of a solution, and the values that they come to, by name; wrong ones as :func:`solution_text` says."""
     values: dict[str, int] = {}
     steps = []
-    for node in graph.nodes:
+    for node in nodes:
         if node.operator is None or node.right is None:
             values[node.name] = node.value
             steps.append(node.definition)
             continue
         left = values[node.left]
         right = values[node.right] if node.right.isalpha() else int(node.right)
-        result = apply(node.operator, left, right, graph.modulus)
+        result = apply(node.operator, left, right, modulus)
         if rng is not None and rng.random() < noise:
-            result = (result + rng.randrange(1, graph.modulus)) % graph.modulus
+            result = (result + rng.randrange(1, modulus)) % modulus
         values[node.name] = result
         steps.append(f"{node.definition} = {left} {node.operator} {right} = {result}")
-    return " ; ".join([*steps, f"# {values[graph.nodes[-1].name]}"])
+    return steps, values
 
 
 def corpus(

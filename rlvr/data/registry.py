@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from rlvr.config import BenchmarkConfig, DataConfig, SamplingPlan
-from rlvr.data import signs, skills
+from rlvr.data import graphs, signs, skills
 from rlvr.data.code_training import code_r1, deepcoder
 from rlvr.data.columns import (
     Parser,
@@ -118,6 +118,20 @@ def _skills(name: str, operations: Sequence[int] | None = None, mixed: bool = Fa
         modulus=data.skills.modulus,
         mixed=mixed,
         name=name,
+    )
+
+
+def _graphs(name: str, context: str) -> Generate:
+    """Graphs told in the words of one context, whatever training has."""
+    return lambda benchmark, data: graphs.generate(
+        benchmark.num_problems or data.graphs.num_test,
+        benchmark.operations or data.graphs.operations,
+        [context],
+        data.graphs.seed,
+        data.graphs,
+        graphs.TEST,
+        data.graphs.modulus,
+        name,
     )
 
 
@@ -248,6 +262,17 @@ _ALL = (
     BenchmarkEntry(
         "skills_mixed", "named operations that never occur together in training", "chat", TINY,
         generate=_skills("skills_mixed", mixed=True), verifier="arithmetic",
+    ),
+    BenchmarkEntry(
+        "graphs", "dependency graphs told in words, test split of data.graphs", "chat", TINY,
+        generate=_family("graphs"), verifier="arithmetic",
+    ),
+    *(
+        BenchmarkEntry(
+            f"graphs_{context}", f"dependency graphs told in the words of the context {context}", "chat", TINY,
+            generate=_graphs(f"graphs_{context}", context), verifier="arithmetic",
+        )
+        for context in graphs.CONTEXTS
     ),
     BenchmarkEntry(
         "signs", "questions about generated pictures, test split of data.signs", "chat", TINY,

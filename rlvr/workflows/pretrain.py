@@ -1,18 +1,21 @@
-"""Make a tiny base model from scratch."""
+"""Make a tiny base model, from scratch or from another one."""
 
 from __future__ import annotations
 
 import json
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from rlvr.config import PretrainConfig
-from rlvr.data.model_folder import model_hash
+from rlvr.data.mixture import Realised
+from rlvr.data.model_folder import check_model_folder, model_hash
+from rlvr.errors import ConfigError
 from rlvr.pretrain import PretrainProgress, pretrain
 from rlvr.provenance import plain_data, provenance
 from rlvr.run_folder import CONFIG_FILE
-from rlvr.tracking.progress import StageProgress
+from rlvr.tracking.progress import StageProgress, say
 
 PRETRAINED_FILE = "pretraining.json"
 
@@ -26,9 +29,21 @@ def pretrain_base(config: PretrainConfig, resolved: dict[str, Any] | None = None
 
     Returns:
         The model's folder; None in those processes of a launcher that leave the writing to another one.
+
+    Raises:
+        ConfigError: there is no model to go on from, or it has not the family's words.
     """
     resolved = plain_data(config) if resolved is None else resolved
     output = Path(config.output)
+    if config.init is not None:
+        check_model_folder(config.init)
+        if output.resolve() == Path(config.init).resolve():
+            raise ConfigError(
+                "the model to go on from would be overwritten",
+                where=f"output={output}",
+                fix="output=ANOTHER_FOLDER",
+            )
+    start = None if config.init is None else model_hash(config.init)
     started = time.monotonic()
     budgets = [stage.num_tokens for stage in config.stages]
     with StageProgress("pretrain", sum(budgets)) as progress:
@@ -42,14 +57,27 @@ def pretrain_base(config: PretrainConfig, resolved: dict[str, Any] | None = None
                 f"{now.tokens_per_second:,.0f} tok/s",
             )
 
-        pretrain(config, output, show)
+        shares = pretrain(config, output, show)
     if not (output / CONFIG_FILE).exists():
         return None  # another process of the same run writes
     record = {
         **provenance(resolved),
         "config": resolved,
+        "start_model_sha256": start,
+        "stages": [[asdict(part) for part in stage] for stage in shares],
         "wall_seconds": round(time.monotonic() - started, 1),
         "model_sha256": model_hash(str(output)),
     }
     (output / PRETRAINED_FILE).write_text(json.dumps(record, indent=2) + "\n")
+    for number, stage in enumerate(shares, start=1):
+        for part in stage:
+            say(f"stage {number}: {sentence(part)}")
     return output
+
+
+def sentence(part: Realised) -> str:
+    """What a component of a stage was to be, and what it was."""
+    return (
+        f"{part.name}: {part.share:.3%} of {part.shares_in} asked for; {part.examples:,} examples "
+        f"({part.share_of_examples:.3%}), {part.tokens:,} tokens ({part.share_of_tokens:.3%})"
+    )

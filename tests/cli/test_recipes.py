@@ -23,10 +23,10 @@ from rlvr.cli.hydra_app import MODELS, RECIPES
 from rlvr.config import ExperimentConfig, PretrainConfig, PretrainStage
 from rlvr.data import programs, signs, skills
 from rlvr.data.benchmarks import BENCHMARKS, load_benchmark
+from rlvr.data.mixture import render
 from rlvr.data.tiny_tokenizer import build_tokenizer
 from rlvr.data.tiny_vision import build_processor
 from rlvr.errors import ConfigError
-from rlvr.pretrain import render
 from tests.cli.test_paper_recipes import SYSTEMS
 from tests.tiny import TINY
 

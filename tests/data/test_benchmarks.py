@@ -248,7 +248,8 @@ def test_ids_of_generated_problems_say_their_benchmark(
         for config in configs
     }
     assert set(found) == {
-        "chains", "chains_long", "skills", "skills_long", "skills_mixed", "programs", "signs", "signs_blank", "mine",
+        "chains", "chains_long", "skills", "skills_long", "skills_mixed", "graphs", "graphs_zoo",
+        "graphs_school", "graphs_festival", "programs", "signs", "signs_blank", "mine",
     }  # fmt: skip
     for name, ids in found.items():
         assert all(each.startswith(f"{name}/test/") for each in ids)

@@ -9,7 +9,7 @@ import pytest
 from transformers import AutoTokenizer, Qwen2Tokenizer
 
 from rlvr.config import FAMILIES as NAMES
-from rlvr.config import PretrainConfig, PretrainStage
+from rlvr.config import MixtureComponent, PretrainConfig
 from rlvr.data import chains
 from rlvr.data.families import FAMILIES
 from rlvr.data.prompts import PromptRenderer, check_prefix
@@ -28,8 +28,8 @@ def loaded(family: str, tmp_path: Path) -> Qwen2Tokenizer:
 
 
 def texts(family: str) -> list[str]:
-    stage = PretrainStage(operations=[1, 4, 7], noise=0.2)
-    documents = islice(FAMILIES[family].corpus(PretrainConfig(family=family), stage, "tokenizer"), 30)
+    part = MixtureComponent(operations=[1, 4, 7], noise=0.2)
+    documents = islice(FAMILIES[family].corpus(PretrainConfig(family=family), part, "tokenizer"), 30)
     return [f" {text}" for document in documents for text in (document.problem, document.solution)]
 
 

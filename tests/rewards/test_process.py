@@ -7,10 +7,10 @@ import random
 import pytest
 
 from rlvr.data.chains import generate, graph_of, solution_text
-from rlvr.errors import DataError
+from rlvr.errors import ConfigError, DataError
 from rlvr.records import Problem, Status
 from rlvr.rewards.config import ProcessConfig
-from rlvr.rewards.process import ProcessVerifier, right_steps
+from rlvr.rewards.process import Fault, ProcessVerifier, judge_steps, right_steps
 
 GRAPH = {
     "modulus": 23,
@@ -64,6 +64,87 @@ def test_mixes(mix: str, weight: float, response: str, score: float, status: Sta
     verdict = ProcessVerifier(ProcessConfig(mix, weight)).verify(PROBLEM, response, "stop")
     assert verdict.score == pytest.approx(score)
     assert verdict.status is status
+
+
+WRONG = RIGHT.replace("7 * 3 = 21 ; # 21", "7 * 3 = 20 ; # 20")
+EXTRA = RIGHT.replace("b = a", "z = 1 ; b = a")
+
+
+@pytest.mark.parametrize(
+    ("config", "response", "score", "status"),
+    [
+        # The equation of arXiv 2512.07783: outcome and process are weighed whatever the answer is.
+        (ProcessConfig("process", 0.8, extra_steps="allowed"), WRONG, 0.8 * 2 / 3, Status.INCORRECT),
+        # Its code: the process only scales right answers.
+        (ProcessConfig("process", 0.8, gated=True), WRONG, 0.0, Status.INCORRECT),
+        (ProcessConfig("process", 0.8, gated=True), "# 21", 0.2, Status.CORRECT),
+        (ProcessConfig("process", 0.8, gated=True), RIGHT, 1.0, Status.CORRECT),
+        # Extra steps: charged in its training, allowed in its evaluation.
+        (ProcessConfig("process", 0.8), EXTRA, 0.2 + 0.8 * 2 / 3, Status.CORRECT),
+        (ProcessConfig("process", 0.8, extra_steps="allowed"), EXTRA, 1.0, Status.CORRECT),
+        (ProcessConfig("strict"), EXTRA, 0.0, Status.INCORRECT),
+        (ProcessConfig("strict", extra_steps="allowed"), EXTRA, 1.0, Status.CORRECT),
+        # No search for a right step by stating many: the first of a name counts.
+        (
+            ProcessConfig("strict", extra_steps="allowed"),
+            RIGHT.replace("b = a", "b = a + 4 = 3 + 4 = 8 ; b = a"),
+            0.0,
+            Status.INCORRECT,
+        ),
+    ],
+)
+def test_gates_and_extra_steps(config: ProcessConfig, response: str, score: float, status: Status) -> None:
+    verdict = ProcessVerifier(config).verify(PROBLEM, response, "stop")
+    assert verdict.score == pytest.approx(score)
+    assert verdict.status is status
+
+
+def test_every_setting_is_in_the_identity() -> None:
+    configs = [
+        ProcessConfig(mix, weight, gated, extra)
+        for mix in ("process", "strict")
+        for weight in (0.5, 0.8)
+        for gated in (False, True)
+        for extra in ("charged", "allowed")
+    ]
+    assert len({ProcessVerifier(config).identity for config in configs}) == len(configs)
+    with pytest.raises(ConfigError, match="extra_steps"):
+        ProcessConfig(extra_steps="some")
+
+
+@pytest.mark.parametrize(
+    ("response", "fault", "extra"),
+    [
+        (RIGHT, None, 0),
+        (EXTRA, None, 1),
+        (RIGHT.replace("; b = a + 4 = 3 + 4 = 7 ", ""), Fault.MISSING, 0),
+        ("# 21", Fault.MISSING, 0),
+        (RIGHT.replace("a = 3 ", "a = 2 "), Fault.VALUE, 0),
+        (RIGHT.replace("3 + 4 = 7", "3 + 4 = 8"), Fault.VALUE, 0),
+        (RIGHT.replace("a + 4 =", "a + 5 ="), Fault.VALUE, 0),
+        (RIGHT.replace("b * a =", "b * 3 ="), Fault.DEPENDENCY, 0),
+        (RIGHT.replace("b = a + 4", "b = c + 4"), Fault.DEPENDENCY, 0),
+        ("b = a + 4 = 3 + 4 = 7 ; a = 3 ; c = b * a = 7 * 3 = 21 ; # 21", Fault.DEPENDENCY, 0),
+        # The first step that is not right decides, in the order of the graph.
+        ("a = 4 ; c = b * a = 7 * 4 = 5 ; # 5", Fault.VALUE, 0),
+    ],
+)
+def test_faults(response: str, fault: Fault | None, extra: int) -> None:
+    judged = judge_steps(GRAPH, response)
+    assert (judged.first_fault, judged.num_extra) == (fault, extra)
+
+
+def test_names_of_several_letters() -> None:
+    names = {"a": "lions", "b": "owls", "c": "bears"}
+    graph = {
+        **GRAPH,
+        "nodes": [
+            {key: names.get(str(value), value) for key, value in node.items()} for node in GRAPH["nodes"]
+        ],
+    }
+    told = " ".join(names.get(word, word) for word in RIGHT.split())
+    assert right_steps(graph, told) == 1
+    assert right_steps(graph, RIGHT) == 0
 
 
 def test_the_generators_own_solutions_are_right_and_noisy_ones_are_not() -> None:
