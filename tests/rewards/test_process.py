@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from typing import Any
 
 import pytest
 
@@ -12,14 +13,12 @@ from rlvr.records import Problem, Status
 from rlvr.rewards.config import ProcessConfig
 from rlvr.rewards.process import Fault, ProcessVerifier, judge_steps, right_steps
 
-GRAPH = {
-    "modulus": 23,
-    "nodes": [
-        {"name": "a", "left": "3", "operator": None, "right": None, "value": 3},
-        {"name": "b", "left": "a", "operator": "+", "right": "4", "value": 7},
-        {"name": "c", "left": "b", "operator": "*", "right": "a", "value": 21},
-    ],
-}
+NODES: list[dict[str, Any]] = [
+    {"name": "a", "left": "3", "operator": None, "right": None, "value": 3},
+    {"name": "b", "left": "a", "operator": "+", "right": "4", "value": 7},
+    {"name": "c", "left": "b", "operator": "*", "right": "a", "value": 21},
+]
+GRAPH = {"modulus": 23, "nodes": NODES}
 PROBLEM = Problem("p/0", (), "chains", "21", ability="arithmetic", extra_info={"solution_graph": GRAPH})
 RIGHT = "a = 3 ; b = a + 4 = 3 + 4 = 7 ; c = b * a = 7 * 3 = 21 ; # 21"
 
@@ -137,10 +136,8 @@ def test_faults(response: str, fault: Fault | None, extra: int) -> None:
 def test_names_of_several_letters() -> None:
     names = {"a": "lions", "b": "owls", "c": "bears"}
     graph = {
-        **GRAPH,
-        "nodes": [
-            {key: names.get(str(value), value) for key, value in node.items()} for node in GRAPH["nodes"]
-        ],
+        "modulus": 23,
+        "nodes": [{key: names.get(str(value), value) for key, value in node.items()} for node in NODES],
     }
     told = " ".join(names.get(word, word) for word in RIGHT.split())
     assert right_steps(graph, told) == 1
