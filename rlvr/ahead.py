@@ -17,7 +17,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -27,7 +26,6 @@ from typing import Any, Self
 
 from rlvr.checkpoint import PENDING_FILE, Checkpoint, Checkpoints, Progress, save_model
 from rlvr.collect import Collected, PromptStream
-from rlvr.data.images import contents_of
 from rlvr.driver import (
     RunClock,
     Sampled,
@@ -40,7 +38,8 @@ from rlvr.driver import (
 )
 from rlvr.errors import RlvrError
 from rlvr.files import write_text
-from rlvr.records import Completion, Problem, Rollout, RolloutGroup, Status, Verdict
+from rlvr.pending import group_from_json, group_to_json
+from rlvr.records import Problem
 from rlvr.signals import SIGNALS
 
 
@@ -168,33 +167,16 @@ def pending_to_json(pending: Sampled) -> dict[str, Any]:
         "verify_seconds": collected.verify_seconds,
         "pool_metrics": collected.pool_metrics,
         "kept": [places[id(group)] for group in collected.groups],
-        "sampled": [
-            {
-                "rollouts": [asdict(rollout) for rollout in group.rollouts],
-                "baseline": None if group.baseline is None else asdict(group.baseline),
-            }
-            for group in collected.sampled
-        ],
+        "sampled": [group_to_json(group) for group in collected.sampled],
     }
 
 
 def pending_from_json(found: Mapping[str, Any], problems: Sequence[Problem]) -> Sampled:
     """The reverse of :func:`pending_to_json`; ``problems`` are those of the sampled groups, in their order."""
     sampled = [
-        RolloutGroup(
-            problem,
-            tuple(_rollout(each) for each in group["rollouts"]),
-            None if group["baseline"] is None else _rollout(group["baseline"]),
-            contents_of(problem),
-        )
-        for problem, group in zip(problems, found["sampled"], strict=True)
+        group_from_json(group, problem) for problem, group in zip(problems, found["sampled"], strict=True)
     ]
     collected = Collected(
         [sampled[place] for place in found["kept"]], sampled, found["verify_seconds"], found["pool_metrics"]
     )
     return Sampled(collected, found["num_drawn"], found["seconds"])
-
-
-def _rollout(found: Mapping[str, Any]) -> Rollout:
-    verdict = {**found["verdict"], "status": Status(found["verdict"]["status"])}
-    return Rollout(Completion(**found["completion"]), Verdict(**verdict))

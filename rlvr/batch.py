@@ -41,7 +41,7 @@ class RolloutBatch:
     valid: Tensor
     """(B,) bool: False where the verifier itself failed; such a row carries no weight."""
     policy_version: Tensor
-    """(B,) int64: version of the weights that sampled the row."""
+    """(B, T) int64: version of the weights that wrote the token; 0 on padding."""
     truncated: Tensor
     """(B,) bool: the response was cut off, and is not right."""
     max_response_tokens: int
@@ -175,9 +175,11 @@ def collate(
     num_rows, longest = len(rollouts), int(lengths.max())
     tokens = torch.zeros(num_rows, int((prompt_lengths + lengths).max()), dtype=torch.int64)
     logprobs = torch.zeros(num_rows, longest)
+    versions = torch.zeros(num_rows, longest, dtype=torch.int64)
     for row, completion in enumerate(completions):
         ids = [*completion.prompt_tokens, *completion.response_tokens]
         tokens[row, : len(ids)] = torch.tensor(ids)
+        versions[row, : len(completion.response_tokens)] = torch.tensor(completion.token_versions)
         if completion.logprobs is not None:
             logprobs[row, : len(completion.response_tokens)] = torch.tensor(completion.logprobs)
     # A row whose baseline could not be judged has no advantage either.
@@ -199,7 +201,7 @@ def collate(
             dtype=torch.float32,
         ),
         valid=valid,
-        policy_version=torch.tensor([c.policy_version for c in completions]),
+        policy_version=versions,
         truncated=torch.tensor(
             [
                 rollout.completion.finish_reason == "length" and rollout.verdict.status is not Status.CORRECT

@@ -116,10 +116,24 @@ class RolloutEngine(Protocol):
 
 
 class TrainingEngine(RolloutEngine, Protocol):
-    """An engine that may be sampled from beside the learner's work, in another thread."""
+    """An engine that may be sampled from beside the learner's work: in another thread, or in short calls.
+
+    Short calls are made by the thread that publishes weights, so an update comes between two of them, and responses
+    that are being written then are gone on with.
+    """
 
     def stop(self) -> None:
         """End a call of ``generate`` that is under way in another thread, by a StoppedError; nothing is sampled any more."""
+
+    @property
+    def num_open(self) -> int:
+        """Requests that were submitted and have no answer yet."""
+
+    def submit(self, requests: Sequence[SampleRequest], settings: SamplingSettings) -> None:
+        """Have requests sampled, after those before, by calls of :meth:`poll`; keys differ from all that are open."""
+
+    def poll(self) -> list[tuple[int, list[Completion]]]:
+        """``(key, completions)`` of requests that have been finished since the last call, after a moment at most."""
 
 
 class Learner(Protocol):

@@ -66,14 +66,25 @@ class Completion:
     finish_reason: str
     """``stop`` (the model ended its answer) or ``length`` (it was cut off)."""
     policy_version: int
-    """Version of the weights that sampled it; 0 is the model as it was loaded."""
+    """Version of the weights that sampled it, or at least its first token; 0 is the model as it was loaded."""
     tokens_counted: int | None = None
     """Length of the response in tokens as the engine states it, where it does not say which they are."""
+    later_versions: tuple[tuple[int, int], ...] = ()
+    """Where the weights were updated while it was written: ``(token, version)``, the place in the response from which on
+    a version has written it."""
 
     @property
     def num_tokens(self) -> int:
         """Length of the response in tokens."""
         return len(self.response_tokens) if self.tokens_counted is None else self.tokens_counted
+
+    @property
+    def token_versions(self) -> list[int]:
+        """Version of the weights that wrote each response token."""
+        versions = [self.policy_version] * len(self.response_tokens)
+        for start, version in self.later_versions:
+            versions[start:] = [version] * (len(versions) - start)
+        return versions
 
 
 class Status(StrEnum):

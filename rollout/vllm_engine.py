@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import time
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
@@ -32,6 +34,18 @@ class Served:
     """Samples that have ended; their requests may still wait for others."""
 
 
+@dataclass
+class InHand:
+    """Requests that vLLM has, and how much of them was told of."""
+
+    open: dict[str, SampleRequest] = field(default_factory=dict)
+    """By the id that vLLM has for them."""
+    num_asked: int = 0
+    """Samples handed over to vLLM so far."""
+    num_told: int = 0
+    """Of these, ended and told of."""
+
+
 @dataclass(frozen=True, slots=True)
 class EngineOptions:
     """What one engine is started with; every value is already resolved."""
@@ -57,6 +71,9 @@ class EngineOptions:
     """Images of one prompt."""
     sleep: bool = False
     """Whether the engine can sleep (device ``cuda``)."""
+    cache_at_update: str | None = None
+    """What becomes of the KV cache of responses that are being written when weights come: ``recompute`` or ``keep``.
+    None: none may be, and an update is refused while one is."""
     engine_args: Mapping[str, Any] = field(default_factory=dict)
     """Further arguments of vLLM, checked by :func:`~rlvr.rollout.engine_args.check_engine_args`."""
 
@@ -106,6 +123,10 @@ class VLLMEngine:
             # After part of a prompt vLLM sets a seeded request's generator back by an offset, which
             # generators on the CPU do not have ("CPU Generator does not use offset").
             extra["enable_chunked_prefill"] = False
+        if options.cache_at_update is not None:
+            # vLLM would have a step at work between two calls: weights would come while it computes with them, and
+            # what it writes would be taken for the work of the new ones.
+            extra["async_scheduling"] = False
         self._llm = LLM(
             model=options.model,
             dtype=options.dtype,
@@ -131,7 +152,14 @@ class VLLMEngine:
         self._tokenizer = self._llm.get_tokenizer()
         self._counter = 0
         self._max_num_seqs = options.max_num_seqs
-        self.version = 0
+        self._cache_at_update = options.cache_at_update
+        self._waiting = deque[SampleRequest]()
+        """Handed over to :meth:`advance`, and not yet to vLLM."""
+        self._in_hand = InHand()
+        """What :meth:`advance` goes on with in its next call."""
+        self._ended: list[Any] = []
+        """Outputs of requests that ended while probes were scored."""
+        self.commit_version(0)
         eos = self._tokenizer.eos_token_id
         self.probe([Probe([eos, eos], 1)])
 
@@ -149,35 +177,67 @@ class VLLMEngine:
 
     def serve(self, inbox: Inbox, settings: SamplingSettings) -> Iterator[Served]:
         """Sample what comes in, until None does; yield answers and free places as there are some."""
-        pending: dict[str, SampleRequest] = {}
-        num_asked = num_told = 0
+        hand = InHand()
         is_open = True
         while True:
-            # vLLM makes pixels of an image as soon as it is handed over, so those of all problems would fill the
-            # memory. What is handed over is as much again as is sampled, so that no place is ever left empty. A
-            # request whose last response is long counts as that one response, not as all that it asked for.
-            while is_open and self._engine.get_num_unfinished_requests() < 2 * self._max_num_seqs:
+            while is_open and self._has_room():
                 try:
-                    request = inbox.get(block=not pending)
+                    request = inbox.get(block=not hand.open)
                 except Empty:
                     break
                 if request is None:
                     is_open = False
                     continue
-                self._counter += 1
-                pending[str(self._counter)] = request
-                self._add(str(self._counter), request, settings)
-                num_asked += request.num_samples
-            if not pending:
+                self._take_in(hand, request, settings)
+            if not hand.open:
                 return
             finished = [output for output in self._engine.step() if output.finished]
-            num_freed = num_asked - self._engine.get_num_unfinished_requests() - num_told
+            num_freed = self._num_freed(hand)
             if finished or (is_open and num_freed >= max(1, self._max_num_seqs // TOLD_SHARE)):
-                num_told += num_freed
-                yield Served(
-                    [self._completions(pending.pop(output.request_id), output) for output in finished],
-                    num_freed,
-                )
+                yield self._served(hand, finished)
+
+    def advance(
+        self, requests: Sequence[SampleRequest], settings: SamplingSettings, seconds: float
+    ) -> Served:
+        """Take requests in, and sample for so long; what has not ended then goes on in the next call.
+
+        Between two calls the engine is at rest: weights may come, and :meth:`probe` may score.
+        """
+        hand, until = self._in_hand, time.monotonic() + seconds
+        self._waiting.extend(requests)
+        ended, self._ended = self._ended, []
+        while True:
+            while self._waiting and self._has_room():
+                self._take_in(hand, self._waiting.popleft(), settings)
+            if len(ended) == len(hand.open) or time.monotonic() >= until:
+                return self._served(hand, ended)
+            ended += [output for output in self._engine.step() if output.finished]
+
+    def _has_room(self) -> bool:
+        """Whether vLLM may be handed another request.
+
+        vLLM makes pixels of an image as soon as it is handed over, so those of all problems would fill the memory. What
+        is handed over is as much again as is sampled, so that no place is ever left empty. A request whose last response
+        is long counts as that one response, not as all that it asked for.
+        """
+        return bool(self._engine.get_num_unfinished_requests() < 2 * self._max_num_seqs)
+
+    def _take_in(self, hand: InHand, request: SampleRequest, settings: SamplingSettings) -> None:
+        self._counter += 1
+        hand.open[str(self._counter)] = request
+        self._add(str(self._counter), request, settings)
+        hand.num_asked += request.num_samples
+
+    def _num_freed(self, hand: InHand) -> int:
+        """Samples that have ended and were not told of."""
+        return int(hand.num_asked - self._engine.get_num_unfinished_requests() - hand.num_told)
+
+    def _served(self, hand: InHand, ended: Sequence[Any]) -> Served:
+        num_freed = self._num_freed(hand)
+        hand.num_told += num_freed
+        return Served(
+            [self._completions(hand.open.pop(output.request_id), output) for output in ended], num_freed
+        )
 
     def _add(self, request_id: str, request: SampleRequest, settings: SamplingSettings) -> None:
         from vllm import SamplingParams
@@ -197,7 +257,11 @@ class VLLMEngine:
             detokenize=False,
             output_kind=RequestOutputKind.FINAL_ONLY,
         )
-        self._engine.add_request(request_id, prompt_of(request.prompt_tokens, request.images), params)
+        prompt = prompt_of(request.prompt_tokens, request.images)
+        if self._cache_at_update == "keep":
+            # What older weights have computed of the same prompt stays in the cache, and is for them alone.
+            prompt["cache_salt"] = str(self.version)
+        self._engine.add_request(request_id, prompt, params)
 
     def _completions(self, request: SampleRequest, output: Any) -> tuple[int, list[Completion]]:
         samples = sorted(output.outputs, key=lambda sample: sample.index)
@@ -211,10 +275,17 @@ class VLLMEngine:
                 logprobs=None if sample.logprobs is None else list(sample.logprobs.logprobs),
                 text=text,
                 finish_reason=sample.finish_reason,
-                policy_version=self.version,
+                policy_version=versions[0][1],
+                later_versions=versions[1:],
             )
             for sample, text in zip(samples, texts, strict=True)
+            for versions in [self._versions(sample)]
         ]
+
+    def _versions(self, sample: Any) -> tuple[tuple[int, int], ...]:
+        """From which token on which version of the weights has written a response."""
+        spans = sample.weight_versions or ()
+        return tuple((span.start, int(span.version)) for span in spans) or ((0, self.version),)
 
     def probe(self, probes: Sequence[Probe]) -> list[ProbeScores]:
         """Log-probability, at temperature 1, of each probe's response tokens given the ones before.
@@ -236,7 +307,7 @@ class VLLMEngine:
             for probe in probes
         ]
         prompts = [prompt_of(probe.tokens[:-1], probe.images) for probe in probes]
-        outputs = self._llm.generate(prompts, params, use_tqdm=False)
+        outputs = self._score(prompts, params)
         found = []
         for probe, output in zip(probes, outputs, strict=True):
             tokens = [*output.prompt_token_ids, probe.tokens[-1]]
@@ -245,6 +316,22 @@ class VLLMEngine:
             logprobs = [each[place][tokens[place]].logprob for place in range(start, len(tokens))]
             found.append(ProbeScores(tokens, logprobs))
         return found
+
+    def _score(self, prompts: Sequence[dict[str, Any]], params: Sequence[Any]) -> list[Any]:
+        """Outputs of prompts, in their order; what else is being sampled goes on, and is told of later."""
+        outputs: dict[str, Any] = {}
+        names = []
+        for prompt, each in zip(prompts, params, strict=True):
+            self._counter += 1
+            names.append(str(self._counter))
+            self._engine.add_request(names[-1], prompt, each)
+        while len(outputs) < len(names):
+            for output in self._engine.step():
+                if output.finished and output.request_id in names:
+                    outputs[output.request_id] = output
+                elif output.finished:
+                    self._ended.append(output)
+        return [outputs[name] for name in names]
 
     def checksums(self, names: Sequence[str]) -> dict[str, list[Checksum | None]]:
         """Checksums of the learner's tensors as they are held here, all ranks together.
@@ -305,7 +392,12 @@ class VLLMEngine:
     def _forget_computed(self) -> None:
         # What the vision tower has made of an image is kept for later prompts with it.
         self._engine.reset_encoder_cache()
-        if not self._llm.reset_prefix_cache():
+        if self._cache_at_update == "keep":
+            return
+        if self._cache_at_update == "recompute":
+            # Responses that are being written wait, and their tokens so far are read by the new weights first.
+            self._llm.reset_prefix_cache(reset_running_requests=True)
+        elif not self._llm.reset_prefix_cache():
             raise WeightUpdateError(
                 "prefixes that were computed with the old weights are still in use: a request has not ended",
                 where="weight update, receiving engine",
@@ -313,7 +405,7 @@ class VLLMEngine:
             )
 
     def commit_version(self, version: int) -> None:
-        """Label what is sampled from now on; called only once the update is proved."""
+        """Label what is sampled from now on; called once the weights are proved."""
         self._llm.update_weight_version(str(version))
         self.version = int(self._llm.get_weight_version())
 

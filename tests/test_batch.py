@@ -34,7 +34,7 @@ def test_rows_are_prompt_major_and_padded_on_the_right(batch: RolloutBatch) -> N
     assert batch.response_mask.tolist() == [[1, 1, 0, 0], [1, 1, 1, 0], [1, 0, 0, 0], [1, 1, 1, 1]]
     assert batch.rewards.tolist() == [1, 0, 0, 1]
     assert batch.valid.tolist() == [True, True, False, True]
-    assert batch.policy_version.tolist() == [0, 0, 0, 0]
+    assert batch.policy_version.tolist() == [[0, 0, 0, 0]] * 4
     assert batch.max_response_tokens == 6  # the limit, not the longest that happened to be sampled
     assert batch.baseline_rewards is None
 
@@ -58,11 +58,16 @@ def test_response_tokens_are_found_behind_their_prompts(batch: RolloutBatch) -> 
 
 
 def test_versions_come_from_the_completions() -> None:
+    """The weights of the third were updated twice while it was written."""
     rollouts = tuple(
-        Rollout(Completion([1], [2], [-1.0], "", "stop", version), Verdict(0.0, Status.INCORRECT))
-        for version in (3, 4)
+        Rollout(
+            Completion([1], [2] * length, [-1.0] * length, "", "stop", 3, later_versions=later),
+            Verdict(0.0, Status.INCORRECT),
+        )
+        for length, later in ((1, ()), (2, ()), (4, ((1, 4), (3, 6))))
     )
-    assert collate([RolloutGroup(problem(0), rollouts)], 1).policy_version.tolist() == [3, 4]
+    batch = collate([RolloutGroup(problem(0), rollouts)], 1)
+    assert batch.policy_version.tolist() == [[3, 0, 0, 0], [3, 3, 0, 0], [3, 4, 4, 6]]
 
 
 def test_an_empty_response_is_a_row_without_tokens() -> None:

@@ -54,10 +54,14 @@ def tiny_pools(
     micro_batch_tokens: int = 4096,
     dtype: str = "auto",
     tensor_parallel_size: int = 1,
+    max_num_seqs: int = 256,
+    cache_at_update: str | None = None,
     cluster: ClusterConfig | None = None,
 ) -> Iterator[tuple[RolloutPool, LearnerPool]]:
-    """Both pools on the tiny model."""
+    """Both pools on the tiny model; with ``cache_at_update`` weights may come in flight."""
     rollout = RolloutConfig(
+        max_num_seqs=max_num_seqs,
+        cache_at_update=cache_at_update or "recompute",
         num_workers=num_workers,
         tensor_parallel_size=tensor_parallel_size,
         dtype=dtype,
@@ -73,7 +77,14 @@ def tiny_pools(
         micro_batch_tokens=micro_batch_tokens,
     )
     with training_pools(
-        str(TINY), rollout, learner, cluster or ClusterConfig(), algorithm, 1.0, seed=0
+        str(TINY),
+        rollout,
+        learner,
+        cluster or ClusterConfig(),
+        algorithm,
+        1.0,
+        seed=0,
+        in_flight=cache_at_update is not None,
     ) as pools:
         yield pools
 

@@ -79,6 +79,12 @@ class EngineActor(WatchedActor):
         """Sample what is handed over, up to the last."""
         yield from self._engine.serve(self._inbox, settings)
 
+    def advance(
+        self, requests: Sequence[SampleRequest], settings: SamplingSettings, seconds: float
+    ) -> Served:
+        """Take requests in and sample for so long; other calls may come between two of these."""
+        return self._engine.advance(requests, settings, seconds)
+
     @ray.method(concurrency_group=INBOX)
     def hand_over(self, requests: Sequence[SampleRequest], are_last: bool) -> None:
         """Requests for the call of :meth:`generate` that is at work or comes next."""

@@ -118,6 +118,7 @@ class LearnerPool:
     def _publish(self, version: int, probes: Sequence[Probe]) -> SyncReport:
         self._published, self._is_published = (version, probes), True
         while True:
+            self._engines.come_to_rest()
             self._give_the_gpus("weights")
             if self._engines.replace_lost():
                 self._connect()
@@ -125,8 +126,10 @@ class LearnerPool:
             try:
                 num_bytes = self._send()
                 self._give_the_gpus("kv_cache")
-                report = self._prove(version, probes, num_bytes)
+                share = prove_weights(*self._checksums(), self._known, version)
+                # Responses that are being written go on while probes are scored, and these weights write them.
                 self._engines.commit_version(version)
+                report = self._prove(version, probes, share, num_bytes)
             except WorkerLostError:
                 if not self._engines.has_lost:
                     raise
@@ -134,13 +137,12 @@ class LearnerPool:
                 self._engines.is_proved = True
                 return report
 
-    def _prove(self, version: int, probes: Sequence[Probe], num_bytes: int) -> SyncReport:
-        """Compare weights and function of engines and learner.
+    def _prove(self, version: int, probes: Sequence[Probe], share: float, num_bytes: int) -> SyncReport:
+        """Compare the function of engines and learner, of whose weights a share was compared already.
 
         Raises:
             WeightUpdateError: they differ.
         """
-        share = prove_weights(*self._checksums(), self._known, version)
         first = self._first_difference
         limit = self._tolerance or function_limit(self._dtypes, first.mean if first else 0.0)
         engines = self._engines.probe(probes)

@@ -8,6 +8,7 @@ from threading import Event
 from typing import Any
 
 from rlvr.cluster.dealing import AHEAD, deal
+from rlvr.cluster.polling import Polling
 from rlvr.cluster.watch import RESUME, Watch, Worker
 from rlvr.errors import WeightUpdateError, WorkerLostError
 from rlvr.protocols import Probe, ProbeScores, SampleRequest, SamplingSettings
@@ -40,6 +41,7 @@ class RolloutPool:
         self._watch = watch
         self._attempts = [0] * count
         watch.rollout = [Worker(f"rollout worker {index}", start(model, index, 0)) for index in range(count)]
+        self._polling = Polling(watch.rollout, self.places, watch)
         self._version = 0
         self.is_proved = True
         """Whether the engines hold the weights of their version; not so in the middle of an update."""
@@ -126,11 +128,7 @@ class RolloutPool:
             WorkerLostError: a worker is lost and may not be replaced; or all of them are, and with them their weights.
             StoppedError: another thread has called :meth:`stop`.
         """
-        if not self.is_proved:
-            raise WeightUpdateError(
-                f"the engines hold weights that were not proved: an update after version {self._version} failed",
-                where="rollout workers",
-            )
+        self._require_proof()
         self.wake_up()
         left = list(requests)
         while left:
@@ -145,6 +143,44 @@ class RolloutPool:
                     fix=f"more rollout.num_workers, or train.max_staleness=0, where workers die often; {RESUME}",
                 )
             left = yield from deal(left, settings, living, self.places, self._watch, self._stopped)
+
+    def _require_proof(self) -> None:
+        if not self.is_proved:
+            raise WeightUpdateError(
+                f"the engines hold weights that were not proved: an update after version {self._version} failed",
+                where="rollout workers",
+            )
+
+    # The same in short calls, between which weights may come.
+
+    @property
+    def num_open(self) -> int:
+        """Requests that were submitted and have no answer yet."""
+        return self._polling.num_open
+
+    def submit(self, requests: Sequence[SampleRequest], settings: SamplingSettings) -> None:
+        """Have requests sampled after those before; their keys differ from all that are on their way."""
+        self._polling.submit(requests, settings)
+
+    def poll(self) -> list[tuple[int, list[Completion]]]:
+        """Answers since the last call, after a moment at most.
+
+        What a lost worker had in hand goes to the others. It is replaced when the next weights are published; before
+        that only if no other is left and the learner has not moved on.
+
+        Raises:
+            WeightUpdateError: an update has failed, so that nobody knows which weights an engine holds.
+            WorkerLostError: no more workers may be replaced, or a learner is lost.
+            RlvrError: a worker has failed with this.
+        """
+        self._require_proof()
+        if all(worker.lost for worker in self.workers):
+            self.restore()
+        return self._polling.poll()
+
+    def come_to_rest(self) -> None:
+        """Wait until no engine computes; responses that are being written are gone on with by the next poll."""
+        self._polling.come_to_rest()
 
     def stop(self) -> None:
         """End a call of :meth:`generate` in another thread within seconds; nothing is sampled any more."""
@@ -176,7 +212,7 @@ class RolloutPool:
         return [list(found[index % count][index // count].logprobs) for index in range(len(probes))]
 
     def commit_version(self, version: int) -> None:
-        """Label what is sampled from now on."""
+        """Label what is sampled from now on; the caller has proved that these are the weights."""
         versions = self._watch.call(self.workers, "commit_version", version)
         if set(versions) != {version}:
             raise WeightUpdateError(f"engines report versions {versions} after update {version}")

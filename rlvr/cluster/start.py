@@ -56,10 +56,11 @@ def training_pools(
     seed: int,
     *,
     max_images: int = 0,
+    in_flight: bool = False,
 ) -> Iterator[tuple[RolloutPool, LearnerPool]]:
     """Both pools, connected; ended together. They load side by side, or one after the other if they share GPUs.
 
-    Prompts have up to ``max_images`` images each.
+    Prompts have up to ``max_images`` images each. With ``in_flight`` the engines take weights while they write responses.
     """
     rollout, learner = resolve_rollout(rollout), resolve_learner(learner)
     backend = resolve_transfer(rollout, learner, cluster)
@@ -77,6 +78,7 @@ def training_pools(
             backend=backend,
             max_images=max_images,
             sleep=cluster.sleep,
+            cache_at_update=rollout.cache_at_update if in_flight else None,
         )
         count = rollout.num_workers
         engine_pool = RolloutPool(start, _absolute(model), count, watch, rollout.max_num_seqs)
@@ -111,6 +113,7 @@ def engine_starter(
     backend: str | None,
     max_images: int = 0,
     sleep: bool = False,
+    cache_at_update: str | None = None,
 ) -> Callable[[str, int, int], Any]:
     """A function from a model, a worker's index and the number of its replacements so far to its new process.
 
@@ -134,6 +137,7 @@ def engine_starter(
             seed=derive_seed(seed, index, attempt) % MAX_SEED,
             max_images=max_images,
             sleep=sleep,
+            cache_at_update=cache_at_update,
             engine_args=rollout.engine_args,
         )
         threads = rollout.threads_per_worker if rollout.device == "cpu" else None

@@ -10,6 +10,7 @@ from rlvr.config.checks import require, require_one_of, require_positive, requir
 DTYPES = ("auto", "float32", "bfloat16")
 DEVICES = ("auto", "cpu", "cuda")
 WEIGHT_TRANSFERS = ("auto", "host", "nccl", "ipc")
+CACHES_AT_UPDATE = ("recompute", "keep")
 
 
 @dataclass
@@ -41,6 +42,11 @@ class RolloutConfig:
     weight_transfer: str = "auto"
     """vLLM weight-transfer backend: ``host`` (through Ray's object store), ``nccl`` (between GPUs),
     ``ipc`` (on the same GPU); ``auto`` takes ipc or nccl by ``cluster.colocate``, and host on cpu."""
+    cache_at_update: str = "recompute"
+    """What becomes of the KV cache of responses that are being written when weights come (``train.max_staleness`` of 2 or
+    more). ``recompute``: the new weights read the tokens so far, and each token's log-probability is that of one model.
+    ``keep``: the response goes on with what the old weights have computed, which saves that time, and its further tokens
+    come from a mixture that no model is."""
     engine_args: dict[str, Any] = field(default_factory=dict)
     """Further start-up options of vLLM by its own names, such as ``+rollout.engine_args.max_num_batched_tokens=16384``; checked
     against the installed vLLM before anything starts. What rlvr sets itself is refused."""
@@ -69,6 +75,7 @@ class RolloutConfig:
         require_one_of(self.device, DEVICES, "rollout.device")
         require_one_of(self.dtype, DTYPES, "rollout.dtype")
         require_one_of(self.weight_transfer, WEIGHT_TRANSFERS, "rollout.weight_transfer")
+        require_one_of(self.cache_at_update, CACHES_AT_UPDATE, "rollout.cache_at_update")
 
 
 @dataclass

@@ -68,7 +68,7 @@ def rollouts(
         rollout_logprobs=-3 * torch.rand(mask.shape, generator=rng, dtype=torch.float64) * mask,
         rewards=torch.tensor(rewards, dtype=torch.float64),
         valid=valid,
-        policy_version=torch.zeros(num_rows, dtype=torch.int64),
+        policy_version=torch.zeros(mask.shape, dtype=torch.int64),
         truncated=torch.isin(torch.arange(num_rows), torch.tensor(truncated)),
         max_response_tokens=max_response_tokens,
         baseline_rewards=None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+from collections import deque
 from pathlib import Path
 from queue import SimpleQueue
 from types import SimpleNamespace
@@ -15,7 +16,7 @@ from PIL import Image
 from rlvr.data.images import images_of
 from rlvr.errors import WeightUpdateError
 from rlvr.protocols import SampleRequest, SamplingSettings
-from rlvr.rollout.vllm_engine import Inbox, VLLMEngine, pixels, prepare_environment
+from rlvr.rollout.vllm_engine import Inbox, InHand, VLLMEngine, pixels, prepare_environment
 from rlvr.rollout.weight_transfer import HostTrainerEngine, disconnect
 
 WHITE, BLACK = (255, 255, 255), (0, 0, 0)
@@ -82,7 +83,7 @@ def test_one_long_response_of_many_leaves_no_place_empty() -> None:
     engine = object.__new__(VLLMEngine)
     engine._engine = tails = Tails(places=16)
     engine._tokenizer = SimpleNamespace(batch_decode=lambda texts, skip_special_tokens: [])
-    engine._max_num_seqs, engine._counter = 16, 0
+    engine._max_num_seqs, engine._counter, engine._cache_at_update = 16, 0, None
     requests = [SampleRequest(key, [1], 8) for key in range(40)]
     found: list[int] = []
     busy = 0
@@ -99,7 +100,7 @@ def test_an_engine_tells_of_every_place_that_becomes_free() -> None:
     engine = object.__new__(VLLMEngine)
     engine._engine = tails = Tails(places=16)
     engine._tokenizer = SimpleNamespace(batch_decode=lambda texts, skip_special_tokens: [])
-    engine._max_num_seqs, engine._counter = 16, 0
+    engine._max_num_seqs, engine._counter, engine._cache_at_update = 16, 0, None
     inbox: Inbox = SimpleQueue()
     waiting = [SampleRequest(key, [1], 8) for key in range(40)]
     free, found = 20, []
@@ -126,6 +127,29 @@ def test_an_engine_tells_of_every_place_that_becomes_free() -> None:
     assert tails.sampled[: len(tails.sampled) // 2] == [16] * (len(tails.sampled) // 2)
 
 
+def test_an_engine_goes_on_where_the_last_call_has_left_it() -> None:
+    """Of requests piece by piece nothing is lost, and of places that become free every one is told."""
+    engine = object.__new__(VLLMEngine)
+    engine._engine = tails = Tails(places=16)
+    engine._tokenizer = SimpleNamespace(batch_decode=lambda texts, skip_special_tokens: [])
+    engine._max_num_seqs, engine._counter, engine._cache_at_update = 16, 0, None
+    engine._waiting, engine._in_hand, engine._ended = deque(), InHand(), []
+    waiting = deque(SampleRequest(key, [1], 8) for key in range(40))
+    found: list[int] = []
+    freed = calls = 0
+    while len(found) < 40:
+        handed = [waiting.popleft() for _ in range(min(3, len(waiting)))]
+        served = engine.advance(handed, SamplingSettings(1.0, 8), seconds=0.0005)
+        found += [key for key, _ in served.answers]
+        freed += served.num_freed
+        calls += 1
+    assert calls > 3
+    assert sorted(found) == list(range(40))
+    assert freed == 40 * 8
+    assert sum(tails.sampled) == 40 * (20 + 7)
+    assert engine.advance([], SamplingSettings(1.0, 8), seconds=9.0).answers == []  # at once
+
+
 class Calls:
     """Stands in for vLLM's LLM in the calls of the weight transfer: keeps their names, and answers as it is told."""
 
@@ -143,6 +167,7 @@ class Calls:
 
 def test_prefixes_that_cannot_be_dropped_end_the_update() -> None:
     engine = object.__new__(VLLMEngine)
+    engine._cache_at_update = None
     engine._llm = engine._engine = calls = Calls(reset_prefix_cache=True)
     engine.finish_weight_update()
     assert calls.names == ["finish_weight_update", "reset_encoder_cache", "reset_prefix_cache"]
