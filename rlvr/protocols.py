@@ -116,14 +116,17 @@ class RolloutEngine(Protocol):
 
 
 class TrainingEngine(RolloutEngine, Protocol):
-    """An engine that may be sampled from beside the learner's work: in another thread, or in short calls.
-
-    Short calls are made by the thread that publishes weights, so an update comes between two of them, and responses
-    that are being written then are gone on with.
-    """
+    """An engine that may be sampled from beside the learner's work, in another thread."""
 
     def stop(self) -> None:
         """End a call of ``generate`` that is under way in another thread, by a StoppedError; nothing is sampled any more."""
+
+
+class PolledEngine(TrainingEngine, Protocol):
+    """An engine that samples in short calls, made by the thread that publishes weights.
+
+    So an update comes between two of them, and responses that are being written then are gone on with.
+    """
 
     @property
     def num_open(self) -> int:

@@ -128,7 +128,7 @@ def test_an_update_that_changes_nothing_changes_no_response(
     try:
         disturbed = sample(engine, learner, prompts, 3, tmp_path / "disturbed")
     finally:
-        del learner.update  # type: ignore[method-assign]
+        del learner.update
     assert any(each.later_versions for group in disturbed.values() for each in group)
     for key, group in undisturbed.items():
         for one, other in zip(group, disturbed[key], strict=True):
