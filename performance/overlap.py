@@ -136,6 +136,7 @@ def training_of(settings: dict[str, Any], tracker: Any, kind: Callable[..., T]) 
     from rlvr.config import ClusterConfig, GuardsConfig
     from rlvr.data.benchmarks import training_problems
     from rlvr.data.prompts import load_renderer
+    from rlvr.driver import Stage
     from rlvr.guards import Guards
     from rlvr.rewards.pool import VerifierPool
     from rlvr.rewards.registry import verifier_for
@@ -172,8 +173,7 @@ def training_of(settings: dict[str, Any], tracker: Any, kind: Callable[..., T]) 
             learner=ranks,
             verifier=pool,
             renderer=renderer,
-            problems=problems,
-            max_response_tokens=LONGEST if is_long else rollout.max_response_tokens,
+            stages=[Stage.of(config, problems, LONGEST if is_long else rollout.max_response_tokens)],
             seed=SEED,
             tracker=tracker,
             num_logged_samples=0,

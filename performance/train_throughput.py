@@ -207,7 +207,7 @@ def rlvr_side(settings: dict[str, Any]) -> dict[str, Any]:
     from rlvr.config import ClusterConfig, GuardsConfig, TrackingConfig
     from rlvr.data.benchmarks import training_problems
     from rlvr.data.prompts import load_renderer
-    from rlvr.driver import Training, train
+    from rlvr.driver import Stage, Training, train
     from rlvr.guards import Guards
     from rlvr.rewards.registry import verifier_for
     from rlvr.tracking.trackers import make_trackers
@@ -238,8 +238,7 @@ def rlvr_side(settings: dict[str, Any]) -> dict[str, Any]:
             learner=learner,
             verifier=verifier,
             renderer=renderer,
-            problems=problems,
-            max_response_tokens=rollout.max_response_tokens,
+            stages=[Stage.of(config, problems, rollout.max_response_tokens)],
             seed=SEED,
             tracker=tracker,
             num_logged_samples=4,

@@ -25,7 +25,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from rlvr.checkpoint import PENDING_FILE, Checkpoint, Checkpoints, Progress, save_model
-from rlvr.collect import Collected, PromptStream
+from rlvr.collect import Collected
 from rlvr.driver import (
     RunClock,
     Sampled,
@@ -62,14 +62,14 @@ def train_ahead(
         Where the run stands at its end.
 
     Raises:
-        RlvrError: a stage has failed, or a checkpoint could not be written.
+        RlvrError: a part of a step has failed, or a checkpoint could not be written.
         KeyboardInterrupt: a signal has stopped the run.
     """
     progress = Progress() if resume is None else go_on(resume, run.learner, run.guards)
     clock = RunClock(progress.seconds)
     run.publish_first(progress.step)
     # There is nothing to be learned yet while the first batch is sampled.
-    pending = run.sample(1, 0) if resume is None else read_pending(resume.folder, run, progress.num_drawn)
+    pending = run.sample(1, 0) if resume is None else read_pending(resume.folder, run, progress)
     at_rest = True  # the learner stands where ``progress`` says, and the engines have its weights
     try:
         with Sampler(run) as sampler:
@@ -150,11 +150,11 @@ def write_all(run: Training, pending: Sampled, folder: Path) -> None:
     write_text(folder / PENDING_FILE, json.dumps(pending_to_json(pending)) + "\n")
 
 
-def read_pending(folder: Path, run: Training, num_drawn: int) -> Sampled:
-    """The batch that a checkpoint holds, whose first prompt comes after ``num_drawn`` others."""
+def read_pending(folder: Path, run: Training, progress: Progress) -> Sampled:
+    """The batch that a checkpoint holds, which is that of the step after it."""
     found = json.loads((folder / PENDING_FILE).read_text(encoding="utf-8"))
-    stream = PromptStream(run.problems, run.seed, num_drawn)
-    return pending_from_json(found, list(islice(stream, found["num_drawn"] - num_drawn)))
+    prompts = run.prompts(progress.step + 1, progress.num_drawn)
+    return pending_from_json(found, list(islice(prompts, found["num_drawn"] - prompts.num_drawn)))
 
 
 def pending_to_json(pending: Sampled) -> dict[str, Any]:

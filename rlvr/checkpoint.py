@@ -49,7 +49,7 @@ class Progress:
     step: int = 0
     """Steps done, and the version of the weights."""
     num_drawn: int = 0
-    """Prompts taken from the stream of problems: its epoch and its place in the epoch's order."""
+    """Prompts taken from the problems of the step's stage: the epoch, and the place in the epoch's order."""
     seconds: float = 0.0
     """Wall time so far, over all sessions."""
     watched: dict[str, list[float]] = field(default_factory=dict)

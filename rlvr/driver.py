@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Self
 
 from rlvr.algorithms.algorithm import Algorithm
 from rlvr.batch import collate
@@ -36,16 +37,39 @@ NUM_PROBES = 4
 """Sequences compared between engine and learner at every weight update."""
 
 
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """What may differ between the steps of a run; which stage a step belongs to follows from its number."""
+
+    problems: Sequence[Problem]
+    """Gone through in a new seeded order every epoch; the same object as in the stage before is gone on with."""
+    prompts_per_step: int
+    minibatch_size: int | None
+    """Rollouts in one optimizer step; None takes the whole step."""
+    max_response_tokens: int
+    """Responses are cut off here."""
+    first_step: int = 1
+
+    @classmethod
+    def of(
+        cls, config: TrainConfig, problems: Sequence[Problem], max_response_tokens: int, first_step: int = 1
+    ) -> Self:
+        """The batch that a config says, of these problems."""
+        return cls(problems, config.prompts_per_step, config.minibatch_size, max_response_tokens, first_step)
+
+
 @dataclass(kw_only=True)
 class Training:
-    """What a run trains with, and the stages of one of its steps: sample, check, learn, publish.
+    """What a run trains with, and the parts of one of its steps: sample, check, learn, publish.
 
-    The stages know their step by its number and by what is handed on, so a loop may have them overlap: ``sample``
+    They know their step by its number and by what is handed on, so a loop may have them overlap: ``sample``
     touches nothing that ``learn`` does, and may run in a thread of its own.
     """
 
     config: TrainConfig
-    """Length and batch."""
+    """Length of the run, and what all steps have in common."""
+    stages: Sequence[Stage]
+    """In the order of their first steps; a run that changes nothing has one."""
     algorithm: Algorithm
     """The composition that is trained with."""
     engine: TrainingEngine
@@ -56,10 +80,6 @@ class Training:
     """Scores responses."""
     renderer: TokenRenderer
     """Makes prompts."""
-    problems: Sequence[Problem]
-    """The training set; gone through in a new seeded order every epoch."""
-    max_response_tokens: int
-    """Responses are cut off here."""
     seed: int
     """Of the data order and, with ``config.seed_requests``, of the sampling."""
     tracker: Tracker
@@ -68,15 +88,24 @@ class Training:
     """Rollouts per step that it receives to be read."""
     guards: Guards
     """Stop a run that has gone wrong."""
-    _prompts: PromptStream = field(init=False)
 
-    def __post_init__(self) -> None:
-        """Put the problems in order."""
-        self._prompts = PromptStream(self.problems, self.seed)
+    def stage(self, step: int) -> Stage:
+        """What holds at a step."""
+        return [each for each in self.stages if each.first_step <= step][-1]
+
+    def prompts(self, step: int, num_drawn: int) -> PromptStream:
+        """The prompts from a step on, after the ``num_drawn`` that the steps before have taken of its problems.
+
+        A stage with problems of its own begins with the first of them.
+        """
+        stage = self.stage(step)
+        begins = 1 < step == stage.first_step and stage.problems is not self.stage(step - 1).problems
+        return PromptStream(stage.problems, self.seed, 0 if begins else num_drawn)
 
     def publish_first(self, step: int) -> None:
         """Send and prove the weights that a session starts with: on prompts, since nothing has been sampled yet."""
-        self.learner.publish(step, [self.renderer.probe(problem) for problem in self.problems[:NUM_PROBES]])
+        problems = self.stage(step + 1).problems[:NUM_PROBES]
+        self.learner.publish(step, [self.renderer.probe(problem) for problem in problems])
 
     def sample(self, step: int, num_drawn: int) -> Sampled:
         """Sample and verify the rollouts of a step, whose first prompt comes after so many others.
@@ -85,12 +114,12 @@ class Training:
             TrainingError: there is nothing to learn from.
             RlvrError: a worker failed.
         """
-        config = self.config
+        config, stage = self.config, self.stage(step)
         started = time.perf_counter()
-        self._prompts.num_drawn = num_drawn
+        prompts = self.prompts(step, num_drawn)
         settings = SamplingSettings(
             config.temperature,
-            self.max_response_tokens,
+            stage.max_response_tokens,
             logprobs=True,
             stop_token_ids=self.renderer.stop_token_ids,
             seed=derive_seed(self.seed, step) if config.seed_requests else None,
@@ -99,12 +128,12 @@ class Training:
             self.engine,
             self.renderer,
             self.verifier,
-            self._prompts,
-            config.prompts_per_step,
+            prompts,
+            stage.prompts_per_step,
             self.algorithm.sampling,
             settings,
         )
-        return Sampled(collected, self._prompts.num_drawn, time.perf_counter() - started)
+        return Sampled(collected, prompts.num_drawn, time.perf_counter() - started)
 
     def check(self, step: int, sampled: Sampled) -> dict[str, float]:
         """Log samples of a step's rollouts, and look whether they may be trained on; what was measured of them.
@@ -113,8 +142,12 @@ class Training:
             VerifierError: the verifier failed on too many responses.
             TrainingError: a guard has stopped the run.
         """
-        config, collected = self.config, sampled.collected
+        config, collected, stage = self.config, sampled.collected, self.stage(step)
         metrics = collected.metrics(config.reward)
+        if len(self.stages) > 1:
+            metrics["train/stage"] = 1.0 + self.stages.index(stage)
+            if step == stage.first_step:  # what jumps here was meant to
+                self.guards.forget()
         self.tracker.log_samples(step, sample_rows(collected.groups, self.num_logged_samples, config.reward))
         check_error_share(metrics["verify/error"], config.max_error_share)
         self.guards.check_rollouts(step, metrics)
@@ -127,9 +160,9 @@ class Training:
         Raises:
             TrainingError: a guard has stopped the run.
         """
-        config, algorithm = self.config, self.algorithm
-        minibatch_size = config.minibatch_size or config.prompts_per_step * algorithm.group_size
-        batch = collate(sampled.collected.groups, self.max_response_tokens, config.reward)
+        config, algorithm, stage = self.config, self.algorithm, self.stage(step)
+        minibatch_size = stage.minibatch_size or stage.prompts_per_step * algorithm.group_size
+        batch = collate(sampled.collected.groups, stage.max_response_tokens, config.reward)
         num_updates = math.ceil(len(batch) / minibatch_size) * config.num_epochs
         annotations = self.learner.annotate(batch, old_logprobs=algorithm.needs_old_logprobs(num_updates))
         assigned = algorithm.assign_credit(batch, annotations, minibatch_size, config.num_epochs)
@@ -153,7 +186,7 @@ class Sampled:
 
     collected: Collected
     num_drawn: int
-    """Prompts drawn up to and with this step."""
+    """Prompts drawn of the step's problems, up to and with this step."""
     seconds: float
     """That sampling and verifying took."""
 
@@ -161,7 +194,7 @@ class Sampled:
 def train(
     run: Training, *, output: Path, checkpoints: Checkpoints, resume: Checkpoint | None = None
 ) -> Progress:
-    """Train a policy, one stage after another, step by step; then save it: ``train.max_staleness=0``.
+    """Train a policy, one part of a step after another, step by step; then save it: ``train.max_staleness=0``.
 
     A step is done as a whole or not at all. A signal or an error while responses are sampled and verified
     leaves a checkpoint of the step before; from the update on, a step is carried through.
@@ -176,7 +209,7 @@ def train(
         Where the run stands at its end.
 
     Raises:
-        RlvrError: a stage has failed, or a checkpoint could not be written.
+        RlvrError: a part of a step has failed, or a checkpoint could not be written.
         KeyboardInterrupt: a signal has stopped the run.
     """
     progress = Progress() if resume is None else go_on(resume, run.learner, run.guards)

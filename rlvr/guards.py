@@ -39,6 +39,10 @@ class Guards:
         """Go on from what a checkpoint kept."""
         self.watched |= {name: list(values) for name, values in watched.items()}
 
+    def forget(self) -> None:
+        """Compare no step to come with those so far."""
+        self.watched |= {name: [] for name in self._jumps}
+
     def check_rollouts(self, step: int, metrics: Mapping[str, float]) -> None:
         """Look for jumps in what was sampled, before it is trained on.
 

@@ -17,7 +17,7 @@ from rlvr.checkpoint import Checkpoints
 from rlvr.cluster import LearnerPool, RolloutPool, training_pools
 from rlvr.config import ClusterConfig, GuardsConfig, LearnerConfig, RolloutConfig, TrainConfig
 from rlvr.data.prompts import PromptRenderer
-from rlvr.driver import Training, train
+from rlvr.driver import Stage, Training, train
 from rlvr.guards import Guards
 from rlvr.protocols import Tracker
 from rlvr.records import Problem
@@ -105,18 +105,16 @@ def train_tiny(
 ) -> None:
     """A training run on such pools; its model lies in ``folder/after``."""
     loop = train_ahead if max_staleness else train
+    config = TrainConfig(num_steps=num_steps, prompts_per_step=prompts_per_step, max_staleness=max_staleness)
     loop(
         Training(
-            config=TrainConfig(
-                num_steps=num_steps, prompts_per_step=prompts_per_step, max_staleness=max_staleness
-            ),
+            config=config,
             algorithm=algorithm,
             engine=engine,
             learner=learner,
             verifier=FinalAnswerVerifier(),
             renderer=renderer,
-            problems=problems,
-            max_response_tokens=128,
+            stages=[Stage.of(config, problems, 128)],
             seed=0,
             tracker=tracker,
             num_logged_samples=num_logged_samples,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from rlvr.algorithms.grpo import GRPOConfig
 from rlvr.algorithms.settings import AlgorithmConfig
 from rlvr.checkpoint import Checkpoints
 from rlvr.config import GuardsConfig, TrainConfig
-from rlvr.driver import Training, train
+from rlvr.driver import Stage, Training, train
 from rlvr.guards import Guards
 from tests.fakes import (
     FakeEngine,
@@ -40,6 +41,7 @@ class Run:
         guards: GuardsConfig | None = None,
         algorithm: AlgorithmConfig | None = None,
         engine: FakeEngine | None = None,
+        stages: Sequence[Stage] = (),
         **config: Any,
     ) -> None:
         self.algorithm = algorithm or GRPOConfig(group_size=4)
@@ -52,6 +54,7 @@ class Run:
         self.guards = guards or GuardsConfig()
         self.num_logged_samples = num_logged_samples
         self.config = TrainConfig(**{"num_steps": 3, "prompts_per_step": 2, **config})
+        self.stages = stages or [Stage.of(self.config, problems(6), 16)]
 
     def __call__(self, *, resume: bool = False) -> Run:
         checkpoints = Checkpoints(
@@ -67,8 +70,7 @@ class Run:
             learner=self.learner,
             verifier=self.verifier,
             renderer=FakeRenderer(),
-            problems=problems(6),
-            max_response_tokens=16,
+            stages=self.stages,
             seed=0,
             tracker=self.tracker,
             num_logged_samples=self.num_logged_samples,

@@ -93,23 +93,52 @@ def show_training(
 
 
 def training_work(config: ExperimentConfig, plan: Plan, speed: Speed | None) -> list[str]:
-    """One training run in words: steps, tokens, time and disk."""
-    algorithm, train = config.build_algorithm(), config.train
-    prompts, sampling = train.prompts_per_step, algorithm.sampling
-    rollouts = prompts * algorithm.group_size
-    sampled = int((rollouts + prompts * sampling.greedy_baseline) * sampling.max_sampling_factor)
-    updates = train.num_epochs * rollouts // (train.minibatch_size or rollouts)
-    most = train.num_steps * sampled * config.rollout.max_response_tokens
+    """One training run in words: steps, tokens, time and disk; a line for each stage where there are several."""
+    num_steps, stages = config.train.num_steps, config.in_stages()
+    ends = [*(step - 1 for step in list(stages)[1:]), num_steps]
+    lines: list[str] = []
+    responses = most = 0
+    for (first, stage), end in zip(stages.items(), ends, strict=True):
+        count = max(0, min(end, num_steps) - first + 1)
+        rollouts, sampled, words = step_work(stage)
+        responses += count * rollouts
+        most += count * sampled * stage.rollout.max_response_tokens
+        if len(stages) > 1:
+            shown = (
+                f"  steps {first:,} to {first + count - 1:,}: "
+                if count
+                else f"  from step {first:,}, not reached: "
+            )
+            lines += [shown + words[0], *(f"  {line}" for line in words[1:])]
+        else:
+            lines += [f"{num_steps} steps of {words[0]}", *words[1:]]
     return [
-        f"{train.num_steps} steps of {prompts} prompts × "
-        f"{algorithm.group_size} = {rollouts:,} rollouts, {updates} optimizer step(s) each",
-        f"  at most {rollouts * plan.row_tokens:,} tokens a step ({plan.row_tokens:,} a rollout)",
-        *([f"  at most {sampled:,} responses sampled for them"] if sampled > rollouts else []),
-        *([f"  {speed.line(train.num_steps * rollouts, most)}"] if speed else []),
+        *([f"{num_steps} steps in {len(stages)} stages"] if len(stages) > 1 else []),
+        *lines,
+        *([f"  {speed.line(responses, most)}"] if speed else []),
         f"  weight update: {plan.update_bytes / GIB:.2f} GiB to each of {plan.rollout.num_workers} "
         f"engine(s), by {plan.transfer}",
         f"  disk: {disk_line(config, plan)}",
     ]
+
+
+def step_work(stage: ExperimentConfig) -> tuple[int, int, list[str]]:
+    """One step of a stage: rollouts, responses that are sampled for them at most, and both in words."""
+    algorithm, train, rollout = stage.build_algorithm(), stage.train, stage.rollout
+    prompts, sampling = train.prompts_per_step, algorithm.sampling
+    rollouts = prompts * algorithm.group_size
+    sampled = int((rollouts + prompts * sampling.greedy_baseline) * sampling.max_sampling_factor)
+    updates = train.num_epochs * rollouts // (train.minibatch_size or rollouts)
+    row_tokens = rollout.max_prompt_tokens + rollout.max_response_tokens
+    return (
+        rollouts,
+        sampled,
+        [
+            f"{prompts} prompts × {algorithm.group_size} = {rollouts:,} rollouts, {updates} optimizer step(s) each",
+            f"  at most {rollouts * row_tokens:,} tokens a step ({row_tokens:,} a rollout)",
+            *([f"  at most {sampled:,} responses sampled for them"] if sampled > rollouts else []),
+        ],
+    )
 
 
 def disk_line(config: ExperimentConfig, plan: Plan) -> str:

@@ -63,10 +63,7 @@ def show(config: ExperimentConfig, resolved: dict[str, Any], pace: str) -> None:
     source = OwnEngines(config.rollout, config.cluster, ask_hub=False)
     plan = source.plan(config.model, benchmarks)
     configs = {name: run for name, (run, _) in runs.items()}
-    inputs = {
-        name: training_inputs(configs[name], each.problems, each.verifier.identity)
-        for name, each in prepared.items()
-    }
+    inputs = {name: training_inputs(configs[name], each) for name, each in prepared.items()}
     refuse_other_study(folder, resolved, runs, inputs)
     show_training(configs, prepared, resolved, pace_of(pace), benchmarks, plan)
 

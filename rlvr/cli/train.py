@@ -47,7 +47,7 @@ def show(config: ExperimentConfig, resolved: dict[str, Any], pace: str) -> None:
 
     refuse_several(config)
     prepared = prepare_training(config, ask_hub=False)
-    refuse_other_run(config, resolved, training_inputs(config, prepared.problems, prepared.verifier.identity))
+    refuse_other_run(config, resolved, training_inputs(config, prepared))
     name = config.algorithm.name
     show_training({name: config}, {name: prepared}, resolved, pace_of(pace))
 

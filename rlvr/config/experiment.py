@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from rlvr.algorithms.algorithm import Algorithm
@@ -13,7 +13,9 @@ from rlvr.config.data import DataConfig
 from rlvr.config.evaluation import EvaluationConfig
 from rlvr.config.pools import ClusterConfig, LearnerConfig, RolloutConfig
 from rlvr.config.run import MISSING_PATH, RunConfig, TrackingConfig, require_model
+from rlvr.config.stages import FIRST_STEP, changed, refuse_wrong_stages
 from rlvr.config.training import GuardsConfig, TrainConfig
+from rlvr.errors import ConfigError
 from rlvr.rewards.config import RewardsConfig
 
 
@@ -46,6 +48,10 @@ class ExperimentConfig:
     """``rlvr study`` only: what is measured: names of registered benchmarks and files, ``[math500,own.jsonl]``,
     or settings by name, each a :class:`BenchmarkConfig`."""
     train: TrainConfig = field(default_factory=TrainConfig)
+    stages: list[Any] = field(default_factory=list)
+    """What changes at a step of the training, each stage on top of those before it, such as ``[{from_step: 181, train:
+    {prompts_per_step: 128}, rollout: {max_response_tokens: 32768}}]``: prompts per step, minibatch, longest response and
+    data may. Problems that differ from those of the stage before are begun with their first epoch."""
     rollout: RolloutConfig = field(default_factory=RolloutConfig)
     learner: LearnerConfig = field(default_factory=LearnerConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
@@ -73,6 +79,37 @@ class ExperimentConfig:
                 "such as [algorithm.kl.coef=0.001]",
             )
         self._check_staleness()
+        self._check_minibatch()
+        self.in_stages()
+
+    def in_stages(self) -> dict[int, ExperimentConfig]:
+        """The config of every stage, which itself has none, by its first step, 1 for the first.
+
+        Raises:
+            ConfigError: a stage changes what no stage can change, or what it makes of the config is refused.
+        """
+        refuse_wrong_stages(self.stages)
+        if not self.stages:
+            return {1: self}
+        found = {1: replace(self, stages=[])}
+        for number, stage in enumerate(self.stages):
+            changes = {name: value for name, value in stage.items() if name != FIRST_STEP}
+            before = found[max(found)]
+            try:
+                found[stage[FIRST_STEP]] = changed(before, changes, f"stages[{number}]")
+            except ConfigError as error:
+                where = str(error.where)
+                where = where if where.startswith("stages") else f"stages[{number}]: {where}"
+                raise ConfigError(error.what, where=where, fix=error.fix) from error
+        return found
+
+    def for_longest(self) -> RolloutConfig:
+        """The rollout pool as it is started: for the longest response of any stage."""
+        longest = max(each.rollout.max_response_tokens for each in self.in_stages().values())
+        return replace(self.rollout, max_response_tokens=longest)
+
+    def _check_minibatch(self) -> None:
+        """Refuse a step that does not come out even."""
         group_size = self.build_algorithm().group_size
         rollouts = self.train.prompts_per_step * group_size
         minibatch = self.train.minibatch_size

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from rlvr.algorithms.registry import ALGORITHMS
 from rlvr.checkpoint import Checkpoints, set_aside
+from rlvr.config import ExperimentConfig
 from rlvr.errors import ConfigError
 from rlvr.run_folder import (
     CONFIG_FILE,
@@ -125,7 +128,11 @@ def refuse_other_runs(claims: Iterable[Claim]) -> None:
 def refuse_other_settings(folder: Path, resolved: dict[str, Any]) -> None:
     """Raise a ConfigError if the folder holds a run whose steps were computed otherwise."""
     path = folder / CONFIG_FILE
-    differences = differing(json.loads(path.read_text()), resolved) if path.exists() else {}
+    if not path.exists():
+        return
+    stored = completed(json.loads(path.read_text()), defaults_of(resolved))
+    reached = reached_steps(folder) + stored["train"]["max_staleness"]  # the next batch may have been sampled
+    differences = differing(begun(stored, reached), begun(resolved, reached))
     refused = [line for key, line in differences.items() if not key.startswith(MAY_CHANGE)]
     if refused:
         raise ConfigError(
@@ -136,19 +143,42 @@ def refuse_other_settings(folder: Path, resolved: dict[str, Any]) -> None:
         )
 
 
+def begun(resolved: dict[str, Any], reached: int) -> dict[str, Any]:
+    """A config without the stages whose first step has not been computed: those may still be changed, or added."""
+    return {**resolved, "stages": [each for each in resolved["stages"] if each["from_step"] <= reached]}
+
+
+def defaults_of(resolved: dict[str, Any]) -> dict[str, Any]:
+    """Every key of a config with its default."""
+    algorithm = type(ALGORITHMS[resolved["algorithm"]["name"]])()
+    return asdict(ExperimentConfig(algorithm, model=resolved["model"]))
+
+
+def completed(stored: dict[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """A config as an older version has stored it, with the keys that have come since: their defaults are what it did."""
+    found = {**defaults, **stored}
+    for name, value in found.items():
+        if isinstance(value, dict) and isinstance(defaults.get(name), dict):
+            found[name] = completed(value, defaults[name])
+    return found
+
+
+def reached_steps(folder: Path) -> int:
+    """Steps of a run that will not be done again."""
+    resumable = [each.step for each in Checkpoints(folder).all() if each.resumable]
+    return max([trained_steps(folder) or 0, *resumable])
+
+
 def refuse_other_length(folder: Path, num_steps: int) -> None:
     """Raise a ConfigError if the run has done more steps than that, or has ended and cannot go on."""
-    done, resumable = (
-        trained_steps(folder),
-        [each.step for each in Checkpoints(folder).all() if each.resumable],
-    )
-    reached = max([done or 0, *resumable])
+    done, reached = trained_steps(folder), reached_steps(folder)
     if num_steps < reached:
         raise ConfigError(
             f"the run in {folder} has done {reached} steps, which is more than {num_steps}",
             where=LENGTH,
             fix=f"{LENGTH}={reached} or more; a shorter run needs another run.dir",
         )
+    resumable = any(each.resumable for each in Checkpoints(folder).all())
     if done is not None and done < num_steps and not resumable:
         raise ConfigError(
             f"the run in {folder} ended after {done} steps and left no checkpoint to go on from",

@@ -36,6 +36,7 @@ ALIKE = (
     ("algorithm", "group_size"),
     ("train", "prompts_per_step"),
     ("rollout", "max_response_tokens"),
+    ("stages",),
     ("rollout", "num_workers"),
     ("learner", "num_learners"),
 )
@@ -147,6 +148,12 @@ def work_ahead(
         last_step: done by earlier sessions.
     """
     size = f"{config.train.num_steps} steps of {config.train.prompts_per_step} prompts × {group_size}"
+    size += "".join(
+        f", from step {step} of {stage.train.prompts_per_step} with responses of up to "
+        f"{stage.rollout.max_response_tokens:,} tokens"
+        for step, stage in config.in_stages().items()
+        if step > 1
+    )
     parts = [
         f"{config.algorithm.name}, seed {config.seed}, {size}, {num_problems} problems",
         f"going on after step {last_step}" if last_step else "",
@@ -227,7 +234,7 @@ def _at(config: dict[str, Any], keys: tuple[str, ...]) -> Any:
     found: Any = config
     for key in keys:
         found = found.get(key) if isinstance(found, dict) else None
-    return found
+    return found or None  # what an older version does not know, it did not do
 
 
 def _json(path: Path) -> dict[str, Any]:

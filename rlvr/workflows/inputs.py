@@ -6,7 +6,6 @@ These lie outside of the run's folder and may change behind its back.
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +14,10 @@ from rlvr.config import DataConfig, ExperimentConfig
 from rlvr.data.loaders import problems_hash
 from rlvr.errors import ConfigError
 from rlvr.provenance import PLUGINS
-from rlvr.records import Problem
 from rlvr.run_folder import TRAINED_FILE, read_provenance
 from rlvr.tracking.progress import say
 from rlvr.user_code import file_identity, identity_of
-from rlvr.workflows.preflight import check_training
+from rlvr.workflows.preflight import Prepared, check_training
 
 PROBLEMS = "problems_sha256"
 CODE = {
@@ -36,24 +34,28 @@ def checked_inputs(config: ExperimentConfig) -> dict[str, Any]:
     Raises:
         RlvrError: the first thing that is wrong.
     """
-    problems, _, verifier = check_training(config)
-    with verifier:
-        return training_inputs(config, problems, verifier.identity)
+    prepared = check_training(config)
+    with prepared.verifier:
+        return training_inputs(config, prepared)
 
 
-def training_inputs(config: ExperimentConfig, problems: Sequence[Problem], verifier: str) -> dict[str, Any]:
+def training_inputs(config: ExperimentConfig, prepared: Prepared) -> dict[str, Any]:
     """What ``trained.json`` and every checkpoint keep, to tell whether a run would be the same if it were done again.
 
     Args:
         config: of the run.
-        problems: that are trained on; none where they are on the hub and it was not asked, and then what they decide
-            is left out.
-        verifier: its identity, which for a function of the user's names the content of its file.
+        prepared: the same, checked; where its problems are on the hub and it was not asked, what they decide is left out.
+            The verifier's identity names the content of a function of the user's.
     """
     own = sys.modules[type(config.algorithm).__module__]
-    by_problems = {PROBLEMS: problems_hash(problems), "verifier": verifier} if problems else {}
+    hashes = {}
+    for before, stage in zip([None, *prepared.stages], prepared.stages, strict=False):
+        if stage.problems and (before is None or stage.problems is not before.problems):
+            begins = "" if before is None else f"_from_{stage.first_step}"
+            hashes[f"{PROBLEMS}{begins}"] = problems_hash(stage.problems)
     return {
-        **by_problems,
+        **hashes,
+        **({"verifier": prepared.verifier.identity} if prepared.problems else {}),
         "reward_functions": [identity_of(each.function) for each in config.train.reward.functions],
         "algorithm_file": file_identity(Path(str(own.__file__))) if own in PLUGINS else None,
     }
@@ -78,11 +80,11 @@ def refuse_other_inputs(config: ExperimentConfig, inputs: dict[str, Any]) -> Non
     finished = (folder / TRAINED_FILE).exists()
     recorded = read_provenance(folder) if finished else _in_checkpoint(folder)
     changed = [key for key, value in inputs.items() if key in recorded and recorded[key] != value]
-    if PROBLEMS in changed:
-        raise _refusal(
-            folder, f"the training problems {_place(config.data)} have changed since the run began"
-        )
     for key in changed:
+        if key.startswith(PROBLEMS):
+            step = int(key.rpartition("_")[2]) if key != PROBLEMS else 1
+            place = _place(config.in_stages()[step].data)
+            raise _refusal(folder, f"the training problems {place} have changed since the run began")
         what = f"{CODE[key]} has changed since the run began: {recorded[key]} then, {inputs[key]} now"
         if finished:
             raise _refusal(folder, what)

@@ -27,6 +27,7 @@ from rlvr.data.loaders import with_validation
 from rlvr.data.model_folder import check_model_folder
 from rlvr.data.prompts import PromptRenderer, check_context, check_prompt_lengths, load_renderer
 from rlvr.data.templates import PromptTemplate
+from rlvr.driver import Stage
 from rlvr.errors import ConfigError, DataError
 from rlvr.planning.model_shape import model_shape
 from rlvr.planning.plan import Plan, make_plan
@@ -44,16 +45,22 @@ class Prepared:
     """A training run that has passed its checks, but for those against the hardware."""
 
     plan: Plan
+    """For the longest response of any stage."""
     template: PromptTemplate
-    problems: list[Problem]
-    """Empty where they are on the hub and it was not asked."""
+    stages: list[Stage]
+    """What changes within the run; their problems are empty where they are on the hub and it was not asked."""
     renderer: PromptRenderer | None
     """None where the model is on the hub and it was not asked."""
     verifier: VerifierPool
     """To be closed."""
 
+    @property
+    def problems(self) -> list[Problem]:
+        """Those of all stages, each set once."""
+        return problems_of(self.stages)
 
-def check_training(config: ExperimentConfig) -> tuple[list[Problem], PromptRenderer, VerifierPool]:
+
+def check_training(config: ExperimentConfig) -> Prepared:
     """Load and check everything that training needs, before any engine starts.
 
     Raises:
@@ -67,8 +74,7 @@ def check_training(config: ExperimentConfig) -> tuple[list[Problem], PromptRende
     except BaseException:
         prepared.verifier.close()
         raise
-    assert prepared.renderer is not None, "the hub was asked"
-    return prepared.problems, prepared.renderer, prepared.verifier
+    return prepared
 
 
 def prepare_training(config: ExperimentConfig, *, ask_hub: bool = True) -> Prepared:
@@ -82,23 +88,54 @@ def prepare_training(config: ExperimentConfig, *, ask_hub: bool = True) -> Prepa
         RlvrError: the first thing that is wrong; a plan that does not fit is none, it says so itself.
     """
     config.train.reward.load()
-    template = training_template(config.data, config.prompt)
+    template, rollout = _one_template(config), config.for_longest()
     renderer = load_renderer(config.model, template) if ask_hub or is_local(config.model) else None
     rewards = config.rewards.asked_for(template.extraction)
-    problems = _training_problems(config.data, rewards, ask_hub)
+    stages = _training_stages(config, rewards, ask_hub)
+    problems = problems_of(stages)
     check_trainable(config.model, config.learner)
     if renderer is not None:
         if problems:
-            check_prompt_lengths(renderer, problems, config.rollout.max_prompt_tokens)
-        check_context(config.model, config.rollout.max_prompt_tokens, config.rollout.max_response_tokens)
+            check_prompt_lengths(renderer, problems, rollout.max_prompt_tokens)
+        check_context(config.model, rollout.max_prompt_tokens, rollout.max_response_tokens)
     plan = make_plan(
-        model_shape(config.model), config.rollout, config.learner, config.cluster, config.build_algorithm()
+        model_shape(config.model), rollout, config.learner, config.cluster, config.build_algorithm()
     )
     try:
         verifier = verifier_pool(problems, rewards)
     except DataError as error:
         raise with_validation(error, config.data.path or "", config.data.columns) from error
-    return Prepared(plan, template, problems, renderer, verifier)
+    return Prepared(plan, template, stages, renderer, verifier)
+
+
+def _one_template(config: ExperimentConfig) -> PromptTemplate:
+    """The prompt template of all stages.
+
+    Raises:
+        ConfigError: their data have different ones of their own.
+    """
+    found = {step: training_template(each.data, config.prompt) for step, each in config.in_stages().items()}
+    for step, template in found.items():
+        if template != found[1]:
+            raise ConfigError(
+                f"the data from step {step} on come with another prompt template, {template.name}, than those before, "
+                f"{found[1].name}",
+                where="stages, data.path",
+                fix=f"prompt={found[1].name}, or another, for the whole run",
+            )
+    return found[1]
+
+
+def _training_stages(config: ExperimentConfig, rewards: RewardsConfig, ask_hub: bool) -> list[Stage]:
+    """What the config says of each stage, with problems that are loaded once where the data do not change."""
+    stages: list[Stage] = []
+    data: DataConfig | None = None
+    for step, each in config.in_stages().items():
+        if each.data != data:
+            data, problems = each.data, _training_problems(each.data, rewards, ask_hub)
+        stages.append(Stage.of(each.train, problems, each.rollout.max_response_tokens, step))
+    refuse_mixture([problem for stage in stages for problem in stage.problems])
+    return stages
 
 
 def _training_problems(data: DataConfig, rewards: RewardsConfig, ask_hub: bool) -> list[Problem]:
@@ -106,7 +143,6 @@ def _training_problems(data: DataConfig, rewards: RewardsConfig, ask_hub: bool) 
 
     Raises:
         DataError: no such file, or a malformed one.
-        ConfigError: some have images and some have none.
     """
     if not ask_hub and not training_is_here(data):
         return []
@@ -114,8 +150,13 @@ def _training_problems(data: DataConfig, rewards: RewardsConfig, ask_hub: bool) 
     if data.path in BENCHMARKS:
         problems, notes = readable(problems, rewards)
         say_notes(str(data.path), notes)
-    refuse_mixture(problems)
     return problems
+
+
+def problems_of(stages: Sequence[Stage]) -> list[Problem]:
+    """The problems of all stages, each set once."""
+    sets = {id(stage.problems): stage.problems for stage in stages}
+    return [problem for problems in sets.values() for problem in problems]
 
 
 def is_local(model: str) -> bool:

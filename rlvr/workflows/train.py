@@ -12,7 +12,7 @@ from rlvr.checkpoint import Checkpoints, identity_of
 from rlvr.cluster import training_pools
 from rlvr.config import ExperimentConfig
 from rlvr.data.model_folder import model_hash
-from rlvr.driver import Training, train
+from rlvr.driver import Stage, Training, train
 from rlvr.errors import ConfigError
 from rlvr.guards import Guards
 from rlvr.provenance import plain_data, provenance
@@ -99,9 +99,11 @@ def run_training(config: ExperimentConfig, resolved: dict[str, Any]) -> Path:
     if (trained := trained_steps(folder)) is not None and trained >= config.train.num_steps:
         _report(f"{model} is already there, nothing to do")
         return model
-    problems, renderer, verifier = check_training(config)
+    prepared = check_training(config)
+    problems, renderer, verifier = prepared.problems, prepared.renderer, prepared.verifier
+    assert renderer is not None, "the hub was asked"
     algorithm = config.build_algorithm()
-    inputs = training_inputs(config, problems, verifier.identity)
+    inputs = training_inputs(config, prepared)
     checkpoints = _checkpoints(config, identity_of(resolved, inputs))
     resume = checkpoints.newest()
     last_step = 0 if resume is None else resume.step
@@ -115,7 +117,7 @@ def run_training(config: ExperimentConfig, resolved: dict[str, Any]) -> Path:
             verifier,
             training_pools(
                 config.model,
-                config.rollout,
+                config.for_longest(),
                 config.learner,
                 config.cluster,
                 algorithm,
@@ -128,13 +130,12 @@ def run_training(config: ExperimentConfig, resolved: dict[str, Any]) -> Path:
             progress.begin()
             training = Training(
                 config=config.train,
+                stages=prepared.stages,
                 algorithm=algorithm,
                 engine=engine,
                 learner=learner,
                 verifier=verifier,
                 renderer=renderer,
-                problems=problems,
-                max_response_tokens=config.rollout.max_response_tokens,
                 seed=config.seed,
                 tracker=ProcessTracker(tracker, engine.process_metrics, config.tracking.process_every),
                 num_logged_samples=config.tracking.num_logged_samples,
@@ -149,6 +150,7 @@ def run_training(config: ExperimentConfig, resolved: dict[str, Any]) -> Path:
         {
             **provenance(resolved),
             **inputs,
+            "stages": [stage_record(stage) for stage in prepared.stages],
             "wall_seconds": round(end.seconds, 1),
             "model_sha256": model_hash(str(model)),
             "start_model_sha256": model_hash(config.model),
@@ -157,6 +159,17 @@ def run_training(config: ExperimentConfig, resolved: dict[str, Any]) -> Path:
     if (warning := nothing_learned(read_metrics(folder), verifier.expects)) is not None:
         _report(f"WARNING: {warning}")
     return model
+
+
+def stage_record(stage: Stage) -> dict[str, Any]:
+    """What a run's record says of a stage."""
+    return {
+        "from_step": stage.first_step,
+        "problems": len(stage.problems),
+        "prompts_per_step": stage.prompts_per_step,
+        "minibatch_size": stage.minibatch_size,
+        "max_response_tokens": stage.max_response_tokens,
+    }
 
 
 def nothing_learned(rows: Sequence[MetricRow], expects: str) -> str | None:

@@ -86,12 +86,16 @@ SYSTEMS: dict[str, dict[str, Any]] = {
         "benchmarks": ["mathvista", "mathvision"],
     },
     "deepcoder": {
-        **DEEPCODER, "model": "deepseek-ai/DeepSeek-R1-Distill-Qwen-14B", "train.num_steps": 180, "train.prompts_per_step": 32,
+        **DEEPCODER, "model": "deepseek-ai/DeepSeek-R1-Distill-Qwen-14B", "train.prompts_per_step": 32,
         "train.minibatch_size": 16 * 8, "rollout.max_response_tokens": 16384,
     },
-    "deepcoder_32k": {
-        **DEEPCODER, "model": "runs/deepcoder/grpo", "train.prompts_per_step": 128, "train.minibatch_size": 64 * 8,
-        "rollout.max_response_tokens": 32768,
+}  # fmt: skip
+# What they change on the way: recipe → by the first step of a stage, what is then else.
+STAGES: dict[str, dict[int, dict[str, Any]]] = {
+    "deepcoder": {
+        181: {
+            **DEEPCODER, "train.prompts_per_step": 128, "train.minibatch_size": 64 * 8, "rollout.max_response_tokens": 32768,
+        },
     },
 }  # fmt: skip
 # recipe: models by name, benchmarks, prompt (None: each benchmark's own), longest response
@@ -203,19 +207,20 @@ def test_training_is_as_the_paper_states(composed, recipe: str) -> None:
 def test_systems_are_trained_as_their_sources_state(composed, recipe: str) -> None:
     config, runs = composed("study", recipe)
     [run] = runs.values()
-    for key, wanted in SYSTEMS[recipe].items():
-        found: Any = run
-        for word in key.split("."):
-            found = getattr(found, word)
-        assert (list(found) if key == "benchmarks" else found) == wanted, key
-    row = recipe.removesuffix("_32k")
-    models, benchmarks, prompt, longest = EVALUATIONS[row]
-    if row == recipe:
-        assert config.model == models["base"]
+    table = {1: SYSTEMS[recipe], **STAGES.get(recipe, {})}
+    assert list(run.in_stages()) == list(table)
+    for step, stage in run.in_stages().items():
+        for key, wanted in table[step].items():
+            found: Any = stage
+            for word in key.split("."):
+                found = getattr(found, word)
+            assert (list(found) if key == "benchmarks" else found) == wanted, key
+    models, benchmarks, prompt, longest = EVALUATIONS[recipe]
+    assert config.model == models["base"]
     assert (list(config.benchmarks), config.prompt) == (benchmarks, prompt)
     for name in benchmarks:
         plan = config.evaluation.plan(BENCHMARKS[name].plan, config.benchmarks[name])
-        assert plan.num_samples == OWN_NUM_SAMPLES.get((row, name), NUM_SAMPLES[name])
+        assert plan.num_samples == OWN_NUM_SAMPLES.get((recipe, name), NUM_SAMPLES[name])
         assert (plan.temperature, plan.top_p, plan.max_tokens) == (0.6, 0.95, longest)
 
 
@@ -237,8 +242,7 @@ def test_easyr1s_form_is_think_and_then_a_box(composed) -> None:
 
 @pytest.mark.parametrize("recipe", SYSTEMS)
 def test_training_a_system_fits_its_cluster(rlvr, recipe: str) -> None:
-    first = [f"model={SYSTEMS['deepcoder']['model']}"] if recipe == "deepcoder_32k" else []
-    result = rlvr("study", f"recipe={recipe}", *first, "--dry-run")
+    result = rlvr("study", f"recipe={recipe}", "--dry-run")
     assert result.code == 0, result.err
     assert "the plan fits" in result.out
     assert "evaluation of" in result.out
@@ -303,7 +307,7 @@ def test_evaluations_fit_their_cluster(rlvr, recipe: str) -> None:
 
 def test_values_name_their_source() -> None:
     """Every value of a paper's recipe is marked as the paper's or as ours, but for folders and plumbing."""
-    unmarked = re.compile(r"^\s*(run|data|benchmarks|train|rollout|learner|api|evaluation|algorithm|models|variants|dir|"
+    unmarked = re.compile(r"^\s*(run|data|benchmarks|train|stages|rollout|learner|api|evaluation|algorithm|models|variants|dir|"
                           r"checkpoints|micro_batch_tokens|defaults|rewards|reward)\b|^algorithms: \[\]$")  # fmt: skip
     for path in [*(RECIPES / "evaluate" / "recipe").glob("*.yaml"),
                  *(RECIPES / "experiment" / "recipe" / f"{name}.yaml" for name in (*TRAINING, *SYSTEMS))]:  # fmt: skip

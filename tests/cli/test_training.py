@@ -174,3 +174,61 @@ def test_a_run_without_any_reward_says_at_its_end_that_nothing_was_learned(
     assert cause in warning
     assert "trained model: " in last
     assert "nothing was learned" not in train(f"run.dir={tmp_path}/other").err
+
+
+STAGE = "stages=[{from_step:2,train:{prompts_per_step:4},rollout:{max_response_tokens:64}}]"
+
+
+def test_stages_are_shown_run_and_recorded(train, tmp_path: Path) -> None:
+    shown = train(STAGE, "train.num_steps=3", "--dry-run").out
+    assert "3 steps in 2 stages" in shown
+    assert "steps 1 to 1: 2 prompts × 4 = 8 rollouts" in shown
+    assert "steps 2 to 3: 4 prompts × 4 = 16 rollouts" in shown
+    longer = train(STAGE.replace(":64", ":160"), "train.num_steps=3", "--dry-run").out
+    assert "at most 3,840 tokens a step (240 a rollout)" in longer
+    held = "sequences of full length at once"
+    assert [line for line in longer.splitlines() if held in line] != [
+        line for line in shown.splitlines() if held in line
+    ]
+    result = train(STAGE, "train.num_steps=3")
+    assert result.code == 0, result.err
+    assert "from step 2 of 4 with responses of up to 64 tokens" in result.err
+    rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert [row["train/stage"] for row in rows] == [1, 2, 2]
+    record = json.loads((tmp_path / "run" / "trained.json").read_text())
+    assert [(each["from_step"], each["prompts_per_step"]) for each in record["stages"]] == [(1, 2), (2, 4)]
+
+
+def test_a_stage_too_long_for_the_engines_is_refused(train) -> None:
+    result = train(STAGE.replace(":64", ":100000"))
+    assert result.code == 2
+    assert "100" in result.err
+
+
+def test_a_stage_is_added_to_a_run_that_has_not_come_to_it(train, pools: Pools) -> None:
+    """As DeepCoder's was, once the first had shown what it could."""
+    assert train("train.checkpoint_every=1").code == 0
+    result = train("train.checkpoint_every=1", STAGE)
+    assert result.code == 2
+    assert "stages: [] there" in result.err
+    later = STAGE.replace("from_step:2", "from_step:3")
+    assert train("train.checkpoint_every=1", "train.num_steps=4", later).code == 0
+    result = train("train.checkpoint_every=1", "train.num_steps=4")
+    assert result.code == 2
+    assert "from_step" in result.err
+
+
+def test_a_key_that_has_come_since_a_run_began_counts_as_its_default(
+    train, pools: Pools, tmp_path: Path
+) -> None:
+    pools.samples_left = 9  # in the second step
+    assert train().code == 130
+    pools.samples_left = None
+    path = tmp_path / "run" / "config.json"
+    stored = json.loads(path.read_text())
+    del stored["stages"], stored["train"]["reward"], stored["algorithm"]["entropy_coef"]
+    path.write_text(json.dumps(stored))
+    result = train("algorithm.entropy_coef=0.5")
+    assert result.code == 2
+    assert "algorithm.entropy_coef: 0.0 there, 0.5 now" in result.err
+    assert train().code == 0

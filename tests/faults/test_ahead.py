@@ -32,7 +32,11 @@ COMMON = (
 )
 ALGORITHMS = {
     "remax": (),  # each batch has 8 greedy responses besides
-    "ppo": ("train.minibatch_size=16", "algorithm.kl.coef=0.01"),  # a critic, and a reference model
+    # A critic, a reference model, and another stage, whose first batch lies in the checkpoint.
+    "ppo": (
+        *("train.minibatch_size=16", "algorithm.kl.coef=0.01"),
+        "stages=[{from_step:3,train:{prompts_per_step:12},data:{skills:{operations:[3]}}}]",
+    ),
     "dapo": ("algorithm.max_sampling_factor=4",),  # each batch takes as many prompts as it needs
     "grpo": ("train.num_epochs=2",),
 }

@@ -22,12 +22,14 @@ COMMON = (
     # The last problems of the first epoch and the first of the second.
     *("data.skills.num_train=20", "learner.warmup_steps=4"),
 )
+# Another batch, another limit and other problems, from where the run is cut on.
+STAGE = "stages=[{from_step:4,train:{prompts_per_step:12},rollout:{max_response_tokens:64},data:{skills:{operations:[3]}}}]"
 ALGORITHMS = {
     "ppo": ("train.minibatch_size=16", "algorithm.kl.coef=0.01"),  # a critic, and a reference model
     "dapo": ("algorithm.max_sampling_factor=4",),  # each step takes as many prompts as it needs
     "grpo": ("train.num_epochs=2",),
     "reinforce_pp": (),
-    "rloo": (),
+    "rloo": (STAGE,),
     "remax": (),
 }
 VICTIMS = {"ppo": "learner", "grpo": "learner", "rloo": "terminated"}
