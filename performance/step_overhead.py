@@ -143,7 +143,7 @@ def rlvr_side(settings: dict[str, Any]) -> dict[str, Any]:
     from rlvr.config import ClusterConfig, GuardsConfig, TrackingConfig
     from rlvr.data.benchmarks import training_problems
     from rlvr.data.prompts import load_renderer
-    from rlvr.driver import Training, train
+    from rlvr.driver import Stage, Training, train
     from rlvr.guards import Guards
     from rlvr.rewards.pool import VerifierPool
     from rlvr.rewards.registry import verifier_for
@@ -170,8 +170,7 @@ def rlvr_side(settings: dict[str, Any]) -> dict[str, Any]:
             learner=noted,
             verifier=pool,
             renderer=load_renderer(settings["model"]),
-            problems=problems,
-            max_response_tokens=rollout.max_response_tokens,
+            stages=[Stage.of(config, problems, rollout.max_response_tokens)],
             seed=SEED,
             tracker=tracker,
             num_logged_samples=4,
