@@ -162,3 +162,15 @@ FAMILIES = {
         picture=(signs.EDGE, signs.CELL),
     ),
 }
+
+
+def reference_solution(problem: Problem) -> str | None:
+    """The right solution of a generated problem, worked out step by step; None for problems without a solution graph."""
+    graph = problem.extra_info.get("solution_graph")
+    if not graph:
+        return None
+    if "skills" in graph:
+        return skills.solution_text(skills.SkillGraph.from_dict(graph))[0]
+    if "context" in graph:
+        return graphs.solution_text(graphs.Graph.from_dict(graph))
+    return chains.solution_text(chains.graph_of(problem))

@@ -10,7 +10,7 @@ from transformers import AutoTokenizer
 
 from rlvr.cluster import rollout_pool
 from rlvr.config import ClusterConfig, PerplexityConfig, RolloutConfig
-from rlvr.data.chains import graph_of, solution_text
+from rlvr.data.families import reference_solution
 from rlvr.data.model_folder import check_model_folder, model_hash
 from rlvr.data.prompts import PromptRenderer, check_context, load_renderer
 from rlvr.data.templates import template
@@ -112,9 +112,9 @@ def references(benchmark: BenchmarkResults, path: Path | None) -> list[Text]:
             raise ConfigError("there is no such file", where=str(path), fix="check reference=")
         return read_references(path, benchmark.problems)
     return [
-        Text(problem.id, solution_text(graph_of(problem)), ended=True)
+        Text(problem.id, solution, ended=True)
         for problem in benchmark.problems
-        if problem.extra_info.get("solution_graph")
+        if (solution := reference_solution(problem)) is not None
     ]
 
 
