@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 from rlvr.config.checks import require, require_one_of, require_positive
@@ -33,6 +34,11 @@ class ChainsConfig:
     def __post_init__(self) -> None:
         """Check the sizes; the generator checks the rest."""
         require_positive(self, "data.chains", "num_train", "num_test")
+
+
+def is_prime(number: int) -> bool:
+    """Whether a number above 1 has no other divisors than 1 and itself."""
+    return all(number % divisor for divisor in range(2, math.isqrt(number) + 1))
 
 
 def _check_rates(world: SkillsWorld | SignsWorld, where: str) -> None:
@@ -102,6 +108,10 @@ class SkillsConfig(SkillsWorld):
 class GraphsWorld:
     """What the problems of the family ``graphs`` are like."""
 
+    modulus: int = 11
+    """Prime modulus of the arithmetic, at least 7."""
+    num_names: int = 16
+    """Names of quantities in a context, 26 at most; a problem of so many operations needs one more than it has operations."""
     num_asked: int = 3
     """Quantities that a problem asks for, the last ones of its solution. A blind guess is right once in modulus to
     this power."""
@@ -111,6 +121,13 @@ class GraphsWorld:
     def __post_init__(self) -> None:
         """Check the ranges."""
         require_positive(self, "graphs", "num_asked")
+        require(
+            self.modulus >= 7 and is_prime(self.modulus),
+            f"modulus {self.modulus} is not a prime ≥ 7",
+            "graphs.modulus",
+            "a prime such as 11",
+        )
+        require(2 <= self.num_names <= 26, f"num_names is {self.num_names}", "graphs.num_names", "2 to 26")
         require(0 <= self.reuse <= 1, f"reuse is {self.reuse}", "graphs.reuse", "a number from 0 to 1")
 
 
@@ -129,8 +146,6 @@ class GraphsConfig(GraphsWorld):
     """Problems in the test split."""
     seed: int = 2026
     """Seed of both splits. Apart from the run's seed, so that runs share their problems."""
-    modulus: int = 23
-    """Prime modulus of the arithmetic, at least 23."""
 
     def __post_init__(self) -> None:
         """Check the sizes; the generator checks the rest."""

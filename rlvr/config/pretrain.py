@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 
 from rlvr.config.checks import require, require_one_of, require_positive
-from rlvr.config.data import FAMILIES, MAX_OPERATIONS, MIN_MODULUS, GraphsWorld, SignsWorld, SkillsWorld
+from rlvr.config.data import (
+    FAMILIES,
+    MAX_OPERATIONS,
+    MIN_MODULUS,
+    GraphsWorld,
+    SignsWorld,
+    SkillsWorld,
+    is_prime,
+)
 
 SHARES_IN = ("tokens", "examples")
 SCHEDULES = ("wsd", "cosine")
@@ -110,7 +117,7 @@ class PretrainConfig:
     """Folder of a model of the same family to go on from (mid-training, or fine-tuning on gold solutions), whose shape
     and vocabulary it keeps; null starts from scratch."""
     modulus: int = 23
-    """Of the arithmetic in ``chains``, ``skills`` and ``graphs``."""
+    """Of the arithmetic in ``chains`` and ``skills``."""
     skills: SkillsWorld = field(default_factory=SkillsWorld)
     """The named operations of ``skills``."""
     graphs: GraphsWorld = field(default_factory=GraphsWorld)
@@ -173,8 +180,7 @@ class PretrainConfig:
         self._check_heads()
         self._check_gold()
         require(
-            self.modulus >= MIN_MODULUS
-            and all(self.modulus % divisor for divisor in range(2, math.isqrt(self.modulus) + 1)),
+            self.modulus >= MIN_MODULUS and is_prime(self.modulus),
             f"modulus {self.modulus} is not a prime ≥ {MIN_MODULUS}",
             "modulus",
             f"a prime such as {MIN_MODULUS}",

@@ -231,7 +231,8 @@ def generate(
     Raises:
         ConfigError: the modulus is too small, or the family has too few problems.
     """
-    refuse_operations(operations, modulus, "data.chains")
+    refuse_modulus(modulus, "data.chains")
+    refuse_operations(operations, "data.chains")
     rng = random.Random(f"chains/{seed}/{split}/{modulus}")
     problems: list[Problem] = []
     drawn = distinct(
@@ -260,14 +261,18 @@ def generate(
     return problems
 
 
-def refuse_operations(operations: Sequence[int], modulus: int, where: str) -> None:
-    """Raise a ConfigError for a modulus that is no large enough prime, or for difficulties that cannot be."""
+def refuse_modulus(modulus: int, where: str) -> None:
+    """Raise a ConfigError for a modulus that is no large enough prime."""
     if modulus < MIN_MODULUS or any(modulus % d == 0 for d in range(2, int(modulus**0.5) + 1)):
         raise ConfigError(
             f"modulus {modulus} is not a prime ≥ {MIN_MODULUS}",
             where=f"{where}.modulus",
             fix=f"use a prime such as {MIN_MODULUS}: a guess must be right in less than 5 % of cases",
         )
+
+
+def refuse_operations(operations: Sequence[int], where: str) -> None:
+    """Raise a ConfigError for difficulties that cannot be."""
     if not operations or min(operations) < 1 or max(operations) >= len(NAMES):
         raise ConfigError(
             f"operations {list(operations)} must be numbers from 1 to {len(NAMES) - 1}",

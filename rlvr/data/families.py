@@ -64,7 +64,7 @@ def _skill_test(data: DataConfig, size: int | None, operations: Sequence[int] | 
 def _graph_splits(data: DataConfig) -> tuple[list[Problem], list[Problem]]:
     config = data.graphs
     train, test = (
-        graphs.generate(size, config.operations, config.contexts, config.seed, config, split, config.modulus)
+        graphs.generate(size, config.operations, config.contexts, config.seed, config, split)
         for size, split in ((config.num_train, graphs.TRAIN), (config.num_test, graphs.TEST))
     )
     return train, test
@@ -79,16 +79,13 @@ def _graph_test(data: DataConfig, size: int | None, operations: Sequence[int] | 
         config.seed,
         config,
         graphs.TEST,
-        config.modulus,
     )
 
 
 def _graph_documents(config: PretrainConfig, part: MixtureComponent, stream: str) -> Iterator[Worked]:
     """The corpus, or the gold solutions of RL's problems, in another order each time."""
     if part.num_problems is None:
-        yield from graphs.corpus(
-            stream, part.operations, part.contexts, part.noise, config.graphs, config.modulus
-        )
+        yield from graphs.corpus(stream, part.operations, part.contexts, part.noise, config.graphs)
     found = graphs.gold(
         graphs.generate(
             part.num_problems or 0,
@@ -97,7 +94,6 @@ def _graph_documents(config: PretrainConfig, part: MixtureComponent, stream: str
             part.problems_seed,
             config.graphs,
             graphs.TRAIN,
-            config.modulus,
         )
     )
     rng = random.Random(f"graphs/gold/{stream}")
@@ -145,7 +141,7 @@ FAMILIES = {
     "graphs": Family(
         splits=_graph_splits,
         test_split=_graph_test,
-        words=lambda config: graphs.words(config.modulus),
+        words=lambda config: graphs.words(config.graphs),
         corpus=_graph_documents,
     ),
     "programs": Family(

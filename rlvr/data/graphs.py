@@ -6,7 +6,7 @@ A problem defines quantities in shuffled order and asks for some of them. The sa
     tutors number pupils plus 4 ; pupils number 5 ; report pupils tutors ?
 
 and its solution computes them one after another, each step restating the definition as arithmetic, then its
-operands' values, then the result modulo 23::
+operands' values, then the result modulo 11::
 
     lions = 5 ; owls = lions + 4 = 5 + 4 = 9 ; # 5 9
 
@@ -30,7 +30,7 @@ from typing import Any
 
 from rlvr.config import GraphsWorld
 from rlvr.data import chains
-from rlvr.data.chains import MIN_MODULUS, Node, canonical_key, refuse_operations
+from rlvr.data.chains import Node, canonical_key
 from rlvr.data.generated import Worked, distinct, mistake_entropy
 from rlvr.errors import ConfigError, did_you_mean
 from rlvr.records import Problem
@@ -53,7 +53,7 @@ class Context:
 
     @property
     def words(self) -> tuple[str, ...]:
-        """All of them."""
+        """All of them, whatever the number of names in use."""
         return (*self.names, self.equals, *self.operators.values(), self.ask)
 
 
@@ -212,19 +212,19 @@ def split_of(graph: Graph) -> str:
 
 
 def sample_graph(
-    rng: random.Random, num_operations: int, context: str, world: GraphsWorld, modulus: int, split: str
+    rng: random.Random, num_operations: int, context: str, world: GraphsWorld, split: str
 ) -> Graph:
     """Draw a graph of a split."""
     while True:
         nodes = chains.sample_nodes(
             rng,
             num_operations,
-            modulus,
-            lambda left, right: chains.draw_operation(rng, left, right, modulus),
-            CONTEXTS[context].names,
+            world.modulus,
+            lambda left, right: chains.draw_operation(rng, left, right, world.modulus),
+            CONTEXTS[context].names[: world.num_names],
             1 - world.reuse,
         )
-        graph = Graph(modulus, nodes, world.num_asked, context)
+        graph = Graph(world.modulus, nodes, world.num_asked, context)
         if split_of(graph) == split:
             return graph
 
@@ -254,19 +254,19 @@ def corpus(
     contexts: Sequence[str],
     noise: float,
     world: GraphsWorld,
-    modulus: int = MIN_MODULUS,
 ) -> Iterator[Worked]:
     """Endless corpus, the same for the same stream name, without a graph of the other splits and without doubles."""
+    refuse_operations(operations, world)
     refuse_contexts(contexts, "contexts")
     rng = random.Random(f"graphs/corpus/{stream}")
     seen: set[bytes] = set()
     while True:
-        graph = sample_graph(rng, rng.choice(operations), rng.choice(contexts), world, modulus, CORPUS)
+        graph = sample_graph(rng, rng.choice(operations), rng.choice(contexts), world, CORPUS)
         problem = problem_text(graph, rng)
         digest = hashlib.blake2b(problem.encode(), digest_size=8).digest()
         if digest not in seen:
             seen.add(digest)
-            entropy = graph.num_operations * mistake_entropy(noise, modulus - 1)
+            entropy = graph.num_operations * mistake_entropy(noise, world.modulus - 1)
             yield Worked(problem, solution_text(graph, rng, noise), entropy)
 
 
@@ -282,10 +282,20 @@ def gold(problems: Sequence[Problem]) -> list[Worked]:
     ]
 
 
-def words(modulus: int = MIN_MODULUS) -> list[str]:
+def words(world: GraphsWorld) -> list[str]:
     """The vocabulary of all contexts, each word with the space before it."""
-    shared = [*map(str, range(modulus)), *chains.OPERATORS, "=", ";", "?", "#"]
+    shared = [*map(str, range(world.modulus)), *chains.OPERATORS, "=", ";", "?", "#"]
     return [f" {word}" for word in [*shared, *(word for each in CONTEXTS.values() for word in each.words)]]
+
+
+def refuse_operations(operations: Sequence[int], world: GraphsWorld) -> None:
+    """Raise a ConfigError for difficulties that cannot be."""
+    if not operations or min(operations) < 1 or max(operations) >= world.num_names:
+        raise ConfigError(
+            f"operations {list(operations)} must be numbers from 1 to {world.num_names - 1}",
+            where="operations",
+            fix=f"fewer operations, or a larger graphs.num_names than {world.num_names}",
+        )
 
 
 def refuse_contexts(contexts: Sequence[str], where: str) -> None:
@@ -302,7 +312,6 @@ def generate(
     seed: int,
     world: GraphsWorld,
     split: str = TRAIN,
-    modulus: int = MIN_MODULUS,
     name: str = DATA_SOURCE,
 ) -> list[Problem]:
     """Make ``size`` problems whose graphs differ, as many of each difficulty and context as divides evenly.
@@ -312,21 +321,20 @@ def generate(
         operations: difficulties, taken in turn.
         contexts: names of :data:`CONTEXTS`, taken in turn.
         seed: the same seed, split and name give the same problems.
-        world: how many values are asked for, and how often a quantity is used again.
+        world: modulus, how many values are asked for, and how often a quantity is used again.
         split: ``train`` or ``test``; graphs of one are never in the other.
-        modulus: prime modulus of the arithmetic.
         name: data source, the first part of the ids.
 
     Raises:
-        ConfigError: modulus, operations or contexts cannot be, or there are too few graphs.
+        ConfigError: operations or contexts cannot be, or there are too few graphs.
     """
-    refuse_operations(operations, modulus, "data.graphs")
+    refuse_operations(operations, world)
     refuse_contexts(contexts, "data.graphs.contexts")
-    rng = random.Random(f"{name}/{seed}/{split}/{modulus}")
+    rng = random.Random(f"{name}/{seed}/{split}/{world.modulus}")
 
     def draw(place: int) -> Graph:
         turn, which = divmod(place, len(operations))
-        return sample_graph(rng, operations[which], contexts[turn % len(contexts)], world, modulus, split)
+        return sample_graph(rng, operations[which], contexts[turn % len(contexts)], world, split)
 
     drawn = distinct(size, draw, canonical_key, frozenset(), f"operations {list(operations)}")
     return [

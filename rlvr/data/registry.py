@@ -130,7 +130,6 @@ def _graphs(name: str, context: str) -> Generate:
         data.graphs.seed,
         data.graphs,
         graphs.TEST,
-        data.graphs.modulus,
         name,
     )
 

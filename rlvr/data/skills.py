@@ -31,7 +31,7 @@ from typing import Any
 
 from rlvr.config import SkillsWorld
 from rlvr.data import chains
-from rlvr.data.chains import MIN_MODULUS, Node, refuse_operations
+from rlvr.data.chains import MIN_MODULUS, Node, refuse_modulus, refuse_operations
 from rlvr.data.generated import Worked, distinct, draw_rate, mistake_entropy
 from rlvr.errors import ConfigError
 from rlvr.records import Problem
@@ -258,7 +258,8 @@ def generate(
         ConfigError: the modulus is too small, the operations are too few for what is asked, or the family has too
             few problems.
     """
-    refuse_operations(operations, modulus, "data.skills")
+    refuse_modulus(modulus, "data.skills")
+    refuse_operations(operations, "data.skills")
     if mixed and (min(operations) < NUM_TOPICS or world.named_fraction == 0 or world.num_skills < NUM_TOPICS):
         raise ConfigError(
             "problems that mix topics need two named operations",
