@@ -415,6 +415,8 @@ class Simulation:
 
     def _set_speeds(self) -> None:
         """Slow each pool down while the other works."""
+        if self._rates.engine.slowed == self._rates.learner.slowed == 1.0:
+            return
         factor = self._rates.engine.slowed if self._work is not None else 1.0
         for engine in self._engines:
             if engine.slowed != factor:

@@ -37,7 +37,8 @@ from performance.pools import (
 )
 
 SHARED = "in turn, shared"
-MEASURED_STEPS = 4
+WARMUP, CYCLES = 2, 2
+"""Steps before the measured ones, besides those that are sampled ahead; and what is measured, each of ``staleness`` + 1 steps: batches that were admitted together come in together, and then others."""
 LEARNER_BYTES = 16
 """Of a learner for each parameter: weights, gradients and AdamW (docs/cluster.md), which ZeRO 3 shards."""
 LEARNER_SHARE = 0.5
@@ -193,7 +194,7 @@ def draw(args: argparse.Namespace) -> list[list[Prompt]]:
             Prompt(args.prompt_tokens, tuple(length() for _ in range(args.group_size)))
             for _ in range(args.prompts)
         ]
-        for _ in range(2 * args.staleness + 2 + MEASURED_STEPS)
+        for _ in range(num_steps(in_flight(args.staleness)))
     ]
 
 
@@ -225,14 +226,16 @@ def fewest_learners(args: argparse.Namespace) -> int:
     return max(1, math.ceil(held / (LEARNER_SHARE * GPUS[args.gpu].memory)))
 
 
+def num_steps(mode: Mode) -> int:
+    """Steps of a run: those before all batches are under way, the measured ones, and those that end without others beside."""
+    return WARMUP + mode.staleness + max(4, CYCLES * (mode.staleness + 1)) + mode.staleness
+
+
 def _run(
     rates: Rates, batches: Sequence[Sequence[Prompt]], engines: int, learners: int, mode: Mode
 ) -> Predicted:
-    """A run of as many steps as it takes to see some in which all batches are under way."""
-    warmup = mode.staleness + 2
-    return Simulation(
-        rates, batches[: warmup + MEASURED_STEPS + mode.staleness], engines, learners, mode
-    ).run(warmup)
+    simulation = Simulation(rates, batches[: num_steps(mode)], engines, learners, mode)
+    return simulation.run(WARMUP + mode.staleness)
 
 
 def fastest(run: Callable[[int], Predicted], most: int, grain: int) -> tuple[int, Predicted]:
