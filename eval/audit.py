@@ -89,7 +89,7 @@ def judge_by_graph(evaluation: Evaluation, problems: Sequence[Problem]) -> Audit
             raise DataError(
                 f"problem {problem_id} has no solution graph, so its reasoning cannot be judged automatically",
                 where=str(evaluation.folder),
-                fix="let people read it: rlvr audit FOLDER export=to_read.jsonl",
+                fix="let people read it: rlvr audit FOLDER write=to_read.jsonl",
             )
     rows = tuple(
         ReadResponse(each.problem, each.sample, right_steps(graphs[each.problem] or {}, each.text) == 1.0)

@@ -2,61 +2,43 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from rlvr.cli.words import WordsCommand
+from rlvr.config import AuditConfig
 
-from rlvr.cli.words import folders_and_keys, listed_words
-from rlvr.errors import ConfigError
-
-KEYS = ("export", "import", "benchmarks")
 EXAMPLES = """\
 rlvr audit: is the reasoning behind right answers valid?
 
 Examples:
   rlvr audit runs/tiny                          generated problems: judge every right answer's steps
-  rlvr audit runs/aime export=to_read.jsonl     other problems: let people read
-  rlvr audit runs/aime import=to_read.jsonl     and take over what they say
+  rlvr audit runs/aime write=to_read.jsonl      other problems: let people read
+  rlvr audit runs/aime read=to_read.jsonl       and take over what they say
   rlvr report runs/aime                         shows it
 
-For people, every right answer to a model's hardest solvable problems is exported (solved, but in under 5 % of
+For people, every right answer to a model's hardest solvable problems is written (solved, but in under 5 % of
 the samples), in random order and without the model's name. They fill in, row by row:
   "chain"   "valid" or "invalid": whether the reasoning leads to the answer
   "answer"  "right" or "wrong": whether the verifier was right to accept it (may stay null)
   "note"    anything
 Rows with "chain": null count as unread. Verdicts are kept beside the samples, in audit.json.
-
-Keys:
-  export      file to write
-  import      file to read
-  benchmarks  names of those to audit, separated by commas; all by default
 """
+COMMAND = WordsCommand("audit", AuditConfig, EXAMPLES, plain=("folders",))
 
 
 def run(arguments: list[str]) -> None:
     """Run the command."""
-    if "--help" in arguments or "-h" in arguments:
-        print(EXAMPLES)
-        return
-    folders, keys = folders_and_keys(
-        arguments, KEYS, nothing="there is nothing to audit", example="rlvr audit runs/tiny"
-    )
-    if keys["export"] and keys["import"]:
-        raise ConfigError(
-            "export and import exclude each other", where="command line", fix="export, read, import"
-        )
+    COMMAND.run(app, arguments)
+
+
+def app(config: AuditConfig) -> None:
+    """Judge, or hand over to people, or take over from them."""
     # Late, so that --help and mistakes are answered at once.
     from rlvr.eval.audit import HARD
-    from rlvr.workflows.audit import audit_reasoning, export_to_people, take_over_from_people
+    from rlvr.workflows.audit import audit_reasoning, write_for_people
 
-    benchmarks = listed_words(keys["benchmarks"])
-    if keys["export"]:
-        count = export_to_people(folders, Path(keys["export"]), benchmarks)
-        print(f"{count} responses to read: {keys['export']}")
+    if config.write:
+        print(f"{write_for_people(config)} responses to read: {config.write}")
         return
-    if keys["import"]:
-        found = take_over_from_people(folders, Path(keys["import"]), benchmarks)
-    else:
-        found = audit_reasoning(folders, benchmarks)
-    for each in found:
+    for each in audit_reasoning(config):
         print(
             f"{each.evaluation.spec.benchmark}, {each.evaluation.name}: {each.num_valid} of {each.num_judged} right answers "
             "have valid reasoning"

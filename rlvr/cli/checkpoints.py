@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from rlvr.checkpoint import Checkpoint, Checkpoints
-from rlvr.errors import CheckpointError, ConfigError, did_you_mean
+from rlvr.cli.words import WordsCommand
+from rlvr.config import CheckpointsConfig
+from rlvr.errors import CheckpointError, ConfigError
 
-ACTIONS = ("list", "verify")
 EXAMPLES = """\
 rlvr checkpoints: what a training run can go on from, and whether it is whole.
 
@@ -20,15 +21,24 @@ Examples:
 
 RUN is the folder of a training run. Exit code 7: `verify` found a file that is not as it was written.
 """
+COMMAND = WordsCommand("checkpoints", CheckpointsConfig, EXAMPLES, plain=("action", "run"))
 
 
 def run(arguments: list[str]) -> None:
     """Run the command."""
-    if not arguments or {"--help", "-h"} & set(arguments):
-        print(EXAMPLES)
-        return
-    as_json = "--json" in arguments
-    action, folder = parse([word for word in arguments if word != "--json"])
+    COMMAND.run(app, arguments or ["--help"])
+
+
+def app(config: CheckpointsConfig) -> None:
+    """Print the checkpoints of a run.
+
+    Raises:
+        ConfigError: there is no such folder, or no checkpoint in it.
+        CheckpointError: a file is not as it was written.
+    """
+    folder = Path(config.run)
+    if not folder.is_dir():
+        raise ConfigError("there is no such folder", where=str(folder), fix="check the path")
     found = Checkpoints(folder).all()
     if not found:
         raise ConfigError(
@@ -36,9 +46,11 @@ def run(arguments: list[str]) -> None:
             where=str(folder),
             fix="the folder of a training run, such as runs/tiny/grpo; train.checkpoint_every sets how often",
         )
-    faults = {checkpoint.step: checkpoint.faults() for checkpoint in found} if action == "verify" else {}
+    faults = (
+        {checkpoint.step: checkpoint.faults() for checkpoint in found} if config.action == "verify" else {}
+    )
     rows = [describe(checkpoint, faults.get(checkpoint.step)) for checkpoint in found]
-    print(json.dumps(rows, indent=2) if as_json else table(rows))
+    print(json.dumps(rows, indent=2) if config.json else table(rows))
     damaged = [fault for each in faults.values() for fault in each]
     if damaged:
         raise CheckpointError(
@@ -46,24 +58,6 @@ def run(arguments: list[str]) -> None:
             where=str(folder),
             fix="the run goes on from the newest checkpoint that is whole; delete the damaged one to be rid of it",
         )
-
-
-def parse(words: list[str]) -> tuple[str, Path]:
-    """Action and folder.
-
-    Raises:
-        ConfigError: there is no such action, flag or folder.
-    """
-    action, *rest = words
-    if action not in ACTIONS:
-        raise ConfigError(
-            f"unknown action {action!r}", where="command line", fix=did_you_mean(action, ACTIONS)
-        )
-    if len(rest) != 1 or rest[0].startswith("-"):
-        raise ConfigError("one folder is needed", where="command line", fix=f"rlvr checkpoints {action} RUN")
-    if not Path(rest[0]).is_dir():
-        raise ConfigError("there is no such folder", where=rest[0], fix="check the path")
-    return action, Path(rest[0])
 
 
 def describe(checkpoint: Checkpoint, faults: list[str] | None) -> dict[str, Any]:

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from rlvr.cli.words import typed
-from rlvr.config import BenchmarkConfig, ColumnsConfig, DataConfig, EvaluationConfig, as_benchmarks
+from rlvr.cli.words import WordsCommand
+from rlvr.config import BenchmarkConfig, EvaluationConfig, InspectDataConfig, as_benchmarks
 from rlvr.data.benchmarks import BENCHMARKS, entry_of, load_benchmark
 from rlvr.data.prompts import load_renderer, longest_prompt
 from rlvr.data.templates import TEMPLATES, template
 from rlvr.data.validate import validate
-from rlvr.errors import ConfigError, DataError, did_you_mean
+from rlvr.errors import ConfigError, DataError
 from rlvr.records import Problem
 from rlvr.rewards.config import RewardsConfig
 
@@ -29,84 +28,25 @@ Examples:
   rlvr data validate rows.jsonl family=gsm8k        a file in the columns of a registered benchmark
   rlvr data validate rows.parquet columns.question=problem columns.answer=solution columns.answer_in=boxed
 
-Keys:
-  data.folder      folder with local copies of registered benchmarks; without it they come from the hub
-  data.split_seed  seed of the split of Omni-MATH-Rule
-  prompt           name of a prompt template
-  model            folder or hub name, for the length of the prompts in tokens
-  family           the registered benchmark whose columns a file has
-  columns.*        what the columns of a file hold: question, answer, answer_in, id, ability (rlvr/config/data.py)
-
 Exit codes: 0 fine, 2 the file has faults or cannot be read.
 """
-COLUMNS = tuple(f"columns.{spec.name}" for spec in fields(ColumnsConfig))
-KEYS = ("data.folder", "data.split_seed", "prompt", "model", "family", *COLUMNS)
+COMMAND = WordsCommand("data", InspectDataConfig, EXAMPLES, plain=("action", "subject"))
 MAX_FAULTS, SHOWN_PLACES = 20, 3
 """Kinds of fault that are listed, and rows that are named of each."""
 SHOWN_CHARS = 1500
 
 
-@dataclass
-class Words:
-    """The command line."""
-
-    action: str
-    subject: str | None = None
-    keys: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def columns(self) -> ColumnsConfig:
-        """What the columns of a file hold.
-
-        Raises:
-            ConfigError: a word that is none there.
-        """
-        given = [f"{key}={value}" for key, value in self.keys.items() if key in COLUMNS]
-        found: ColumnsConfig = typed(ColumnsConfig, given, "columns")
-        return found
-
-
 def run(arguments: list[str]) -> None:
     """Run the command."""
-    if not arguments or "--help" in arguments or "-h" in arguments:
-        print(EXAMPLES)
-        return
-    words = parse(arguments)
-    if words.action == "validate":
-        validate_file(words)
-    elif words.subject is None:
-        print("\n".join(listing()))
+    COMMAND.run(app, arguments or ["--help"])
+
+
+def app(config: InspectDataConfig) -> None:
+    """Show, or check."""
+    if config.action == "validate":
+        validate_file(config)
     else:
-        print("\n".join(shown(words, words.subject)))
-
-
-def parse(arguments: list[str]) -> Words:
-    """Action, subject and keys from the words on the command line.
-
-    Raises:
-        ConfigError: an unknown action, key or flag; no file to validate.
-    """
-    action, *rest = arguments
-    if action not in ("show", "validate"):
-        raise ConfigError(
-            f"unknown action {action!r}",
-            where="command line",
-            fix=f"{did_you_mean(action, ('show', 'validate'))}; rlvr data --help",
-        )
-    words = Words(action)
-    for word in rest:
-        key, equals, value = word.partition("=")
-        if equals and key in KEYS:
-            words.keys[key] = value
-        elif equals or word.startswith("-"):
-            raise ConfigError(f"unknown key {key!r}", where="command line", fix=did_you_mean(key, KEYS))
-        elif words.subject is None:
-            words.subject = word
-        else:
-            raise ConfigError(f"one word too many: {word!r}", where="command line", fix="one file at a time")
-    if action == "validate" and words.subject is None:
-        raise ConfigError("no file is named", where="command line", fix="rlvr data validate FILE")
-    return words
+        print("\n".join(listing() if config.subject is None else shown(config, config.subject)))
 
 
 def listing() -> list[str]:
@@ -128,15 +68,15 @@ def listing() -> list[str]:
     ]
     templates = [(each.name, each.extraction, each.source) for each in TEMPLATES.values()]
     return [
-        *columns([header, *rows]),
+        *aligned([header, *rows]),
         "",
-        *columns([("prompt", "answer in", "where its words come from"), *templates]),
+        *aligned([("prompt", "answer in", "where its words come from"), *templates]),
         "",
         "rlvr data show NAME shows one of them; rlvr evaluate model=FOLDER benchmark=NAME measures on it.",
     ]
 
 
-def columns(rows: list[tuple[str, ...]]) -> list[str]:
+def aligned(rows: list[tuple[str, ...]]) -> list[str]:
     """Rows as lines with aligned columns."""
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     return [
@@ -144,21 +84,19 @@ def columns(rows: list[tuple[str, ...]]) -> list[str]:
     ]
 
 
-def shown(words: Words, subject: str) -> list[str]:
+def shown(config: InspectDataConfig, subject: str) -> list[str]:
     """One benchmark or file: what it is, how it is measured, and its first problem as a model would see it."""
-    [config] = as_benchmarks([subject]).values()
-    config.family = words.keys.get("family", config.family)
-    config.columns = words.columns
-    entry = entry_of(config)
-    benchmark = load_benchmark(config, data_config(words.keys), EvaluationConfig(), words.keys.get("prompt"))
+    [named] = as_benchmarks([subject]).values()
+    named.family = config.family or named.family
+    named.columns = config.columns
+    entry = entry_of(named)
+    benchmark = load_benchmark(named, config.data, EvaluationConfig(), config.prompt)
     plan, words_around, first = benchmark.plan, benchmark.template, benchmark.problems[0]
     source = (
-        config.path
-        or words.keys.get("data.folder")
-        or (entry.source.address if entry and entry.source else "generated")
+        named.path or config.data.folder or (entry.source.address if entry and entry.source else "generated")
     )
     lines = [
-        f"{benchmark.name}: {entry.about if entry and not config.path else 'a file of your own'}",
+        f"{benchmark.name}: {entry.about if entry and not named.path else 'a file of your own'}",
         f"  problems   {len(benchmark.problems):,}  ({', '.join(abilities(benchmark.problems))})",
         *(f"  note       {note}" for note in benchmark.notes),
         f"  from       {source}",
@@ -166,8 +104,8 @@ def shown(words: Words, subject: str) -> list[str]:
         f"up to {plan.max_tokens:,} tokens",
         f"  prompt     {words_around.name}: {words_around.source}",
     ]
-    if "model" in words.keys:
-        renderer = load_renderer(words.keys["model"], words_around)
+    if config.model:
+        renderer = load_renderer(config.model, words_around)
         lines.append(f"  longest    {longest_prompt(renderer, benchmark.problems):,} tokens of prompt")
         rendered = renderer.text(first)
     elif words_around.is_chat:
@@ -188,18 +126,6 @@ def shown(words: Words, subject: str) -> list[str]:
     ]
 
 
-def data_config(keys: Mapping[str, str]) -> DataConfig:
-    """The section ``data`` of the config, from the keys that were given.
-
-    Raises:
-        ConfigError: the seed is no number.
-    """
-    seed = keys.get("data.split_seed", str(DataConfig().split_seed))
-    if not seed.isdecimal():
-        raise ConfigError(f"{seed!r} is no seed", where="data.split_seed", fix="a whole number")
-    return DataConfig(folder=keys.get("data.folder"), split_seed=int(seed))
-
-
 def abilities(problems: Sequence[Problem]) -> list[str]:
     """Problems by the verifier that judges them."""
     return [f"{ability} {count:,}" for ability, count in Counter(each.ability for each in problems).items()]
@@ -210,23 +136,22 @@ def clipped(text: str, limit: int = SHOWN_CHARS) -> str:
     return text if len(text) <= limit else f"{text[:limit]} … ({len(text):,} characters)"
 
 
-def validate_file(words: Words) -> None:
+def validate_file(config: InspectDataConfig) -> None:
     """Print what a file holds.
 
     Raises:
         DataError: it has faults; the first ones are listed.
     """
-    path = Path(str(words.subject))
+    path, columns = Path(str(config.subject)), config.columns
     if not path.exists() and str(path) in BENCHMARKS:
         raise ConfigError(
             f"{path} is a registered benchmark, not a file",
             where="command line",
             fix=f"rlvr data show {path}",
         )
-    entry = entry_of(BenchmarkConfig(path.stem, str(path), family=words.keys.get("family")))
-    columns = words.columns
+    entry = entry_of(BenchmarkConfig(path.stem, str(path), family=config.family))
     found = validate(path, entry, RewardsConfig(), columns)
-    name = words.keys.get("prompt") or (entry.prompt if entry else "chat")
+    name = config.prompt or (entry.prompt if entry else "chat")
     own = f"columns {columns.question} and {columns.answer}"
     theirs = f"{f'the columns of {entry.name}, or ' if entry else ''}verl's columns"
     read_in = theirs if columns.question is None else own
@@ -237,8 +162,8 @@ def validate_file(words: Words) -> None:
         print(f"  repeats    {found.repeats:,} rows repeat another and are left out")
     if found.left_out:
         print(f"  left out   {found.left_out:,} that {entry.name if entry else ''} does not count")
-    if found.problems and "model" in words.keys:
-        renderer = load_renderer(words.keys["model"], template(name))
+    if found.problems and config.model:
+        renderer = load_renderer(config.model, template(name))
         print(f"  longest    {longest_prompt(renderer, found.problems):,} tokens of prompt, prompt={name}")
     if found.as_text:
         print(

@@ -13,7 +13,8 @@ from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
 
-from rlvr.errors import ConfigError, did_you_mean
+from rlvr.cli.words import WordsCommand
+from rlvr.config import DoctorConfig
 from rlvr.provenance import hardware, versions
 
 MIN_DISK_GIB, MIN_MEMORY_GIB = 5.0, 8.0
@@ -26,6 +27,7 @@ Examples:
 
 Exit code 0 if everything that a study needs is there, 1 if not.
 """
+COMMAND = WordsCommand("doctor", DoctorConfig, EXAMPLES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,16 +42,13 @@ class Finding:
 
 def run(arguments: list[str]) -> None:
     """Run the command."""
-    if "--help" in arguments or "-h" in arguments:
-        print(EXAMPLES)
-        return
-    for argument in arguments:
-        if argument != "--json":
-            raise ConfigError(
-                f"unknown flag {argument!r}", where="rlvr doctor", fix=did_you_mean(argument, ["--json"])
-            )
+    COMMAND.run(app, arguments)
+
+
+def app(config: DoctorConfig) -> None:
+    """Check, and print what was found."""
     findings = [check() for check in CHECKS] + [engine(*words) for words in ENGINES]
-    if "--json" in arguments:
+    if config.json:
         print(json.dumps({"versions": versions(), "findings": [asdict(f) for f in findings]}, indent=2))
     else:
         for finding in findings:

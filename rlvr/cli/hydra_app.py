@@ -20,6 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from rlvr.algorithms.registry import ALGORITHMS, load_plugin
+from rlvr.cli.completion import candidates, completing, show
 from rlvr.cli.help import asked_for, help_lines, options_of
 from rlvr.cli.other_names import meant, meant_by_flag
 from rlvr.cli.overrides import job_name, job_words, key_of, replacing, swept_keys
@@ -91,6 +92,9 @@ def run(
     plugins, arguments = split_plugins(arguments)
     for file in plugins:
         load_plugin(file)
+    if (start := completing(arguments)) is not None:
+        show(candidates(start, known_keys(schema), groups_of(schema, [RECIPES / folder])))
+        return
     register(schema)
     refuse_unknown_flags(arguments, schema)
     swept = swept_keys(arguments)
@@ -153,12 +157,16 @@ def _print_help(schema: type, examples: str, flags: dict[str, str], word: str, c
     values = OmegaConf.to_container(config, resolve=True)
     assert isinstance(values, dict)
     sources = HydraConfig.get().runtime.config_sources  # ours, and the user's by --config-dir
-    groups = options_of(Path(source.path) for source in sources if source.schema == "file")
+    groups = groups_of(schema, [Path(source.path) for source in sources if source.schema == "file"])
     algorithm = OmegaConf.get_type(config.algorithm) if ALGORITHM in config else None
-    if algorithm:
-        groups = {ALGORITHM: dict.fromkeys(ALGORITHMS, ""), **groups}
     lines = help_lines(examples, schema, values, groups=groups, flags=flags, algorithm=algorithm, word=word)
     print("\n".join(lines))
+
+
+def groups_of(schema: type, folders: Collection[Path]) -> dict[str, dict[str, str]]:
+    """The groups of a command, each with its options and a sentence on them: algorithms, and what lies in recipe folders."""
+    own = {ALGORITHM: dict.fromkeys(ALGORITHMS, "")} if ALGORITHM in known_keys(schema) else {}
+    return own | options_of(folders)
 
 
 def _planned(

@@ -29,6 +29,7 @@ COMMANDS = {
     "data": "list the benchmarks, show one, check a file of your own",
     "verify": "judge responses from rows of JSON",
     "doctor": "say what works on this machine and what is missing",
+    "completion": "have the shell complete commands, keys and recipes",
 }
 EXAMPLES = """\
 Examples:

@@ -57,6 +57,8 @@ OTHER_NAMES: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("adv_estimator", "advantage_estimator"), ("algorithm",)),
     **dict.fromkeys(("tp", "tensor_model_parallel_size"), ("rollout.tensor_parallel_size",)),
     **dict.fromkeys(("report_to", "logger", "use_wandb"), ("tracking.wandb",)),
+    **dict.fromkeys(("import",), ("read",)),
+    **dict.fromkeys(("export",), ("write",)),
     **dict.fromkeys(("project", "project_name"), ("tracking.wandb_project",)),
 }
 """By the last part of the name: the setting in training, and the one in an evaluation where it is another."""

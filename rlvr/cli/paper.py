@@ -8,11 +8,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-from rlvr.cli.words import listed_words
-from rlvr.errors import ConfigError, RlvrError, did_you_mean
+from rlvr.cli.words import WordsCommand
+from rlvr.config import PaperConfig
+from rlvr.errors import RlvrError
 from rlvr.run_folder import REPORT_FILE
 
-KEYS = ("claims", "folder", "only", "output")
 CLAIMS = Path(__file__).parent.parent / "recipes" / "paper" / "2504.13837.yaml"
 EXAMPLES = """\
 rlvr paper: the claims of arXiv 2504.13837, each decided by a study: supported, contradicted or undecided here.
@@ -25,30 +25,26 @@ Examples:
 
 A study that is finished is not run again, whoever ran it; after an interruption the same command goes on.
 Writes report.html and claims.json.
-
-Keys:
-  folder  where the studies are, a folder each; runs by default
-  only    names of claims or studies, separated by commas; all by default
-  output  folder of the page; FOLDER/paper by default
-  claims  a YAML file of claims and studies of your own, in place of the paper's
 """
+COMMAND = WordsCommand("paper", PaperConfig, EXAMPLES, others="overrides")
 
 
 def run(arguments: list[str]) -> None:
     """Run the command."""
-    if "--help" in arguments or "-h" in arguments:
-        print(EXAMPLES)
-        return
-    keys, overrides, dry = words_of(arguments)
+    COMMAND.run(app, arguments)
+
+
+def app(config: PaperConfig) -> None:
+    """Run the studies that are missing, and write the page."""
     # Late, so that --help and mistakes are answered at once.
     from rlvr.eval.report.claims import claims_page
     from rlvr.files import write_json, write_text
     from rlvr.tracking.progress import say
     from rlvr.workflows.paper import Paper, claims_data, decide_claims, figure_of, measured, to_run
 
-    paper = Paper.load(Path(keys["claims"]) if keys["claims"] else CLAIMS).only(listed_words(keys["only"]))
-    root = Path(keys["folder"] or "runs")
-    waiting = {name: to_run(study, root / name, overrides) for name, study in paper.studies.items()}
+    paper = Paper.load(Path(config.claims) if config.claims else CLAIMS).only(config.only)
+    root = Path(config.folder)
+    waiting = {name: to_run(study, root / name, config.overrides) for name, study in paper.studies.items()}
     missing = [study for name, study in paper.studies.items() if waiting[name]]
     say(
         f"claims: {len(paper.claims)}; studies: {len(paper.studies)}, of which {len(paper.studies) - len(missing)} "
@@ -56,9 +52,9 @@ def run(arguments: list[str]) -> None:
     )
     for study in missing:
         say(f"to run: {study.name}, {study.about}, about {study.minutes} minutes on two idle cores")
-        for words in waiting[study.name] if dry else ():
+        for words in waiting[study.name] if config.dry_run else ():
             say(f"  rlvr {shlex.join(words)}")
-    if dry:
+    if config.dry_run:
         print(
             "\n".join(
                 f"{claim.name:<36}{claim.study:<16}{claim.condition}" for claim in paper.claims.values()
@@ -75,7 +71,7 @@ def run(arguments: list[str]) -> None:
         assert found is not None, name
         results[name] = found
     say("claims: intervals by bootstrap")
-    output = Path(keys["output"] or root / "paper")
+    output = Path(config.output or root / "paper")
     data = claims_data(paper, decide_claims(paper, results), results)
     places = {name: root / name / study.measured_in for name, study in paper.studies.items()}
     reports = {name: os.path.relpath(place / REPORT_FILE, output) for name, place in places.items()}
@@ -90,34 +86,6 @@ def run(arguments: list[str]) -> None:
     for claim in data["claims"].values():
         print(f"{claim['decision']:<14}{claim['text']}")
     print(f"\nreport: {output / REPORT_FILE}")
-
-
-def words_of(arguments: list[str]) -> tuple[dict[str, str], list[str], bool]:
-    """The command's own keys, the words for every study, and whether it is a dry run.
-
-    Raises:
-        ConfigError: an unknown flag, or a word that is no setting.
-    """
-    keys, overrides, dry = dict.fromkeys(KEYS, ""), [], False
-    for word in arguments:
-        key, equals, value = word.partition("=")
-        if word == "--dry-run":
-            dry = True
-        elif key in KEYS and equals:
-            keys[key] = value
-        elif equals and key.lstrip("+~") and not key.startswith("-"):
-            if key in ("recipe", "run.dir", "seeds"):
-                raise ConfigError(
-                    f"{key} is what the studies differ in",
-                    where=key,
-                    fix="folder=FOLDER; or claims=FILE of your own",
-                )
-            overrides.append(word)
-        else:
-            raise ConfigError(
-                f"{word!r} is no setting", where="command line", fix=did_you_mean(key, [*KEYS, "--dry-run"])
-            )
-    return keys, overrides, dry
 
 
 def run_command(command: list[str], study: str) -> None:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from rlvr.cli.words import engine_settings, folders_and_keys, listed_words, positive
+from rlvr.cli.words import WordsCommand
 from rlvr.config import PerplexityConfig
 
-KEYS = ("responses", "reference", "benchmarks")
 EXAMPLES = """\
 rlvr perplexity: how likely each model finds what it and the others wrote.
 
@@ -19,36 +18,17 @@ Scored are, under the base: the responses of every model and checkpoint, and ref
 model: its own responses, the base's, and the reference solutions. Generated problems bring their reference solutions;
 for others give a file. The models must still lie where they were when they were evaluated. Results are kept beside the
 samples, in perplexity.json; what is there already is not scored again.
-
-Keys:
-  responses   per problem, the first ones by sample index
-  reference   JSONL file with "problem" (an id) and "response" in each row
-  benchmarks  names of those to score, separated by commas; all by default
-  rollout.*   the engines, as for `rlvr evaluate`: rollout.num_workers, rollout.device, …
-  cluster.*   where they run
 """
+COMMAND = WordsCommand("perplexity", PerplexityConfig, EXAMPLES, plain=("folders",))
 
 
 def run(arguments: list[str]) -> None:
     """Run the command."""
-    if "--help" in arguments or "-h" in arguments:
-        print(EXAMPLES)
-        return
-    rollout, cluster, others = engine_settings(arguments)
-    folders, keys = folders_and_keys(
-        others,
-        KEYS,
-        nothing="there is nothing to score",
-        example="rlvr perplexity runs/tiny",
-    )
-    config = PerplexityConfig(
-        [str(folder) for folder in folders],
-        responses=positive(keys["responses"] or str(PerplexityConfig.responses), "responses"),
-        reference=keys["reference"] or None,
-        benchmarks=listed_words(keys["benchmarks"]),
-        rollout=rollout,
-        cluster=cluster,
-    )
+    COMMAND.run(app, arguments)
+
+
+def app(config: PerplexityConfig) -> None:
+    """Measure, and print the tables."""
     # Late, so that --help and mistakes are answered at once.
     from rlvr.workflows.perplexity import lines, measure_perplexity
 

@@ -3,13 +3,14 @@
 Plain dataclasses, checked when they are built; Hydra is only one way of filling them.
 Sizes are in tokens, problems or rollouts as each docstring says; times in seconds.
 
-A module for each command (experiment, evaluate, pretrain, distill, analyses), which is made of the sections in the
-others. Everywhere else they are imported from here: ``from rlvr.config import TrainConfig``.
+A module for each command (experiment, evaluate, pretrain, distill), one for the commands that look at evaluations (analyses) and
+one for those that start no engine (tools); they are made of the sections in the others. Everywhere else all are imported from
+here: ``from rlvr.config import TrainConfig``.
 """
 
 from __future__ import annotations
 
-from rlvr.config.analyses import EntropyConfig, PerplexityConfig
+from rlvr.config.analyses import AuditConfig, EntropyConfig, ExportConfig, PerplexityConfig, ReportConfig
 from rlvr.config.benchmarks import BenchmarkConfig, as_benchmarks
 from rlvr.config.data import (
     FAMILIES,
@@ -34,6 +35,7 @@ from rlvr.config.experiment import ExperimentConfig
 from rlvr.config.pools import ClusterConfig, LearnerConfig, RolloutConfig
 from rlvr.config.pretrain import MixtureComponent, PretrainConfig, PretrainStage
 from rlvr.config.run import MAX_TAG, RunConfig, TrackingConfig
+from rlvr.config.tools import CheckpointsConfig, DoctorConfig, InspectDataConfig, PaperConfig, VerifyConfig
 from rlvr.config.training import GuardsConfig, TrainConfig
 
 __all__ = [
@@ -43,25 +45,32 @@ __all__ = [
     "MAX_TAG",
     "MIN_MODULUS",
     "ApiConfig",
+    "AuditConfig",
     "BenchmarkConfig",
     "ChainsConfig",
+    "CheckpointsConfig",
     "ClusterConfig",
     "ColumnsConfig",
     "DataConfig",
     "DistillConfig",
+    "DoctorConfig",
     "EntropyConfig",
     "EvaluateConfig",
     "EvaluationConfig",
     "ExperimentConfig",
+    "ExportConfig",
     "GraphsConfig",
     "GraphsWorld",
     "GuardsConfig",
+    "InspectDataConfig",
     "LearnerConfig",
     "MixtureComponent",
+    "PaperConfig",
     "PerplexityConfig",
     "PretrainConfig",
     "PretrainStage",
     "ProgramsConfig",
+    "ReportConfig",
     "RolloutConfig",
     "RunConfig",
     "SamplingPlan",
@@ -71,5 +80,6 @@ __all__ = [
     "SkillsWorld",
     "TrackingConfig",
     "TrainConfig",
+    "VerifyConfig",
     "as_benchmarks",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from rlvr.errors import ConfigError
+from rlvr.errors import ConfigError, did_you_mean
 
 
 def require(condition: bool, what: str, where: str, fix: str) -> None:
@@ -16,6 +16,11 @@ def require(condition: bool, what: str, where: str, fix: str) -> None:
 def require_one_of(value: str, known: tuple[str, ...], where: str) -> None:
     """Raise a ConfigError unless ``value`` is one of the known words."""
     require(value in known, f"{value!r} is not a choice here", where, f"one of: {', '.join(known)}")
+
+
+def require_known(value: str, known: tuple[str, ...], where: str) -> None:
+    """As :func:`require_one_of`, for words that are often mistyped: with the closest one."""
+    require(value in known, f"unknown {where} {value!r}", where, did_you_mean(value, known))
 
 
 def require_positive(config: Any, section: str, *names: str) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from rlvr.config import AuditConfig
 from rlvr.errors import ConfigError
 from rlvr.eval import audit
 from rlvr.eval.audit import Audit
@@ -56,52 +57,42 @@ class Audited:
         return [(row.problem, row.chain) for row in self.audit.rows if row.problem in hardest]
 
 
-def audit_reasoning(folders: Sequence[Path], benchmarks: Sequence[str] = ()) -> list[Audited]:
-    """What `rlvr audit FOLDERS` does: judge every right answer's steps on its problem's solution graph.
+def audit_reasoning(config: AuditConfig) -> list[Audited]:
+    """What `rlvr audit` does: judge every right answer's steps on its problem's solution graph, or take over what people say.
+
+    Verdicts are kept beside the samples.
 
     Args:
-        folders: studies, evaluations, or folders that hold such.
-        benchmarks: names of those to audit; all by default.
+        config: ``read`` names the file that people have filled in; ``write`` is :func:`write_for_people`'s.
 
     Raises:
-        ConfigError: there is no evaluation, or no such benchmark.
-        DataError: a problem has no solution graph.
+        ConfigError: there is no evaluation, no such benchmark, or no such file.
+        DataError: a problem has no solution graph; or a row is malformed, or of a response that is not there.
     """
-    found = [
-        (evaluation, audit.judge_by_graph(evaluation, each.problems))
-        for each in load_results(folders, benchmarks).benchmarks
-        for evaluation in each.evaluations
-    ]
-    return kept(found)
-
-
-def export_to_people(folders: Sequence[Path], file: Path, benchmarks: Sequence[str] = ()) -> int:
-    """Write every right answer to a model's hardest problems for people to read; return how many there are.
-
-    Raises:
-        ConfigError: there is no evaluation, or no such benchmark.
-    """
-    results = load_results(folders, benchmarks).benchmarks
-    rows = [row for each in results for row in audit.rows_to_read(each.evaluations, list(each.problems))]
-    text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-    file.write_text(text, encoding="utf-8")
-    return len(rows)
-
-
-def take_over_from_people(
-    folders: Sequence[Path], file: Path, benchmarks: Sequence[str] = ()
-) -> list[Audited]:
-    """Keep what people have written into an exported file.
-
-    Raises:
-        ConfigError: there is no such file, no evaluation, or no such benchmark.
-        DataError: a row is malformed, or of a response that is not there.
-    """
-    results = load_results(folders, benchmarks).benchmarks
+    results = load_results([Path(folder) for folder in config.folders], config.benchmarks).benchmarks
+    evaluations = [(evaluation, each.problems) for each in results for evaluation in each.evaluations]
+    if config.read is None:
+        return kept([(one, audit.judge_by_graph(one, problems)) for one, problems in evaluations])
+    file = Path(config.read)
     if not file.is_file():
         raise ConfigError("there is no such file", where=str(file), fix="check the path")
-    evaluations = [evaluation for each in results for evaluation in each.evaluations]
-    return kept(zip(evaluations, audit.take_over(evaluations, audit.read_rows(file)), strict=True))
+    measured = [evaluation for evaluation, _ in evaluations]
+    return kept(zip(measured, audit.take_over(measured, audit.read_rows(file)), strict=True))
+
+
+def write_for_people(config: AuditConfig) -> int:
+    """Write every right answer to a model's hardest problems into ``config.write``; return how many there are.
+
+    Raises:
+        ConfigError: there is no evaluation, no such benchmark, or no file is named.
+    """
+    if not config.write:
+        raise ConfigError("no file is named", where="write", fix="write=to_read.jsonl")
+    results = load_results([Path(folder) for folder in config.folders], config.benchmarks).benchmarks
+    rows = [row for each in results for row in audit.rows_to_read(each.evaluations, list(each.problems))]
+    text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    Path(config.write).write_text(text, encoding="utf-8")
+    return len(rows)
 
 
 def kept(found: Iterable[tuple[Evaluation, Audit]]) -> list[Audited]:

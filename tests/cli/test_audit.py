@@ -38,14 +38,14 @@ def test_the_command_judges_and_the_report_shows_it(rlvr, cwd: Path, quick: None
     assert "12 of 24 have valid reasoning" in page
 
 
-def test_export_read_import_report(rlvr, cwd: Path, quick: None) -> None:
+def test_write_read_report(rlvr, cwd: Path, quick: None) -> None:
     evaluation(cwd / "runs/base", "base", HARD_COUNTS, samples=N)
     evaluation(cwd / "runs/grpo", "grpo", [40, 1, 1, 1, 0], samples=N)
-    assert "5 responses to read: to_read.jsonl" in rlvr("audit", "runs", "export=to_read.jsonl").out
+    assert "5 responses to read: to_read.jsonl" in rlvr("audit", "runs", "write=to_read.jsonl").out
     rows = [json.loads(line) for line in Path("to_read.jsonl").read_text().splitlines()]
     assert rows[0]["prompt"][0]["content"].startswith("What is")
     filled(rows, Path("read.jsonl"), chain="valid", answer="right")
-    read = rlvr("audit", "runs", "import=read.jsonl").out
+    read = rlvr("audit", "runs", "read=read.jsonl").out
     assert "toy, grpo: 3 of 3 right answers" in read
     assert "on the 3 problems solved in under 5% of the samples: 3 of 3, on 3 of these problems" in read
     write_report(cwd / "out", load_results([cwd / "runs"]), num_resamples=50)
@@ -58,11 +58,11 @@ def test_export_read_import_report(rlvr, cwd: Path, quick: None) -> None:
 @pytest.mark.parametrize(
     ("words", "found"),
     [
-        ([], ["nothing to audit", "rlvr audit runs/tiny"]),
-        (["runs", "exprt=x"], ["unknown key 'exprt'", "'export'?"]),
-        (["runs", "export=a", "import=b"], ["exclude each other"]),
-        (["runs", "import=nowhere.jsonl"], ["no such file", "where: nowhere.jsonl"]),
-        (["runs"], ["toy/test/0 has no solution graph", "export=to_read.jsonl"]),
+        ([], ["no folder is named", "runs/tiny"]),
+        (["runs", "wirte=x"], ["unknown key 'wirte'", "'write'?"]),
+        (["runs", "write=a", "read=b"], ["exclude each other"]),
+        (["runs", "read=nowhere.jsonl"], ["no such file", "where: nowhere.jsonl"]),
+        (["runs"], ["toy/test/0 has no solution graph", "write=to_read.jsonl"]),
     ],
 )
 def test_a_mistake(rlvr, cwd: Path, words: list[str], found: list[str]) -> None:

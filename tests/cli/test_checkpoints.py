@@ -27,7 +27,7 @@ def test_checkpoints_can_be_listed_and_verified(train, rlvr, tmp_path: Path) -> 
     ("words", "message"),
     [
         (("lst", "."), "did you mean 'list'"),
-        (("list",), "one folder"),
+        (("list",), "no run is named"),
         (("verify", "."), "no checkpoints here"),
     ],
 )

@@ -27,10 +27,10 @@ def test_the_table_names_the_temperature_that_matches(cwd: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "found"),
     [
-        ([], ["nothing to measure"]),
-        (["runs", "match=hot"], ["match is 'hot'", "match=0.8,1.0,1.2"]),
+        ([], ["no folder is named"]),
+        (["runs", "match=hot"], ["match is 'hot'", "list[float]", "rlvr entropy --help=match"]),
         (["runs", "match=0"], ["match is '0'"]),
-        (["runs", "responses=0"], ["responses is '0'"]),
+        (["runs", "responses=0"], ["responses is 0"]),
         (["runs"], ["where: runs/base"]),
     ],
 )

@@ -150,8 +150,8 @@ def test_a_study_that_fails_ends_the_command_with_its_code(rlvr, own: str) -> No
     [
         (["only=upp"], ["there is no claim and no study 'upp'", "did you mean 'up'"]),
         (["recipe=tiny"], ["recipe is what the studies differ in"]),
-        (["--fast"], ["'--fast' is no setting"]),
-        (["tiny"], ["'tiny' is no setting"]),
+        (["--fast"], ["unknown flag '--fast'"]),
+        (["tiny"], ["one word too many: 'tiny'"]),
     ],
 )
 def test_mistakes_are_named(rlvr, own: str, words: list[str], found: list[str]) -> None:

@@ -50,9 +50,12 @@ def test_generated_problems_bring_their_reference_solutions(cwd: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "found"),
     [
-        ([], ["nothing to score"]),
-        (["runs", "responses=none"], ["responses is 'none'", "where: responses", "responses=8"]),
-        (["runs", "rollout.num_worker=2"], ["unknown key 'rollout.num_worker'", "'num_workers'?"]),
+        ([], ["no folder is named"]),
+        (
+            ["runs", "responses=none"],
+            ["responses is 'none'", "where: responses", "rlvr perplexity --help=responses"],
+        ),
+        (["runs", "rollout.num_worker=2"], ["unknown key 'rollout.num_worker'", "'rollout.num_workers'?"]),
         (["runs", "rollout.num_workers=two"], ["where: rollout"]),
         (["runs", "reference=nowhere.jsonl"], ["no such file", "where: nowhere.jsonl"]),
         (["runs"], ["where: runs/base"]),

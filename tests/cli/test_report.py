@@ -83,7 +83,7 @@ def test_what_is_half_measured_is_named_on_the_page_and_in_no_number(rlvr, cwd: 
 @pytest.mark.parametrize(
     ("words", "found"),
     [
-        ([], ["nothing to report on", "rlvr report runs/tiny"]),
+        ([], ["no folder is named", "runs/tiny"]),
         (["nowhere"], ["no such folder", "where: nowhere"]),
         (["one", "outptu=x"], ["unknown key 'outptu'", "'output'?"]),
         (["one", "--outptu"], ["unknown flag '--outptu'"]),

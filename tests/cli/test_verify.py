@@ -168,7 +168,7 @@ def test_settings_reach_the_verifier(rlvr: Rlvr, cwd: Path) -> None:
     ("arguments", "words"),
     [
         (["nowhere.jsonl"], "cannot be read"),
-        (["a.jsonl", "b.jsonl"], "2 files"),
+        (["a.jsonl", "b.jsonl"], "one word too many: 'b.jsonl'"),
         (["--fast"], "unknown flag"),
         (["math.unit=required"], "unit"),
         (["math.units=never"], "not a choice"),
