@@ -166,7 +166,8 @@ def fault_of(
 ) -> Fault | None:
     """What is wrong with a step; ``before`` has those of the steps that stand before it."""
     needed = parents(node)
-    stated = {word for word in step.split(" = ")[1].split() if word in nodes}
+    definition_said = step.partition(" = ")[2].partition(" = ")[0]
+    stated = {word for word in definition_said.split() if word in nodes}
     if stated != set(needed) or not all(parent in before for parent in needed):
         return Fault.DEPENDENCY
     if step != expected_step(node, nodes, skills) or any(before[parent] for parent in needed):

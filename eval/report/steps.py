@@ -73,16 +73,20 @@ def judged(evaluation: Evaluation, problems: Mapping[str, Problem]) -> JudgedSam
     places = {problem_id: place for place, problem_id in enumerate(evaluation.problem_ids)}
     strict, answered = np.zeros((2, len(places)), dtype=np.int64)
     kinds: Counter[str] = Counter()
-    for sample in evaluation.samples():
-        if sample.status is Status.ERROR:
-            continue
-        problem, place = problems[sample.problem], places[sample.problem]
-        answer = outcome.verify(problem, sample.text, sample.finish_reason).status is Status.CORRECT
-        fault = judge_steps(problem.extra_info["solution_graph"], sample.text).first_fault
+    # Many of a problem's samples are the same text.
+    same = Counter(
+        (sample.problem, sample.text, sample.finish_reason)
+        for sample in evaluation.samples()
+        if sample.status is not Status.ERROR
+    )
+    for (problem_id, text, finish_reason), times in same.items():
+        problem, place = problems[problem_id], places[problem_id]
+        answer = outcome.verify(problem, text, finish_reason).status is Status.CORRECT
+        fault = judge_steps(problem.extra_info["solution_graph"], text).first_fault
         kind = fault or (RIGHT if answer else Fault.ANSWER)
-        kinds[kind] += 1
-        answered[place] += answer
-        strict[place] += kind == RIGHT
+        kinds[kind] += times
+        answered[place] += times * answer
+        strict[place] += times * (kind == RIGHT)
     return JudgedSamples(strict, answered, {kind: kinds[kind] for kind in KINDS})
 
 

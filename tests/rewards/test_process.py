@@ -124,6 +124,11 @@ def test_every_setting_is_in_the_identity() -> None:
         (RIGHT.replace("b * a =", "b * 3 ="), Fault.DEPENDENCY, 0),
         (RIGHT.replace("b = a + 4", "b = c + 4"), Fault.DEPENDENCY, 0),
         ("b = a + 4 = 3 + 4 = 7 ; a = 3 ; c = b * a = 7 * 3 = 21 ; # 21", Fault.DEPENDENCY, 0),
+        # What breaks off in the middle is judged as far as it goes.
+        ("a", Fault.MISSING, 0),
+        ("a ; # 21", Fault.VALUE, 0),
+        ("a = 3 ; b ; # 21", Fault.DEPENDENCY, 0),
+        ("a = ; b = ; c = = ; # 21", Fault.VALUE, 0),
         # The first step that is not right decides, in the order of the graph.
         ("a = 4 ; c = b * a = 7 * 4 = 5 ; # 5", Fault.VALUE, 0),
     ],
