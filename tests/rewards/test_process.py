@@ -128,7 +128,7 @@ def test_every_setting_is_in_the_identity() -> None:
         ("a", Fault.MISSING, 0),
         ("a ; # 21", Fault.VALUE, 0),
         ("a = 3 ; b ; # 21", Fault.DEPENDENCY, 0),
-        ("a = ; b = ; c = = ; # 21", Fault.VALUE, 0),
+        ("a = ; b = ; c = = ; # 21", Fault.MISSING, 2),
         # The first step that is not right decides, in the order of the graph.
         ("a = 4 ; c = b * a = 7 * 4 = 5 ; # 5", Fault.VALUE, 0),
     ],
