@@ -6,27 +6,17 @@ appendix A.8) states the cost of RL in such tokens::
     T_RL = (4/3 + γ/3) · N · r · L                                                      (1)
 
 for N prompts with r responses each, of a length L, where γ is 1 with a reference model and 0 without. A response is
-sampled and scored (4/3, with the backward pass), and scored by the reference model once more (1/3). L is the longest
-prompt and response together, 2,048 in the paper, whatever the responses have come to; its text writes the length twice in
-equation 9, and its table of budgets goes by (1).
+sampled (1/3) and learned (1), and scored by the reference model once more (1/3). L is the longest prompt and response
+together, 2,048 in the paper, whatever the responses have come to; its equation 9 has the length twice, and its table of
+budgets goes by (1).
+
+Recipes write ``${rlvr_mid_tokens:…}`` and ``${rlvr_rl_steps:…}`` for the two functions below.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 
-
-@dataclass(frozen=True, slots=True)
-class Split:
-    """A budget, divided."""
-
-    mid_tokens: int
-    """Tokens of mid-training."""
-    rl_steps: int
-    """Steps of RL, rounded."""
-
-
-def rl_tokens(num_prompts: int, group_size: int, max_tokens: int, *, has_reference: bool = True) -> float:
+def rl_tokens(num_prompts: int, group_size: int, max_tokens: int, has_reference: bool = True) -> float:
     """Equation (1): what RL on so many prompts costs, in tokens of mid-training.
 
     Args:
@@ -38,18 +28,18 @@ def rl_tokens(num_prompts: int, group_size: int, max_tokens: int, *, has_referen
     return (5 if has_reference else 4) / 3 * num_prompts * group_size * max_tokens
 
 
-def split_budget(
+def mid_tokens(budget: float, rl_share: float) -> int:
+    """Tokens of mid-training in a budget of which RL has a share (the paper's β: Light 0.2, Medium 0.5, Heavy 0.8)."""
+    return round(budget * (1 - rl_share))
+
+
+def rl_steps(
     budget: float,
     rl_share: float,
-    *,
     prompts_per_step: int,
     group_size: int,
     max_tokens: int,
     has_reference: bool = True,
-) -> Split:
-    """Divide a budget of token equivalents: ``rl_share`` (β) of it to RL, the rest to mid-training.
-
-    The paper's Light, Medium and Heavy RL have shares of 0.2, 0.5 and 0.8.
-    """
-    step = rl_tokens(prompts_per_step, group_size, max_tokens, has_reference=has_reference)
-    return Split(round(budget * (1 - rl_share)), round(budget * rl_share / step))
+) -> int:
+    """Steps of RL in its share of a budget, by :func:`rl_tokens`, rounded."""
+    return round(budget * rl_share / rl_tokens(prompts_per_step, group_size, max_tokens, has_reference))

@@ -6,28 +6,28 @@ from functools import partial
 
 import pytest
 
-from rlvr.budgets import Split, rl_tokens, split_budget
+from rlvr.budgets import mid_tokens, rl_steps, rl_tokens
 
 BATCH = 524_288
 """Tokens of a step of the paper's mid-training."""
-split_papers = partial(split_budget, prompts_per_step=1024, group_size=6, max_tokens=2048)
+papers_steps = partial(rl_steps, prompts_per_step=1024, group_size=6, max_tokens=2048)
 
 
-@pytest.mark.parametrize("rl_steps", [50, 100, 200, 400, 600, 800])
-def test_the_papers_table_of_budgets(rl_steps: int) -> None:
+@pytest.mark.parametrize("steps", [50, 100, 200, 400, 600, 800])
+def test_the_papers_table_of_budgets(steps: int) -> None:
     """arXiv 2512.07783, Table 3: 2,000 steps of mid-training cost what 50 steps of RL cost, and so on."""
-    budget = rl_tokens(1024 * rl_steps, 6, 2048)
-    assert round(budget / BATCH) == 40 * rl_steps
+    budget = rl_tokens(1024 * steps, 6, 2048)
+    assert round(budget / BATCH) == 40 * steps
     for rl_share, mid, rl in ((0.2, 32, 0.2), (0.5, 20, 0.5), (0.8, 8, 0.8)):
-        split = split_papers(budget, rl_share)
-        assert round(split.mid_tokens / BATCH) == mid * rl_steps
-        assert split.rl_steps == round(rl * rl_steps)
+        assert round(mid_tokens(budget, rl_share) / BATCH) == mid * steps
+        assert papers_steps(budget, rl_share) == round(rl * steps)
 
 
 def test_the_papers_largest_budget() -> None:
-    assert split_papers(20e9, 1.0) == Split(0, 954)
-    assert split_papers(20e9, 0.2).rl_steps == 191
-    assert round(split_papers(20e9, 0.0).mid_tokens / BATCH) == 38_147
+    assert papers_steps(20e9, 1.0) == 954
+    assert papers_steps(20e9, 0.2) == 191
+    assert papers_steps(20e9, 0.0) == mid_tokens(20e9, 1.0) == 0
+    assert round(mid_tokens(20e9, 0.0) / BATCH) == 38_147
 
 
 def test_without_a_reference_model_a_step_costs_a_fifth_less() -> None:

@@ -20,6 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from rlvr.algorithms.registry import ALGORITHMS, load_plugin
+from rlvr.budgets import mid_tokens, rl_steps
 from rlvr.cli.completion import candidates, completing, show
 from rlvr.cli.help import asked_for, help_lines, options_of
 from rlvr.cli.other_names import meant, meant_by_flag
@@ -186,6 +187,8 @@ def register(schema: type) -> None:
         store.store(group="algorithm", name=name, node=algorithm)
     OmegaConf.register_new_resolver("rlvr_model", lambda name: str(MODELS / name), replace=True)
     OmegaConf.register_new_resolver("rlvr_evaluation", evaluation_folder, replace=True)
+    OmegaConf.register_new_resolver("rlvr_mid_tokens", mid_tokens, replace=True)
+    OmegaConf.register_new_resolver("rlvr_rl_steps", rl_steps, replace=True)
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors reach us as exceptions instead of Hydra's own exit
 
 
