@@ -13,13 +13,14 @@ from rlvr.config import PaperConfig
 from rlvr.errors import RlvrError
 from rlvr.run_folder import REPORT_FILE
 
-CLAIMS = Path(__file__).parent.parent / "recipes" / "paper" / "2504.13837.yaml"
+CLAIMS = Path(__file__).parent.parent / "recipes" / "paper"
 EXAMPLES = """\
-rlvr paper: the claims of arXiv 2504.13837, each decided by a study: supported, contradicted or undecided here.
+rlvr paper: the claims of arXiv 2504.13837 or 2512.07783, each decided by a study: supported, contradicted or undecided here.
 
 Examples:
   rlvr paper --dry-run                          the claims, their studies, and which of these are there
   rlvr paper                                    runs what is missing, and writes the page
+  rlvr paper claims=2512.07783                  the second paper: pre-training, mid-training and RL
   rlvr paper only=tiny-steps,pass_at_1_rises    some claims, by their names or those of their studies
   rlvr paper folder=runs/quick train.num_steps=4 evaluation.num_samples=8   other words go to every study
 
@@ -42,7 +43,7 @@ def app(config: PaperConfig) -> None:
     from rlvr.tracking.progress import say
     from rlvr.workflows.paper import Paper, claims_data, decide_claims, figure_of, measured, to_run
 
-    paper = Paper.load(Path(config.claims) if config.claims else CLAIMS).only(config.only)
+    paper = Paper.load(claims_file(config.claims)).only(config.only)
     root = Path(config.folder)
     waiting = {name: to_run(study, root / name, config.overrides) for name, study in paper.studies.items()}
     missing = [study for name, study in paper.studies.items() if waiting[name]]
@@ -57,12 +58,13 @@ def app(config: PaperConfig) -> None:
     if config.dry_run:
         print(
             "\n".join(
-                f"{claim.name:<36}{claim.study:<16}{claim.condition}" for claim in paper.claims.values()
+                f"{claim.name:<38}{claim.study:<24}{claim.condition}" for claim in paper.claims.values()
             )
         )
         return
     for study in missing:
-        for words in waiting[study.name]:
+        # Asked again, for what studies share is there once the first of them has made it.
+        for words in to_run(study, root / study.name, config.overrides):
             say(f"rlvr {shlex.join(words)}")
             run_command(words, study.name)
     results = {}
@@ -86,6 +88,12 @@ def app(config: PaperConfig) -> None:
     for claim in data["claims"].values():
         print(f"{claim['decision']:<14}{claim['text']}")
     print(f"\nreport: {output / REPORT_FILE}")
+
+
+def claims_file(name: str) -> Path:
+    """A file of claims: one of ours by its paper's number, or a path."""
+    ours = CLAIMS / f"{name}.yaml"
+    return ours if ours.is_file() else Path(name)
 
 
 def run_command(command: list[str], study: str) -> None:

@@ -77,8 +77,8 @@ class PaperConfig:
     """Names of claims or studies; none takes all."""
     output: str | None = None
     """Folder of the page; null takes ``FOLDER/paper``."""
-    claims: str | None = None
-    """A YAML file of claims and studies of your own; null takes the paper's."""
+    claims: str = "2504.13837"
+    """Number of the paper, ``2504.13837`` or ``2512.07783``, or a YAML file of claims and studies of your own."""
     dry_run: bool = False
     """Say which studies are there and which would be run, and start nothing."""
     overrides: list[str] = field(default_factory=list)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
@@ -24,9 +25,11 @@ class Command:
     """One command of a study, after `rlvr study` or in its place."""
 
     run: str
-    """Its words, after ``rlvr``; ``{folder}`` stands for the study's folder, ``{package}`` for that of rlvr itself."""
+    """Its words, after ``rlvr``; ``{folder}`` stands for the study's folder, ``{root}`` for the one that all studies lie in,
+    ``{package}`` for that of rlvr itself."""
     makes: str
-    """A file in the study's folder that is there once it is done; then it is not run again."""
+    """A file in the study's folder, or beside it (``../base/config.json``, for what several studies share), that is there
+    once it is done; then it is not run again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,11 +159,13 @@ def to_run(study: StudyOf, folder: Path, overrides: Sequence[str] = ()) -> list[
     if study.recipe and measured(folder) is None:
         found.append(["study", f"recipe={study.recipe}", *study.overrides, *overrides, f"run.dir={folder}"])
     for command in study.commands:
-        if not (folder / command.makes).exists():
-            words = shlex.split(command.run)
-            found.append(
-                [word.replace("{folder}", str(folder)).replace("{package}", str(PACKAGE)) for word in words]
-            )
+        # Normalised: beside a study's folder there may be something before the folder itself is there.
+        if not Path(os.path.normpath(folder / command.makes)).exists():
+            places = {"{folder}": folder, "{root}": folder.parent, "{package}": PACKAGE}
+            words = command.run
+            for name, place in places.items():
+                words = words.replace(name, shlex.quote(str(place)))
+            found.append(shlex.split(words))
     return found
 
 

@@ -11,9 +11,9 @@ import yaml
 
 from rlvr.cli import paper as command
 from rlvr.cli.hydra_app import RECIPES
-from rlvr.cli.paper import CLAIMS
+from rlvr.cli.paper import claims_file
 from rlvr.errors import ConfigError
-from rlvr.workflows.paper import Paper, to_run
+from rlvr.workflows.paper import Command, Paper, StudyOf, to_run
 from tests.cli.test_refusals import refused
 from tests.fabricate import study_folder, study_in_training
 
@@ -37,8 +37,9 @@ def own(cwd: Path) -> str:
     return "claims=own.yaml"
 
 
-def test_the_papers_claims_are_read_and_their_studies_are_recipes(rlvr) -> None:
-    paper = Paper.load(CLAIMS)
+@pytest.mark.parametrize("name", ["2504.13837", "2512.07783"])
+def test_the_papers_claims_are_read_and_their_studies_are_recipes(rlvr, name: str) -> None:
+    paper = Paper.load(claims_file(name))
     assert len(paper.claims) >= 12
     assert {claim.study for claim in paper.claims.values()} == set(paper.studies)
     for study in paper.studies.values():
@@ -49,6 +50,20 @@ def test_the_papers_claims_are_read_and_their_studies_are_recipes(rlvr) -> None:
                 continue  # these look at their folder first
             result = rlvr(*words, "--cfg", "job")
             assert result.code == 0, (words, result.err)
+
+
+def test_what_studies_share_is_made_once(tmp_path: Path) -> None:
+    command = Command("pretrain output={root}/base", "../base/pretraining.json")
+    one, two = (
+        StudyOf(name, "a study", 1, commands=(command, Command("x={folder}", "done")))
+        for name in ("one", "two")
+    )
+    assert to_run(one, tmp_path / "one") == [
+        ["pretrain", f"output={tmp_path}/base"], [f"x={tmp_path}/one"]
+    ]  # fmt: skip
+    (tmp_path / "base").mkdir()
+    (tmp_path / "base" / "pretraining.json").touch()
+    assert to_run(two, tmp_path / "two") == [[f"x={tmp_path}/two"]]
 
 
 def test_finished_studies_decide_their_claims(rlvr, cwd: Path, own: str) -> None:
