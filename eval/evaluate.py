@@ -13,7 +13,7 @@ from rlvr.errors import RlvrError, VerifierError
 from rlvr.eval.samples import Sample
 from rlvr.eval.store import EvaluationSpec, SampleStore, expected_tokens, write_problems
 from rlvr.protocols import Renderer, RolloutEngine, SamplingSettings, Verifier
-from rlvr.records import Completion, Problem, Status, Verdict
+from rlvr.records import Completion, Problem, Verdict
 from rlvr.run_folder import SAMPLES_FILE
 
 MAX_ERROR_SHARE = 0.05
@@ -34,13 +34,11 @@ class EvaluationProgress:
     """What is known after each stored chunk."""
 
     num_done: int
+    """Samples that are there, those of earlier sessions included, as in the next two."""
     num_total: int
     num_correct: int
-    """Among the samples of this session."""
     num_cut_off: int
-    """Samples of this session that the length limit ended."""
-    num_sampled: int
-    """Samples of this session."""
+    """That the length limit ended."""
     num_tokens: int
     """Response tokens of this session."""
 
@@ -90,19 +88,15 @@ def evaluate(
             plan.top_k,
             stop_token_ids=renderer.stop_token_ids,
         )
-        correct = cut_off = sampled = tokens = 0
-        errors = store.num_errors
-        refuse_errors(errors, total, folder)
+        tokens = 0
+        refuse_errors(store.num_errors, total, folder)
         sampled_chunks = ((chunks[key], found) for key, found in engine.generate(requests, sampling))
         for samples in verified(sampled_chunks, verifier):
             store.append(samples)
-            sampled += len(samples)
-            correct += sum(sample.status is Status.CORRECT for sample in samples)
-            cut_off += sum(sample.finish_reason == "length" for sample in samples)
-            errors += sum(sample.status is Status.ERROR for sample in samples)
             tokens += sum(sample.num_tokens for sample in samples)
-            refuse_errors(errors, total, folder)
-            on_progress(EvaluationProgress(len(store.done), total, correct, cut_off, sampled, tokens))
+            refuse_errors(store.num_errors, total, folder)
+            counts = (len(store.done), total, store.num_correct, store.num_cut_off)
+            on_progress(EvaluationProgress(*counts, tokens))
     finally:
         store.close()
 

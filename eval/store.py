@@ -119,7 +119,13 @@ class SampleStore:
             os.close(self._file)
             raise
         self.done = {(row.problem, row.sample) for row in stored}
-        self.num_errors = sum(row.status is Status.ERROR for row in stored)
+        self.num_errors = self.num_correct = self.num_cut_off = 0
+        self._count(stored)
+
+    def _count(self, samples: Sequence[Sample]) -> None:
+        self.num_errors += sum(sample.status is Status.ERROR for sample in samples)
+        self.num_correct += sum(sample.status is Status.CORRECT for sample in samples)
+        self.num_cut_off += sum(sample.finish_reason == "length" for sample in samples)
 
     def append(self, samples: Sequence[Sample]) -> None:
         """Write rows as one whole, each exactly once, and hand them to the operating system at once."""
@@ -131,6 +137,7 @@ class SampleStore:
         while left:  # a full disk or a signal may cut a write short; what is there of it is no member
             left = left[os.write(self._file, left) :]
         self.done.update(keys)
+        self._count(samples)
 
     def close(self) -> None:
         """Flush to the disk itself and close."""

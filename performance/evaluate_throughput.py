@@ -165,8 +165,8 @@ def evaluator_side(settings: dict[str, Any]) -> dict[str, Any]:
             folder=Path(settings["folder"]) / "evaluation",
             on_progress=progress.append,
         )
-        result = _result(settings, started, progress[-1].num_tokens, progress[-1].num_sampled)
-    return {**result, "accuracy": progress[-1].num_correct / progress[-1].num_sampled}
+        result = _result(settings, started, progress[-1].num_tokens, progress[-1].num_done)
+    return {**result, "accuracy": progress[-1].num_correct / progress[-1].num_done}
 
 
 def bare_side(settings: dict[str, Any]) -> dict[str, Any]:

@@ -76,6 +76,20 @@ def refuse_not_for_evaluations(folder: Path) -> None:
         )
 
 
+def refuse_not_for_reports(folder: Path) -> None:
+    """Refuse a training run's folder, in which a report would lie among what it does not speak of.
+
+    Raises:
+        ConfigError: it holds one.
+    """
+    if kind_in(folder) == TRAINING:
+        raise ConfigError(
+            f"{folder} holds {TRAINING}, and no report belongs there",
+            where="output",
+            fix=f"output={folder}-report, or any other folder",
+        )
+
+
 def refuse_other_evaluations(folder: Path, models: Collection[str], benchmarks: Collection[str]) -> None:
     """Refuse a folder with results that the report of this evaluation would not have: it would take their place.
 

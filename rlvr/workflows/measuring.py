@@ -179,8 +179,7 @@ def _sample(engine: RolloutEngine, task: EvaluationTask, num_done: int) -> None:
 
     def show(now: EvaluationProgress) -> None:
         rate = now.num_tokens / (time.monotonic() - started)
-        correct = now.num_correct / max(1, now.num_sampled)
-        cut_off = now.num_cut_off / max(1, now.num_sampled)
+        correct, cut_off = now.num_correct / now.num_done, now.num_cut_off / now.num_done
         progress.update(now.num_done, f"correct {correct:.3f}  cut off {cut_off:.0%}  {rate:,.0f} tok/s")
 
     title = f"evaluate {task.spec.model_name} on {task.benchmark.name}"

@@ -8,12 +8,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from rlvr.config import PretrainConfig
 from rlvr.data.mixture import Realised
 from rlvr.data.model_folder import check_model_folder, model_hash
 from rlvr.errors import ConfigError
 from rlvr.pretrain import PretrainProgress, pretrain
 from rlvr.provenance import plain_data, provenance
+from rlvr.rollout.engine_args import CPU_HEAD_SIZES
 from rlvr.run_folder import CONFIG_FILE
 from rlvr.tracking.progress import StageProgress, say
 
@@ -31,11 +34,14 @@ def pretrain_base(config: PretrainConfig, resolved: dict[str, Any] | None = None
         The model's folder; None in those processes of a launcher that leave the writing to another one.
 
     Raises:
-        ConfigError: there is no model to go on from, or it has not the family's words.
+        ConfigError: there is no model to go on from, or it has not the family's words; or no engine here would sample from
+            what came of it.
     """
     resolved = plain_data(config) if resolved is None else resolved
     output = Path(config.output)
-    if config.init is not None:
+    if config.init is None:
+        refuse_unsampled(config)
+    else:
         check_model_folder(config.init)
         if output.resolve() == Path(config.init).resolve():
             raise ConfigError(
@@ -73,6 +79,22 @@ def pretrain_base(config: PretrainConfig, resolved: dict[str, Any] | None = None
         for part in stage:
             say(f"stage {number}: {sentence(part)}")
     return output
+
+
+def refuse_unsampled(config: PretrainConfig) -> None:
+    """Refuse, where there is no GPU, a shape that vLLM on a CPU does not compute: it would be found out when all is done.
+
+    Raises:
+        ConfigError: naming the width of the heads.
+    """
+    width = config.hidden_size // config.num_heads
+    if width not in CPU_HEAD_SIZES and not torch.cuda.is_available():
+        raise ConfigError(
+            f"attention heads of {width} numbers (hidden_size / num_heads) are none that vLLM on a CPU computes, so nothing "
+            "here could sample from this model",
+            where="num_heads",
+            fix=f"a width of {', '.join(map(str, CPU_HEAD_SIZES))}, such as hidden_size=128 num_heads=4",
+        )
 
 
 def sentence(part: Realised) -> str:

@@ -9,15 +9,18 @@ from rlvr.eval.loading import load_results
 from rlvr.eval.report import Report, write_report
 from rlvr.provenance import plain_data, provenance
 from rlvr.tracking.progress import say
+from rlvr.workflows.claim import refuse_not_for_reports
 
 
 def report_runs(config: ReportConfig) -> Report:
     """What `rlvr report` does: find the evaluations in the folders, say what is still to come, and write the page.
 
     Raises:
-        ConfigError: there is no evaluation, or two were measured differently.
+        ConfigError: there is no evaluation, or two were measured differently; or the output is a training run's folder.
         DataError: an evaluation is damaged.
     """
+    output = Path(config.output)
+    refuse_not_for_reports(output)
     results = load_results(
         [Path(folder) for folder in config.folders],
         config.benchmarks,
@@ -29,4 +32,4 @@ def report_runs(config: ReportConfig) -> Report:
     for command in dict.fromkeys(stage.command for stage in results.unfinished):
         say(f"  {command}")
     own = provenance(plain_data(config))
-    return write_report(Path(config.output), results.with_provenance(own))
+    return write_report(output, results.with_provenance(own))

@@ -473,3 +473,16 @@ def test_a_model_that_is_not_in_the_cache_has_a_fix_when_offline(rlvr) -> None:
         "fix:   model=FOLDER",
         "HF_HUB_OFFLINE=1",
     )
+
+
+def test_a_base_that_no_engine_here_could_sample_is_refused_before_it_is_trained(
+    rlvr, monkeypatch, cwd: Path
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    refused(
+        rlvr("pretrain", "num_heads=8", "output=new"),
+        "heads of 16 numbers",
+        "where: num_heads",
+        "num_heads=4",
+    )
+    assert list(cwd.iterdir()) == []

@@ -101,6 +101,15 @@ def test_a_mistake(rlvr, cwd: Path, words: list[str], found: list[str]) -> None:
     assert not (cwd / "runs").exists()
 
 
+def test_a_report_is_not_written_into_a_training_run(rlvr, cwd: Path) -> None:
+    study_folder(cwd / "one", ("base", "grpo"))
+    study_in_training(cwd / "tiny")
+    refused(
+        rlvr("report", "one", "output=tiny/grpo"), "tiny/grpo holds a training run", "output=tiny/grpo-report"
+    )
+    assert not (cwd / "tiny/grpo/report.html").exists()
+
+
 def test_models_measured_differently_are_refused(rlvr, cwd: Path) -> None:
     study_folder(cwd / "one", ("base", "grpo"))
     spec = cwd / "one/evaluation/toy/grpo/spec.json"

@@ -111,7 +111,7 @@ def assert_equal_runs(gone_on: Path, whole_run: Path, *, critic: bool) -> None:
     assert without_state(whole.files) == without_state(cut.files)
     assert any(name.startswith("learner/policy/") for name in cut.files)
     assert any(name.startswith("learner/critic/") for name in cut.files) == critic
-    assert whole.progress().num_drawn == cut.progress().num_drawn >= 6 * 8
+    assert whole.progress().num_drawn == cut.progress().num_drawn > 20  # in the second epoch
     assert whole.progress().watched == cut.progress().watched
     trained = [json.loads((run / "trained.json").read_text())["model_sha256"] for run in runs.values()]
     assert trained[0] == trained[1]
