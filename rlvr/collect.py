@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from itertools import islice
+from typing import NoReturn
 
 from rlvr.algorithms.algorithm import Sampling
 from rlvr.errors import TrainingError, VerifierError
@@ -157,17 +158,22 @@ def collect(
         sampled += groups
         kept += [group for group in groups if sampling.keep_group is None or sampling.keep_group(group)]
     if not kept:
-        refuse_unread(sampled, verifier.expects)
-        accuracy = sum(group.accuracy for group in sampled) / max(1, len(sampled))
-        raise TrainingError(
-            f"none of {len(sampled)} groups of {sampling.group_size} can teach anything: in each, all answers are "
-            f"right or all are wrong (accuracy {accuracy:.3f})",
-            where="dynamic sampling",
-            fix="problems nearer to what the model can do, a larger algorithm.group_size, or a larger "
-            "algorithm.max_sampling_factor",
-        )
+        refuse_useless(sampled, sampling, verifier.expects)
     pool_metrics = verifier.metrics() if isinstance(verifier, StreamingVerifier) else {}
     return Collected(kept[:num_groups], sampled, verify_seconds, pool_metrics)
+
+
+def refuse_useless(sampled: Sequence[RolloutGroup], sampling: Sampling, expects: str) -> NoReturn:
+    """Raise a TrainingError for a step of whose groups not a single one was kept."""
+    refuse_unread(sampled, expects)
+    accuracy = sum(group.accuracy for group in sampled) / max(1, len(sampled))
+    raise TrainingError(
+        f"none of {len(sampled)} groups of {sampling.group_size} can teach anything: in each, all answers are "
+        f"right or all are wrong (accuracy {accuracy:.3f})",
+        where="dynamic sampling",
+        fix="problems nearer to what the model can do, a larger algorithm.group_size, or a larger "
+        "algorithm.max_sampling_factor",
+    )
 
 
 def refuse_unread(sampled: Sequence[RolloutGroup], expects: str) -> None:

@@ -114,16 +114,9 @@ class Training:
             TrainingError: there is nothing to learn from.
             RlvrError: a worker failed.
         """
-        config, stage = self.config, self.stage(step)
+        stage = self.stage(step)
         started = time.perf_counter()
         prompts = self.prompts(step, num_drawn)
-        settings = SamplingSettings(
-            config.temperature,
-            stage.max_response_tokens,
-            logprobs=True,
-            stop_token_ids=self.renderer.stop_token_ids,
-            seed=derive_seed(self.seed, step) if config.seed_requests else None,
-        )
         collected = collect(
             self.engine,
             self.renderer,
@@ -131,9 +124,19 @@ class Training:
             prompts,
             stage.prompts_per_step,
             self.algorithm.sampling,
-            settings,
+            self.settings(stage, step),
         )
         return Sampled(collected, prompts.num_drawn, time.perf_counter() - started)
+
+    def settings(self, stage: Stage, number: int) -> SamplingSettings:
+        """How responses are sampled; the seeds of a number, such as a step's, are its own."""
+        return SamplingSettings(
+            self.config.temperature,
+            stage.max_response_tokens,
+            logprobs=True,
+            stop_token_ids=self.renderer.stop_token_ids,
+            seed=derive_seed(self.seed, number) if self.config.seed_requests else None,
+        )
 
     def check(self, step: int, sampled: Sampled) -> dict[str, float]:
         """Log samples of a step's rollouts, and look whether they may be trained on; what was measured of them.

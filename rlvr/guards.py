@@ -98,6 +98,15 @@ class Guards:
                 fix="a smaller learner.learning_rate, or fewer optimizer steps (train.num_epochs, "
                 f"train.minibatch_size); guards.max_ratio_mean is {self._config.max_ratio_mean:g}",
             )
+        mismatch = metrics.get("mismatch/kl", 0.0)
+        if mismatch > self._config.max_mismatch_kl:
+            raise TrainingError(
+                f"the policy of step {step} is {mismatch:.3g} nats a token away from the weights that sampled its "
+                "responses; the weights of this step are not kept",
+                where="mismatch/kl",
+                fix="a smaller train.max_staleness or learner.learning_rate; guards.max_mismatch_kl is "
+                f"{self._config.max_mismatch_kl:g}",
+            )
 
     def _keep(self, step: int, batches: Sequence[TrainBatch]) -> str:
         """Write the minibatches of a step to a file, unless there are enough; says where they are."""

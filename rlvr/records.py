@@ -79,12 +79,16 @@ class Completion:
         return len(self.response_tokens) if self.tokens_counted is None else self.tokens_counted
 
     @property
+    def version_spans(self) -> list[tuple[int, int]]:
+        """Versions of the weights that wrote it, each with the number of tokens that it wrote."""
+        starts = [(0, self.policy_version), *self.later_versions]
+        ends = [*(start for start, _ in self.later_versions), len(self.response_tokens)]
+        return [(version, end - start) for (start, version), end in zip(starts, ends, strict=True)]
+
+    @property
     def token_versions(self) -> list[int]:
         """Version of the weights that wrote each response token."""
-        versions = [self.policy_version] * len(self.response_tokens)
-        for start, version in self.later_versions:
-            versions[start:] = [version] * (len(versions) - start)
-        return versions
+        return [version for version, count in self.version_spans for _ in range(count)]
 
 
 class Status(StrEnum):

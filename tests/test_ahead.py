@@ -18,10 +18,10 @@ from rlvr.ahead import pending_from_json, pending_to_json
 from rlvr.algorithms.registry import ALGORITHMS
 from rlvr.checkpoint import PENDING_FILE, Checkpoints
 from rlvr.collect import Collected
-from rlvr.config import GuardsConfig, TrainConfig
+from rlvr.config import GuardsConfig
 from rlvr.data.images import images_of
 from rlvr.driver import Sampled
-from rlvr.errors import ConfigError, TrainingError, WorkerLostError
+from rlvr.errors import TrainingError, WorkerLostError
 from rlvr.protocols import SampleRequest, SamplingSettings
 from rlvr.records import Completion, Rollout, RolloutGroup, Status, Verdict
 from rlvr.signals import SIGNALS
@@ -344,10 +344,3 @@ def test_an_older_checkpoint_that_keeps_its_model_alone_has_no_batch(tmp_path: P
         (6, True),
     ]
     assert PENDING_FILE in found[-1].files  # its hash is in the manifest
-
-
-@pytest.mark.parametrize("steps", [-1, 2])
-def test_a_batch_is_at_most_one_step_old(steps: int) -> None:
-    with pytest.raises(ConfigError) as caught:
-        TrainConfig(max_staleness=steps)
-    assert caught.value.where == "train.max_staleness"

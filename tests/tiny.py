@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from rlvr.config import ClusterConfig, GuardsConfig, LearnerConfig, RolloutConfi
 from rlvr.data.prompts import PromptRenderer
 from rlvr.driver import Stage, Training, train
 from rlvr.guards import Guards
+from rlvr.in_flight import train_in_flight
 from rlvr.protocols import Tracker
 from rlvr.records import Problem
 from rlvr.rewards.final_answer import FinalAnswerVerifier
@@ -104,7 +106,8 @@ def train_tiny(
     num_logged_samples: int = 0,
 ) -> None:
     """A training run on such pools; its model lies in ``folder/after``."""
-    loop = train_ahead if max_staleness else train
+    loops: dict[int, Any] = {0: train, 1: train_ahead}
+    loop = loops.get(max_staleness, partial(train_in_flight, engine=engine))
     config = TrainConfig(num_steps=num_steps, prompts_per_step=prompts_per_step, max_staleness=max_staleness)
     loop(
         Training(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from rlvr.checkpoint import Checkpoints
 from rlvr.config import GuardsConfig, TrainConfig
 from rlvr.driver import Stage, Training, train
 from rlvr.guards import Guards
+from rlvr.in_flight import train_in_flight
 from tests.fakes import (
     FakeEngine,
     FakeLearner,
@@ -76,7 +78,8 @@ class Run:
             num_logged_samples=self.num_logged_samples,
             guards=Guards(self.guards, self.folder, self.said.append),
         )
-        loop = train_ahead if self.config.max_staleness else train
+        loops: dict[int, Any] = {0: train, 1: train_ahead}
+        loop = loops.get(self.config.max_staleness, partial(train_in_flight, engine=self.engine))
         self.progress = loop(
             training,
             output=self.folder / "model",

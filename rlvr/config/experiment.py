@@ -130,12 +130,14 @@ class ExperimentConfig:
 
     def _check_staleness(self) -> None:
         """Refuse to train on a batch of older weights as if the newest had sampled it, or where nothing is gained."""
-        if not self.train.max_staleness:
+        steps = self.train.max_staleness
+        if not steps:
             return
         require(
-            self.build_algorithm().importance_cap is not None,
-            "with train.max_staleness=1 a batch is trained on weights that are one step newer than those that sampled it, "
-            "and nothing in this algorithm corrects for that: its ratio is between the learner's own weights",
+            self.build_algorithm().importance_cap is not None or not self.train.correct_staleness,
+            f"with train.max_staleness={steps} a batch is trained on weights that are newer than those that sampled it, by "
+            f"{steps} step{'s' * (steps > 1)} at most, and nothing in this algorithm corrects for that: its ratio is between "
+            "the learner's own weights",
             "algorithm.importance_cap",
             "algorithm.importance_cap=2 (truncated importance sampling), or train.max_staleness=0",
         )
@@ -144,6 +146,13 @@ class ExperimentConfig:
             "engines and learners that share their GPUs take turns, so that nothing can be sampled while they learn",
             "train.max_staleness, cluster.colocate",
             "train.max_staleness=0, or a cluster with GPUs for each (cluster.colocate=false)",
+        )
+        require(
+            steps == 1 or not self.stages,
+            f"with train.max_staleness={steps} prompts are begun before it is known in which step they will be, and a stage "
+            "says for each step what its prompts are",
+            "train.max_staleness, stages",
+            "train.max_staleness=1, or no stages",
         )
 
     def build_algorithm(self) -> Algorithm:

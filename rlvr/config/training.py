@@ -23,8 +23,12 @@ class TrainConfig:
     """Times that a step's rollouts are gone through (PPO's K; the study: 1)."""
     max_staleness: int = 0
     """Steps by which the weights that sample a batch may be older than those that it is trained on. 0: sampling and
-    learning alternate. 1: each batch is sampled while the one before is learned, which needs
+    learning alternate. 1: each batch is sampled while the one before is learned. 2 or more: responses are written on
+    through updates of the weights, and the engines never wait for a batch to be whole. From 1 on it needs
     ``algorithm.importance_cap`` and separate devices for the two pools."""
+    correct_staleness: bool = True
+    """Whether a batch of older weights needs ``algorithm.importance_cap``. false trains on it as if the newest weights had
+    sampled it: to measure what that costs."""
     temperature: float = 1.0
     """Sampling temperature; log-probabilities are computed at it on both sides."""
     top_p: float = 1.0
@@ -61,10 +65,10 @@ class TrainConfig:
                 f"{name}={off}; shape the distribution by train.temperature, which both sides apply",
             )
         require(
-            self.max_staleness in (0, 1),
-            f"a batch may be at most one step old, not {self.max_staleness}",
+            self.max_staleness >= 0,
+            f"a batch cannot be {self.max_staleness} steps old",
             "train.max_staleness",
-            "0 (sampling and learning alternate) or 1 (they go on at the same time)",
+            "0 (sampling and learning alternate), 1 (one batch ahead), or more (in flight)",
         )
         require_share(self.max_error_share, "train.max_error_share")
         require_positive(self, "train", "keep_checkpoints")
@@ -81,6 +85,10 @@ class GuardsConfig:
     and its batch is kept in ``bad-batches/``."""
     max_ratio_mean: float = 10.0
     """Stop when the mean of π/π_old over a step's tokens is above this; it is near 1 as long as all is well."""
+    max_mismatch_kl: float = 1.0
+    """Stop when ``mismatch/kl``, by which the policy has left the weights that sampled a step, is above this many nats a
+    token. Rounding makes 1e-3 of it, old weights (``train.max_staleness``) some hundredths; at 1 the responses could as
+    well be another model's."""
     window: int = 10
     """Steps before a step that it is compared with, for the two jumps below."""
     reward_jump: float = 0.3
@@ -94,6 +102,13 @@ class GuardsConfig:
     def __post_init__(self) -> None:
         """Check words and sizes."""
         require_positive(
-            self, "guards", "max_bad_steps", "max_ratio_mean", "window", "reward_jump", "error_jump"
+            self,
+            "guards",
+            "max_bad_steps",
+            "max_ratio_mean",
+            "max_mismatch_kl",
+            "window",
+            "reward_jump",
+            "error_jump",
         )
         require_one_of(self.on_jump, ("warn", "stop"), "guards.on_jump")

@@ -195,6 +195,11 @@ class DeepSpeedLearner:
         metrics = means.reduced(len(minibatches))
         if not value_only:
             metrics["policy/learning_rate"] = self._policy.learning_rate
+        if (square := metrics.pop("mismatch/importance_weight_square", 0.0)) > 0:
+            # Kish's: (Σw)² / (n Σw²), of the tokens that have a weight in the loss.
+            metrics["mismatch/effective_sample_share"] = (
+                metrics["mismatch/importance_weight_mean"] ** 2 / square
+            )
         return metrics
 
     def _policy_backward(self, micro: TrainBatch, counts: bool, means: StepMeans, needed: bool) -> None:
@@ -233,7 +238,12 @@ class DeepSpeedLearner:
         }
         if self._algorithm.importance_cap is not None:
             cap = self._algorithm.importance_cap
-            tokens["mismatch/importance_weight_mean"] = importance_weight(old, micro.rollout_logprobs, cap)
+            factor = importance_weight(old, micro.rollout_logprobs, cap)
+            tokens |= {
+                "mismatch/importance_weight_mean": factor,
+                "mismatch/importance_weight_square": factor.square(),
+                "mismatch/capped_share": (factor >= cap).float(),
+            }
         if micro.ref_logprobs is not None:
             tokens["reference/kl"] = k3(now - micro.ref_logprobs)
         means.add_tokens(tokens, weights > 0)

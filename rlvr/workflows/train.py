@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from rlvr.data.model_folder import model_hash
 from rlvr.driver import Stage, Training, train
 from rlvr.errors import ConfigError
 from rlvr.guards import Guards
+from rlvr.in_flight import train_in_flight
 from rlvr.provenance import plain_data, provenance
 from rlvr.run_folder import (
     MODEL_FOLDER,
@@ -33,6 +35,8 @@ from rlvr.workflows.inputs import checked_inputs, refuse_other_inputs, training_
 from rlvr.workflows.preflight import check_training
 
 MAX_ENGINE_SEED = 1 << 20
+LOOPS = {0: train, 1: train_ahead}
+"""By ``train.max_staleness``; with any more, sampling is in flight."""
 
 
 def train_model(config: ExperimentConfig, resolved: dict[str, Any] | None = None) -> Path:
@@ -124,6 +128,7 @@ def run_training(config: ExperimentConfig, resolved: dict[str, Any]) -> Path:
                 config.train.temperature,
                 _engine_seed(config.seed, last_step),
                 max_images=max(len(problem.images) for problem in problems),
+                in_flight=config.train.max_staleness > 1,
             ) as (engine, learner),
         ):
             _report(f"engines ready after {time.monotonic() - started:.0f} s")
@@ -141,7 +146,7 @@ def run_training(config: ExperimentConfig, resolved: dict[str, Any]) -> Path:
                 num_logged_samples=config.tracking.num_logged_samples,
                 guards=Guards(config.guards, folder, _report),
             )
-            loop = train_ahead if config.train.max_staleness else train
+            loop = LOOPS.get(config.train.max_staleness, partial(train_in_flight, engine=engine))
             end = loop(training, output=model, checkpoints=checkpoints, resume=resume)
     finally:
         tracker.close()

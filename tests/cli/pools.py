@@ -84,7 +84,7 @@ class Pools:
 
     @contextmanager
     def training_pools(
-        self, model: str, *_: Any, max_images: int
+        self, model: str, *_: Any, max_images: int, in_flight: bool
     ) -> Iterator[tuple[FakeEngine, FakeLearner]]:
         self.trained.append(model)
         engine, source = self.engine(), self.model
