@@ -44,7 +44,7 @@ STRIKES = {
     # The third batch has been sampled; the fourth is, while the third step is learned.
     "sampling": ("remax", "rlvr.collect", "", "judge_later", 3 * 40 + 5, 0.0),
     "learning": ("ppo", "rlvr.cluster.learner_pool", "LearnerPool", "update", 3, 0.2),
-    # The first proof is that of the start. The weights are there, and nobody has said so yet.
+    # The first proof is that of the start. The weights are there, and what they compute is not proved yet.
     "publishing": ("dapo", "rlvr.cluster.learner_pool", "LearnerPool", "_prove", 4, 0.0),
     # Every file of step 4 is written, and the folder has not got its name.
     "saving": ("grpo", "rlvr.checkpoint", "", "seal", 2, 0.0),
