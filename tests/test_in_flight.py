@@ -13,7 +13,7 @@ import tracemalloc
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
@@ -150,7 +150,7 @@ class Slow:
     """A learner whose update takes until the engine has nothing more to do."""
 
     def __init__(self, run: Run) -> None:
-        self.engine: Any = run.engine
+        self.engine = cast(Any, run.engine)
         self.update, self.poll = run.learner.update, self.engine.poll
         self.ticks = threading.Semaphore(0)
         run.learner.update = self.wait  # type: ignore[method-assign]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from rlvr.ahead import train_ahead
 from rlvr.algorithms.grpo import GRPOConfig
@@ -79,7 +79,7 @@ class Run:
             guards=Guards(self.guards, self.folder, self.said.append),
         )
         loops: dict[int, Any] = {0: train, 1: train_ahead}
-        loop = loops.get(self.config.max_staleness, partial(train_in_flight, engine=self.engine))
+        loop = loops.get(self.config.max_staleness, partial(train_in_flight, engine=cast(Any, self.engine)))
         self.progress = loop(
             training,
             output=self.folder / "model",
