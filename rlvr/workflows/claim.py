@@ -30,6 +30,8 @@ MAY_CHANGE = (
     *("train.checkpoint_every", "train.keep_checkpoints", LENGTH),
 )
 """Keys that decide where, how and for how long a run is carried out, and not what a step computes."""
+MAY_GROW = ("seeds", "algorithms", "variants", "benchmarks")
+"""Keys of a study that name its runs and what they are measured on: more of them leave what is there as it is."""
 
 STUDY, TRAINING, EVALUATION = "a study", "a training run", "an evaluation"
 """Kinds of run, as :func:`kind_in` tells them by what they leave in a folder."""
@@ -146,7 +148,8 @@ def refuse_other_settings(folder: Path, resolved: dict[str, Any]) -> None:
         return
     stored = completed(json.loads(path.read_text()), defaults_of(resolved))
     reached = reached_steps(folder) + stored["train"]["max_staleness"]  # the next batch may have been sampled
-    differences = differing(begun(stored, reached), begun(resolved, reached))
+    kept = {key: resolved[key] for key in MAY_GROW if holds_all(resolved.get(key), stored.get(key))}
+    differences = differing({**begun(stored, reached), **kept}, begun(resolved, reached))
     refused = [line for key, line in differences.items() if not key.startswith(MAY_CHANGE)]
     if refused:
         raise ConfigError(
@@ -155,6 +158,18 @@ def refuse_other_settings(folder: Path, resolved: dict[str, Any]) -> None:
             where="run.dir",
             fix="run.dir=ANOTHER_FOLDER; or run.resume=never, which keeps what is there under another name",
         )
+
+
+def holds_all(wanted: Any, stored: Any) -> bool:
+    """Whether what a study names now has all that it named before, of which there must be something.
+
+    A study of one seed, one algorithm or no variants calls its runs by other names than one of several.
+    """
+    if not stored or type(wanted) is not type(stored):
+        return False
+    if isinstance(stored, dict):
+        return all(key in wanted and wanted[key] == value for key, value in stored.items())
+    return set(stored) <= set(wanted)
 
 
 def begun(resolved: dict[str, Any], reached: int) -> dict[str, Any]:

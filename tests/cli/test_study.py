@@ -9,6 +9,7 @@ import pytest
 
 from rlvr.eval.samples import read_samples
 from tests.cli.pools import SMALL, TRAIN, Pools
+from tests.cli.test_refusals import refused
 
 CHAINS_BENCHMARKS = (
     "+benchmarks.longer={family: chains, operations: [5], num_problems: 4, out_of_domain: true}",
@@ -168,6 +169,22 @@ def test_each_algorithm_is_trained_from_every_seed(study, pools: Pools, tmp_path
     assert json.loads((folder / "evaluation/chains/grpo-seed3/spec.json").read_text())["seed"] == 5
     again = study("algorithms=[grpo,rloo]", "seeds=[0,3]", "seed=5")
     assert (again.code, len(pools.trained)) == (0, 4)
+
+
+def test_a_study_takes_further_seeds_algorithms_and_benchmarks(study, pools: Pools, tmp_path: Path) -> None:
+    assert study("algorithms=[grpo]", "seeds=[0,3]").code == 0
+    pools.evaluated = []
+    more = study(
+        "algorithms=[grpo,rloo]", "seeds=[3,0,1]", "+benchmarks.third={family: chains, num_problems: 3}"
+    )
+    assert more.code == 0, more.err
+    assert len(pools.trained) == 6  # two before, and four that are new
+    summary = json.loads((tmp_path / "study/summary.json").read_text())
+    assert set(summary["models"]) == {"base", *(f"{a}-seed{i}" for a in ("grpo", "rloo") for i in (0, 1, 3))}
+    fewer = study(
+        "algorithms=[grpo,rloo]", "seeds=[0,1]", "+benchmarks.third={family: chains, num_problems: 3}"
+    )
+    refused(fewer, "rlvr study: ", "seeds: [3, 0, 1] there, [0, 1] now")
 
 
 @pytest.mark.parametrize(
