@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -131,6 +131,13 @@ def start_model(config: PretrainConfig) -> tuple[Any, Qwen2Tokenizer, Idefics3Pr
     if config.point_heads:
         point_heads_back(model)
     return model, tokenizer, None
+
+
+def count_parameters(config: PretrainConfig) -> int:
+    """Numbers in the model, the tied ones once, without making it."""
+    with torch.device("meta"):
+        model, _, _ = start_model(replace(config, point_heads=False))
+    return sum(parameter.numel() for parameter in model.parameters())
 
 
 def train_stage(

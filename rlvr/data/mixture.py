@@ -16,6 +16,7 @@ from transformers import Idefics3Processor, Qwen2Tokenizer
 from rlvr.config import PretrainConfig, PretrainStage
 from rlvr.data.families import FAMILIES
 from rlvr.data.generated import Worked
+from rlvr.data.tiny_tokenizer import build_tokenizer
 
 IGNORED = -100
 SORT_WINDOW = 4096
@@ -108,13 +109,7 @@ def stage_batches(
     Documents are drawn in windows that are sorted by length. The last windows are cut to what the remaining steps
     hold, so that all that is drawn is trained on but a part of the last step, and shares are realised as they are drawn.
     """
-    parts = stage.components
-    corpora = []
-    for index, part in enumerate(parts):
-        own = stream if len(parts) == 1 else f"{stream}/{index}"
-        corpus = FAMILIES[config.family].corpus(config, part, own)
-        corpora.append(documents(corpus, index, tokenizer, processor))
-    drawn = mixed(corpora, [part.share for part in parts], stage.shares_in == "tokens")
+    drawn = drawn_documents(config, stage, tokenizer, processor, stream)
     shuffler = random.Random(f"batches/{stream}")
     left = num_steps
     while left:
@@ -127,8 +122,34 @@ def stage_batches(
         batches = list(split_by_tokens(window, config.batch_tokens))
         shuffler.shuffle(batches)
         for batch in batches[:left]:
-            yield collate(batch, tokenizer.pad_token_id, len(parts))
+            yield collate(batch, tokenizer.pad_token_id, len(stage.components))
         left -= min(left, len(batches))
+
+
+def drawn_documents(
+    config: PretrainConfig,
+    stage: PretrainStage,
+    tokenizer: Qwen2Tokenizer,
+    processor: Idefics3Processor | None,
+    stream: str,
+) -> Iterator[Document]:
+    """The documents of a stage in the order in which they are drawn."""
+    parts = stage.components
+    corpora = []
+    for index, part in enumerate(parts):
+        own = stream if len(parts) == 1 else f"{stream}/{index}"
+        corpus = FAMILIES[config.family].corpus(config, part, own)
+        corpora.append(documents(corpus, index, tokenizer, processor))
+    return mixed(corpora, [part.share for part in parts], stage.shares_in == "tokens")
+
+
+def first_documents(
+    config: PretrainConfig, stage: PretrainStage, stream: str, number: int
+) -> list[tuple[int, int]]:
+    """Component and tokens of a stage's first documents, without their pictures."""
+    tokenizer = build_tokenizer(FAMILIES[config.family].words(config))
+    drawn = drawn_documents(config, stage, tokenizer, None, stream)
+    return [(each.component, len(each)) for each in islice(drawn, number)]
 
 
 def mixed(

@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import json
+import math
 import time
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from rlvr.config import PretrainConfig
-from rlvr.data.mixture import Realised
+from rlvr.data.mixture import Realised, first_documents, realised
 from rlvr.data.model_folder import check_model_folder, model_hash
 from rlvr.errors import ConfigError
-from rlvr.pretrain import PretrainProgress, pretrain
+from rlvr.pretrain import PretrainProgress, count_parameters, pretrain
 from rlvr.provenance import plain_data, provenance
 from rlvr.rollout.engine_args import CPU_HEAD_SIZES
 from rlvr.run_folder import CONFIG_FILE
 from rlvr.tracking.progress import StageProgress, say
 
 PRETRAINED_FILE = "pretraining.json"
+LOOKED_AT = 2000
+"""Documents of each stage that a plan looks at."""
 
 
 def pretrain_base(config: PretrainConfig, resolved: dict[str, Any] | None = None) -> Path | None:
@@ -77,7 +80,7 @@ def pretrain_base(config: PretrainConfig, resolved: dict[str, Any] | None = None
     (output / PRETRAINED_FILE).write_text(json.dumps(record, indent=2) + "\n")
     for number, stage in enumerate(shares, start=1):
         for part in stage:
-            say(f"stage {number}: {sentence(part)}")
+            say(f"stage {number}: {shares_line(part)} ({part.examples:,} and {part.tokens:,})")
     return output
 
 
@@ -97,9 +100,61 @@ def refuse_unsampled(config: PretrainConfig) -> None:
         )
 
 
-def sentence(part: Realised) -> str:
+@dataclass(frozen=True, slots=True)
+class StagePlan:
+    """What a stage would do, by its first documents."""
+
+    num_steps: int
+    parts: list[Realised]
+    """Shares of the documents looked at."""
+    longest: int
+    """Tokens of the longest of them."""
+
+
+def plan_stages(config: PretrainConfig, num_processes: int = 1) -> list[StagePlan]:
+    """What `rlvr pretrain --dry-run` says of the stages, from the first 2,000 documents of each.
+
+    Raises:
+        ConfigError: a document is longer than the model's positions.
+    """
+    plans = []
+    for index, stage in enumerate(config.stages):
+        parts = [
+            part if part.num_problems is None else replace(part, num_problems=min(part.num_problems, 200))
+            for part in stage.components
+        ]
+        stream = f"{config.seed}/{index}/0"
+        found = first_documents(config, replace(stage, mixture=parts), stream, LOOKED_AT)
+        counts = [[0, 0] for _ in parts]
+        for component, length in found:
+            counts[component][0] += 1
+            counts[component][1] += length
+        longest = max(length for _, length in found)
+        if longest > config.max_position_embeddings:
+            raise ConfigError(
+                f"a document of stage {index + 1} has {longest} tokens, and the model {config.max_position_embeddings} positions",
+                where="max_position_embeddings",
+                fix="a larger number, or fewer operations",
+            )
+        num_steps = math.ceil(stage.num_tokens / (config.batch_tokens * num_processes))
+        plans.append(StagePlan(num_steps, realised(stage, counts), longest))
+    return plans
+
+
+def num_parameters(config: PretrainConfig) -> int:
+    """Numbers in the model that a config makes, or goes on from.
+
+    Raises:
+        ConfigError: there is no model to go on from.
+    """
+    if config.init is not None:
+        check_model_folder(config.init)
+    return count_parameters(config)
+
+
+def shares_line(part: Realised) -> str:
     """What a component of a stage was to be, and what it was."""
     return (
-        f"{part.name}: {part.share:.3%} of {part.shares_in} asked for; {part.examples:,} examples "
-        f"({part.share_of_examples:.3%}), {part.tokens:,} tokens ({part.share_of_tokens:.3%})"
+        f"{part.name}: {part.share:.3%} of {part.shares_in} asked for; {part.share_of_examples:.3%} of examples, "
+        f"{part.share_of_tokens:.3%} of tokens"
     )

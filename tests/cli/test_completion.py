@@ -17,7 +17,7 @@ CASES = [
     ("rlvr train -m clus", {"cluster.", "cluster="}),
     ("rlvr study algorithm=gr", {"algorithm=grpo", "algorithm=grpo_verl", "algorithm=grpo_openrlhf"}),
     ("rlvr train algorithm=ppo algorithm.cri", {"algorithm.critic."}),
-    ("rlvr pretrain recipe=", {"recipe=tiny", "recipe=tiny_code", "recipe=tiny_visual"}),
+    ("rlvr pretrain recipe=tiny_m", {"recipe=tiny_mid", "recipe=tiny_mid_only"}),
     ("rlvr report runs/tiny be", {"benchmarks="}),
     ("rlvr report runs/ti", set()),
     ("rlvr nothing a", set()),

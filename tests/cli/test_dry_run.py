@@ -103,10 +103,22 @@ def test_a_run_without_the_hardware_points_at_the_dry_run(rlvr) -> None:
     assert "--dry-run" in result.err
 
 
-def test_commands_that_start_nothing_have_no_dry_run(rlvr) -> None:
-    result = rlvr("pretrain", "--dry-run")
+def test_commands_without_a_dry_run_say_so(rlvr) -> None:
+    result = rlvr("distill", "--dry-run")
     assert result.code == 2
     assert "has no dry run" in result.err
+
+
+def test_pretraining_says_size_steps_and_shares(rlvr, cwd: Path) -> None:
+    result = rlvr("pretrain", "recipe=interplay", "--dry-run")
+    assert result.code == 0, result.err
+    assert "model: 101.6 M parameters" in result.out
+    assert "10,000,000,000 tokens (98 a parameter)" in result.out
+    assert "op 8,9,10, zoo+school+festival: 50.000% of tokens asked for" in result.out
+    assert not (cwd / "runs").exists()
+    result = rlvr("pretrain", "recipe=interplay", "max_position_embeddings=128", "--dry-run")
+    assert result.code == 2
+    assert "128 positions" in result.err
 
 
 @pytest.mark.parametrize(

@@ -8,20 +8,22 @@ import random
 import signal
 from collections.abc import Iterator
 from dataclasses import asdict
-from itertools import product
+from itertools import islice, product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import yaml
+from omegaconf import OmegaConf
 from PIL import Image
 from transformers import AutoTokenizer
 
 from rlvr.algorithms.grpo import GRPOConfig
-from rlvr.cli.hydra_app import MODELS, RECIPES
-from rlvr.config import ExperimentConfig, PretrainConfig, PretrainStage
-from rlvr.data import programs, signs, skills
+from rlvr.budgets import rl_tokens
+from rlvr.cli.hydra_app import MODELS, RECIPES, register
+from rlvr.config import ExperimentConfig, MixtureComponent, PretrainConfig, PretrainStage
+from rlvr.data import graphs, programs, signs, skills
 from rlvr.data.benchmarks import BENCHMARKS, load_benchmark
 from rlvr.data.mixture import render
 from rlvr.data.tiny_tokenizer import build_tokenizer
@@ -54,6 +56,19 @@ def leaves(data: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
         yield prefix[:-1], data
 
 
+def computed(value: Any) -> Any:
+    """A value with those of its words that a resolver of ours or OmegaConf's works out."""
+    if isinstance(value, dict):
+        return {key: computed(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [computed(each) for each in value]
+    if isinstance(value, str) and any(word in value for word in ("${oc.create", "${rlvr_rl", "${rlvr_mid")):
+        register(ExperimentConfig)
+        made = OmegaConf.create({"it": value}).it
+        return OmegaConf.to_container(made) if OmegaConf.is_config(made) else made
+    return value
+
+
 def recipe(path: str) -> dict[str, Any]:
     """Leaves of a recipe file and of those that it builds on, its interpolations resolved."""
     data = yaml.safe_load((RECIPES / path).read_text())
@@ -61,7 +76,11 @@ def recipe(path: str) -> dict[str, Any]:
     for base in data.pop("defaults", []):
         if isinstance(base, str) and base != "_self_":
             found |= recipe(str(Path(path).with_name(f"{base}.yaml")))
-    found |= leaves(data)
+    for key, value in leaves(data):
+        value = computed(value)
+        if isinstance(value, dict):  # it takes the place of a whole mapping
+            found = {name: other for name, other in found.items() if not name.startswith(f"{key}.")}
+        found |= leaves(value, f"{key}.")
     shipped = {f"${{rlvr_model:{path.name}}}": str(path) for path in MODELS.iterdir() if path.is_dir()}
     return {
         key: shipped.get(value, value) if isinstance(value, str) else value for key, value in found.items()
@@ -95,6 +114,8 @@ def test_all_recipes_are_here() -> None:
     }
     # Those of the paper have a table of their own: test_paper_recipes.py.
     papers = set((RECIPES / "experiment" / "recipe").glob("deep_analysis*.yaml"))
+    # Those of the second paper at its size: test_the_worlds_of_the_second_paper_fit_together.
+    papers |= set((RECIPES / "experiment" / "recipe").glob("interplay*.yaml"))
     papers |= set((RECIPES / "evaluate" / "recipe").iterdir())
     papers |= {RECIPES / "experiment" / "recipe" / f"{name}.yaml" for name in SYSTEMS}
     papers |= set((RECIPES / "paper").iterdir())  # claims: test_paper.py
@@ -130,7 +151,14 @@ def test_a_recipe_changes_what_it_says_and_nothing_else(composed, command, word,
     laptop = {} if command == "pretrain" else recipe("experiment/cluster/laptop.yaml")
     expected = dict(leaves(defaults)) | laptop | recipe(path) | ({"model": "m"} if model else {})
     if "stages" in expected:  # a stage has the defaults of what it does not say
-        expected["stages"] = [asdict(PretrainStage(**stage)) for stage in expected["stages"]]
+        expected["stages"] = [
+            asdict(
+                PretrainStage(
+                    **{**stage, "mixture": [MixtureComponent(**part) for part in stage.get("mixture", [])]}
+                )
+            )
+            for stage in expected["stages"]
+        ]
     assert dict(leaves(resolved)) == expected
     assert without_benchmarks(dict(leaves(asdict(checked)))) == without_benchmarks(expected)
 
@@ -233,6 +261,47 @@ def test_pictures_fit_the_model_that_reads_them(composed) -> None:
         study.rollout.max_prompt_tokens + study.rollout.max_response_tokens
         <= pretraining.max_position_embeddings
     )
+
+
+@pytest.mark.parametrize("size", ["tiny_", ""])
+def test_the_worlds_of_the_second_paper_fit_together(composed, size: str) -> None:
+    """Base, mid-training, gold solutions, RL and evaluation are about the same graphs, and their texts fit."""
+    [(study, _)] = composed("study", f"recipe={size}interplay_mid")
+    [(pretraining, _)] = composed("pretrain", f"recipe={size}interplay")
+    mid, gold = (
+        composed("pretrain", f"recipe={name}")[0][0]
+        for name in (f"{size or 'interplay_'}mid", f"{size or 'interplay_'}gold")
+    )
+    assert study.model == pretraining.output == mid.init == gold.init
+    assert study.variants["mid_rl"][1] == f"model={mid.output}"
+    for each in (pretraining, mid, gold):
+        assert asdict(each.graphs).items() <= asdict(study.data.graphs).items()
+    [lesson] = gold.stages[0].components
+    asked = study.data.graphs
+    assert (lesson.operations, lesson.contexts) == (asked.operations, asked.contexts)
+    assert lesson.num_problems <= asked.num_train
+    assert lesson.problems_seed == asked.seed
+
+    # Both halves of the budget, by the formula of rlvr/budgets.py.
+    step = rl_tokens(
+        study.train.prompts_per_step,
+        study.algorithm.group_size,
+        study.rollout.max_prompt_tokens + study.rollout.max_response_tokens,
+        study.algorithm.kl.coef > 0,
+    )
+    steps = [int(words[0].partition("=")[2]) for words in study.variants.values()]
+    assert steps[0] == 2 * steps[1]
+    assert mid.stages[0].num_tokens == pytest.approx(step * steps[1], rel=0.02)
+
+    tokenizer = build_tokenizer(graphs.words(asked))
+    hardest = max(number for each in study.benchmarks.values() for number in each.operations)
+    for document in islice(graphs.corpus("x", [hardest], asked.contexts, 0.0, asked), 20):
+        prompt = tokenizer(render(tokenizer, document))["input_ids"]
+        solution = tokenizer(f" {document.solution}{tokenizer.eos_token}")["input_ids"]
+        assert len(prompt) <= study.rollout.max_prompt_tokens
+        assert len(solution) <= min(study.rollout.max_response_tokens, study.evaluation.max_tokens)
+    longest = study.rollout.max_prompt_tokens + study.evaluation.max_tokens
+    assert longest <= pretraining.max_position_embeddings
 
 
 @pytest.mark.parametrize(
