@@ -107,7 +107,9 @@ class VLLMEngine:
         from vllm.config import WeightTransferConfig
 
         from rlvr.rollout.held_weights import WorkerExtension  # which registers our transfer backend
+        from rlvr.rollout.still_images import register_with_vllm
 
+        register_with_vllm(options.model)
         if options.device == "cpu":
             torch.set_num_threads(options.threads)
         extra: dict[str, Any] = dict(options.engine_args)

@@ -18,7 +18,7 @@ from rlvr.algorithms.registry import ALGORITHMS
 PACKAGE = Path(__file__).resolve().parent.parent / "rlvr"
 
 FLOORS = (
-    ("", "budgets", "errors", "files", "openmp", "records", "seeds", "signals"),
+    ("", "budgets", "errors", "files", "openmp", "records", "seeds", "signals", "still_images"),
     ("batch", "run_folder", "user_code"),
     ("protocols",),
     ("algorithms", "rewards"),

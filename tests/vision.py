@@ -189,6 +189,37 @@ def qwen2_5_vl(folder: Path, image_token: int) -> Path:
     return _untrained(Qwen2_5_VLForConditionalGeneration, config, folder)
 
 
+def qwen_model(folder: Path) -> Path:
+    """A whole untrained Qwen2.5-VL, to be sampled from: with tokenizer, chat template and processor as it is published."""
+    from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
+    from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
+
+    tokenizer = build_tokenizer(words(23))
+    marks = ["<|vision_start|>", "<|image_pad|>", "<|video_pad|>", "<|vision_end|>"]
+    tokenizer.add_tokens(marks, special_tokens=True)
+    tokenizer.add_tokens([f"\\boxed{{{answer}}}" for answer in COLOURS])
+    tokenizer.chat_template = TEMPLATE.replace("<image>", "<|vision_start|><|image_pad|><|vision_end|>")
+    start, image, video, end = tokenizer.convert_tokens_to_ids(marks)
+    config = Qwen2_5_VLConfig(
+        vision_config={
+            "hidden_size": 64, "intermediate_size": 64, "depth": 2, "num_heads": 2, "out_hidden_size": 128,
+            "fullatt_block_indexes": [1], "window_size": 56, "initializer_range": 0.2,
+        },
+        text_config={
+            "model_type": "qwen2_5_vl_text", **TEXT, "hidden_size": 128, "eos_token_id": tokenizer.eos_token_id,
+            "rope_parameters": {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [4, 6, 6]},
+        },
+        image_token_id=image, video_token_id=video, vision_start_token_id=start, vision_end_token_id=end,
+    )  # fmt: skip
+    _untrained(Qwen2_5_VLForConditionalGeneration, config, folder)
+    Qwen2VLImageProcessorPil(size={"shortest_edge": 28 * 28, "longest_edge": 56 * 84}).save_pretrained(folder)
+    path = folder / "preprocessor_config.json"
+    published = {"processor_class": "Qwen2_5_VLProcessor", "image_processor_type": "Qwen2VLImageProcessor"}
+    path.write_text(json.dumps(json.loads(path.read_text()) | published))
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
 def _untrained(kind: Any, config: Any, folder: Path) -> Path:
     torch.manual_seed(0)
     kind(config).save_pretrained(folder)

@@ -207,6 +207,9 @@ class ImageProcessor:
     def _processor(self) -> Any:
         from transformers import AutoProcessor
 
+        from rlvr.still_images import read_images_alone
+
+        read_images_alone()
         try:
             found = AutoProcessor.from_pretrained(self._model)
         except (ImportError, OSError, ValueError) as error:

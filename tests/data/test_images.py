@@ -14,16 +14,14 @@ from PIL import Image
 
 from rlvr.config import BenchmarkConfig, DataConfig
 from rlvr.data.benchmarks import BENCHMARKS, benchmark_problems
-from rlvr.data.chains import words
 from rlvr.data.hub import HubSource
 from rlvr.data.images import ImageProcessor, content_of, image_url, images_of, place_of, placed
 from rlvr.data.loaders import load_problems, problems_hash, save_problems
 from rlvr.data.prompts import WordsRenderer, load_renderer, longest_prompt
 from rlvr.data.templates import template
-from rlvr.data.tiny_tokenizer import build_tokenizer
 from rlvr.errors import ConfigError, DataError, ModelError
 from rlvr.records import ImageFile, Problem
-from tests.vision import COLOURS, picture, vision_model, visual_set
+from tests.vision import COLOURS, picture, qwen_model, vision_model, visual_set
 
 VERL = {
     "data_source": "mine", "prompt": [{"role": "user", "content": "See <image>: how many?"}], "ability": "math",
@@ -198,43 +196,24 @@ def test_an_image_counts_as_what_the_model_makes_of_it(tmp_path: Path, model: Pa
 
 
 @pytest.fixture
-def qwen() -> Any:
-    """Qwen2.5-VL's processor but for videos, which need torchvision; its image processor as published, in small."""
-    from transformers.models.qwen2_5_vl.processing_qwen2_5_vl import Qwen2_5_VLProcessor
-    from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
-
-    tokenizer = build_tokenizer(words(23))
-    tokenizer.add_tokens(["<|vision_start|>", "<|image_pad|>", "<|vision_end|>"], special_tokens=True)
-    processor = object.__new__(Qwen2_5_VLProcessor)
-    processor.tokenizer, processor.image_token, processor.video_token = (
-        tokenizer,
-        "<|image_pad|>",
-        "<|video_pad|>",
-    )
-    processor.image_token_id = tokenizer.convert_tokens_to_ids("<|image_pad|>")
-    processor.video_token_id, processor.video_processor = -1, None
-    processor.image_processor = Qwen2VLImageProcessorPil(
-        size={"shortest_edge": 56 * 56, "longest_edge": 28 * 28 * 1280}
-    )
-    return processor
+def qwen(tmp_path: Path) -> ImageProcessor:
+    """Qwen2.5-VL's, as published: torchvision, which its video part needs, is not there."""
+    return ImageProcessor(str(qwen_model(tmp_path / "qwen")))
 
 
 @pytest.mark.parametrize("size", [(80, 60), (1000, 700), (28, 28), (3000, 20), (5, 4)])
-def test_qwen_counts_what_it_lays_out(qwen: Any, size: tuple[int, int]) -> None:
-    counting = ImageProcessor("Qwen/Qwen2.5-VL-7B-Instruct")
-    counting.__dict__["_processor"] = qwen
+def test_qwen_counts_what_it_lays_out(qwen: ImageProcessor, size: tuple[int, int]) -> None:
+    processor = qwen._processor
     text = "<|vision_start|><|image_pad|><|vision_end|> a ?"
-    ids = qwen.tokenizer(text)["input_ids"]
-    laid_out = qwen(text=[text], images=[Image.new("RGB", size)])["input_ids"][0]
+    ids = processor.tokenizer(text)["input_ids"]
+    laid_out = processor(text=[text], images=[Image.new("RGB", size)])["input_ids"][0]
     image = ImageFile("x.png", "", "image/png", *size)
-    assert len(ids) + counting.num_tokens([image], ids) == len(laid_out)
+    assert len(ids) + qwen.num_tokens([image], ids) == len(laid_out)
 
 
-def test_an_image_that_the_model_does_not_take_is_named(qwen: Any) -> None:
-    counting = ImageProcessor("Qwen/Qwen2.5-VL-7B-Instruct")
-    counting.__dict__["_processor"] = qwen
+def test_an_image_that_the_model_does_not_take_is_named(qwen: ImageProcessor) -> None:
     with pytest.raises(DataError, match="takes no such image: absolute aspect ratio") as caught:
-        counting.num_tokens([ImageFile("x.png", "", "image/png", 6000, 20)], [qwen.image_token_id])
+        qwen.num_tokens([ImageFile("x.png", "", "image/png", 6000, 20)], [qwen.place_token])
     assert caught.value.where == "x.png"
 
 

@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 from rlvr.algorithms.algorithm import Sampling
+from rlvr.algorithms.grpo import GRPOConfig
 from rlvr.algorithms.ppo import PPOConfig
 from rlvr.algorithms.settings import KLConfig
 from rlvr.batch import RolloutBatch, collate
@@ -22,7 +23,7 @@ from rlvr.driver import probes_from
 from rlvr.protocols import SamplingSettings
 from rlvr.records import Problem, RolloutGroup
 from rlvr.rewards.final_answer import FinalAnswerVerifier
-from tests.vision import vision_model, visual_set
+from tests.vision import qwen_model, vision_model, visual_set
 
 ALGORITHM = PPOConfig(group_size=4, kl=KLConfig(coef=0.01, placement="loss", estimator="k3")).build()
 """With a critic and a reference model, which see the images as well."""
@@ -80,6 +81,35 @@ def test_what_is_learned_is_what_was_sampled(tmp_path: Path, settings: LearnerCo
     assert [again.num_tokens(problem) for problem in problems] == [
         renderer.num_tokens(problem) for problem in problems
     ]
+
+
+def test_qwen_is_learned_as_it_is_sampled(tmp_path: Path) -> None:
+    """Beside a CPU torch without torchvision, which the video part of its processor would need."""
+    model = qwen_model(tmp_path / "model")
+    visual_set(tmp_path)
+    problems = benchmark_problems(BenchmarkConfig("mathvista"), DataConfig(folder=str(tmp_path)))
+    renderer = load_renderer(str(model))
+    rollout = RolloutConfig(max_prompt_tokens=longest_prompt(renderer, problems), max_response_tokens=8)
+    settings = LearnerConfig(zero_stage=2, learning_rate=1e-2, threads_per_learner=1)
+    algorithm = GRPOConfig(group_size=4).build()
+    with training_pools(
+        str(model), rollout, settings, ClusterConfig(), algorithm, 1.0, seed=0, max_images=1
+    ) as (engine, learner):
+        learner.publish(0, [renderer.probe(problem) for problem in problems])
+        for version in (1, 2):
+            groups = sampled(engine, renderer, problems)
+            batch = collate(groups, 8)
+            annotations = learner.annotate(batch, old_logprobs=True)
+            assert annotations.old_logprobs is not None
+            assert (annotations.old_logprobs - batch.rollout_logprobs).abs().max() < 1e-4
+            assigned = algorithm.assign_credit(rewarded(batch), annotations, len(batch))
+            assert learner.update(assigned.minibatches)["policy/grad_norm"] > 0
+            report = learner.publish(version, probes_from(groups, renderer))
+            assert report.proved_share == 1
+            assert report.probe_mean_abs < 1e-4
+        learner.save(tmp_path / "after")
+    again = load_renderer(str(tmp_path / "after"))
+    assert again.num_tokens(problems[0]) == renderer.num_tokens(problems[0])
 
 
 def sampled(engine: RolloutPool, renderer: PromptRenderer, problems: Sequence[Problem]) -> list[RolloutGroup]:
