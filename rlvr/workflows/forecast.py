@@ -35,12 +35,15 @@ ALIKE = (
     ("model",),
     ("algorithm", "group_size"),
     ("train", "prompts_per_step"),
+    ("train", "max_staleness"),
     ("rollout", "max_response_tokens"),
     ("stages",),
     ("rollout", "num_workers"),
     ("learner", "num_learners"),
 )
-"""What makes steps of two runs take about the same time; the algorithm's kind matters less."""
+"""What makes steps of two runs take about the same time."""
+ALGORITHM = ("algorithm", "name")
+"""Matters less: a run of another algorithm tells it where there is none of the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,19 +174,18 @@ def training_forecast(config: ExperimentConfig, resolved: dict[str, Any], num_st
         resolved: the same as plain data.
         num_steps: that are still to do.
     """
-    wanted = [_at(resolved, keys) for keys in ALIKE]
-    for path in _newest_first(Path(config.run.dir), METRICS_FILE, DEPTH):
-        run = path.parent
-        if (
-            not (run / CONFIG_FILE).exists()
-            or [_at(_json(run / CONFIG_FILE), keys) for keys in ALIKE] != wanted
-        ):
-            continue
-        there = read_provenance(run).get("hardware")
-        seconds = [row["time/step"] for row in read_metrics(run) if "time/step" in row]
-        if there in (None, hardware()) and seconds:
-            step = median(seconds)
-            return f"about {progress.duration(step * num_steps)}, at {step:.1f} s a step as in {run}"
+    paths = list(_newest_first(Path(config.run.dir), METRICS_FILE, DEPTH))
+    for alike in ((*ALIKE, ALGORITHM), ALIKE):
+        wanted = [_at(resolved, keys) for keys in alike]
+        for run in (path.parent for path in paths):
+            stored = _json(run / CONFIG_FILE) if (run / CONFIG_FILE).exists() else None
+            if stored is None or [_at(stored, keys) for keys in alike] != wanted:
+                continue
+            there = read_provenance(run).get("hardware")
+            seconds = [row["time/step"] for row in read_metrics(run) if "time/step" in row]
+            if there in (None, hardware()) and seconds:
+                step = median(seconds)
+                return f"about {progress.duration(step * num_steps)}, at {step:.1f} s a step as in {run}"
     return ""
 
 

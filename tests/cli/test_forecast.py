@@ -32,6 +32,17 @@ def test_training_says_how_long_it_will_take_from_the_last_like_it(
     assert "s a step as in" not in other.err  # its steps are of another size
 
 
+def test_a_run_of_the_same_algorithm_is_asked_before_a_newer_one_of_another(
+    train, pools: Pools, tmp_path: Path
+) -> None:
+    here = runs(tmp_path)
+    assert train(f"run.dir={here}/one").code == 0
+    as_if_it_had_taken(here / "one", 30.0)
+    assert "s a step as in" in train(f"run.dir={here}/rloo", "algorithm=rloo").err  # there is no other one
+    as_if_it_had_taken(here / "rloo", 90.0)
+    assert f"at 30.0 s a step as in {here}/one" in train(f"run.dir={here}/more").err
+
+
 def test_a_run_that_goes_on_goes_by_itself(train, pools: Pools, tmp_path: Path) -> None:
     run = runs(tmp_path) / "one"
     assert train(f"run.dir={run}", "train.num_steps=2").code == 0
