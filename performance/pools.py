@@ -6,7 +6,7 @@ lengths, and the model goes from event to event however many tokens lie in betwe
 
 - requests are dealt to engines as they have places, in the order of the prompts, a prompt's responses together;
 - verdicts come one after another, beside sampling;
-- a learner's time is linear in the tokens of its rows, with a smaller part for rows that have no gradient;
+- a learner's time grows with the tokens of its rows and with their squares, a smaller part for rows without a gradient;
 - publishing stops engines and learner; a response that goes on afterwards is computed again from its tokens;
 - where pools share a machine, each is slowed down while the other works.
 
@@ -55,8 +55,10 @@ class LearnerRates:
     """Whatever the batch holds, the driver's part included."""
     per_token: float
     """Forward and backward, on one learner."""
+    per_square: float = 0.0
+    """More for the square of each row's tokens: attention, on one learner."""
     forward_share: float = 1 / 3
-    """Of ``per_token``, for rows whose advantages are 0."""
+    """Of both, for rows whose advantages are 0; forward takes half as long as backward."""
     slowed: float = 1.0
     """Times as long while engines are at work; 1 on devices of its own."""
 
@@ -128,13 +130,15 @@ class Predicted:
         return fmean(self.steps)
 
 
-def rows_tokens(batch: Sequence[Prompt]) -> tuple[int, int]:
-    """Tokens that the learner gets of a batch: of rows with a gradient, and of those without."""
-    found = [0, 0]
+def learning_work(batch: Sequence[Prompt], forward_share: float) -> tuple[float, float]:
+    """Sums over a batch's rows of their tokens and of the squares of these; a row without a gradient counts by its share."""
+    tokens = squares = 0.0
     for prompt in batch:
+        share = 1.0 if prompt.teaches else forward_share
         kept = prompt.tokens if prompt.learned is None else prompt.learned
-        found[not prompt.teaches] += kept * len(prompt.responses) + sum(prompt.responses)
-    return found[0], found[1]
+        tokens += share * sum(kept + response for response in prompt.responses)
+        squares += share * sum((kept + response) ** 2 for response in prompt.responses)
+    return tokens, squares
 
 
 @dataclass(eq=False, slots=True)
@@ -366,10 +370,8 @@ class Simulation:
 
     def _learning_seconds(self, batch: Sequence[Prompt]) -> float:
         rates = self._rates.learner
-        taught, only_scored = rows_tokens(batch)
-        return (
-            rates.per_update + rates.per_token * (taught + rates.forward_share * only_scored) / self._learners
-        )
+        tokens, squares = learning_work(batch, rates.forward_share)
+        return rates.per_update + (rates.per_token * tokens + rates.per_square * squares) / self._learners
 
     @property
     def _learner_slowed(self) -> float:

@@ -20,7 +20,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import NormalDist, fmean
-from typing import Any
+from typing import Any, TypeVar
 
 from performance.common import median, own_parser, table, write_result
 from performance.pools import (
@@ -34,8 +34,10 @@ from performance.pools import (
     Rates,
     Simulation,
     in_flight,
+    learning_work,
 )
 
+R = TypeVar("R", EngineRates, LearnerRates)
 SHARED = "in turn, shared"
 WARMUP, CYCLES = 2, 2
 """Steps before the measured ones, besides those that are sampled ahead; and what is measured, each of ``staleness`` + 1 steps: batches that were admitted together come in together, and then others."""
@@ -285,27 +287,30 @@ def calibrated(args: argparse.Namespace, folder: Path) -> tuple[Rates, list[list
     )
     learners, engines = config["learner"]["num_learners"], config["rollout"]["num_workers"]
     batches = draw(args)
-    tokens = fmean(
-        sum(args.prompt_tokens * len(p.responses) + sum(p.responses) for p in batch) for batch in batches
+    rates = replace(assumed(args), publish=typical("time/sync"))
+    works = [learning_work(batch, rates.learner.forward_share) for batch in batches]
+    learning = fmean(
+        rates.learner.per_token * each + rates.learner.per_square * squares for each, squares in works
     )
-    rates = replace(
-        assumed(args),
-        learner=LearnerRates(0.0, typical("time/learn") * learners / tokens),
-        publish=typical("time/sync"),
+    learner = replace(
+        scaled(rates.learner, typical("time/learn") * learners / learning, "per_token", "per_square"),
+        per_update=0.0,
     )
     alone = _run(replace(rates, learner=LearnerRates(0.0, 0.0), publish=0.0), batches, engines, 1, IN_TURN)
-    return replace(rates, engine=scaled(rates.engine, typical("time/rollout") / alone.step)), batches
-
-
-def scaled(engine: EngineRates, factor: float) -> EngineRates:
-    """An engine that takes so many times as long for everything."""
-    return replace(
-        engine,
-        per_step=engine.per_step * factor,
-        per_running=engine.per_running * factor,
-        per_context=engine.per_context * factor,
-        per_prompt_token=engine.per_prompt_token * factor,
+    engine = scaled(
+        rates.engine,
+        typical("time/rollout") / alone.step,
+        "per_step",
+        "per_running",
+        "per_context",
+        "per_prompt_token",
     )
+    return replace(rates, engine=engine, learner=learner), batches
+
+
+def scaled(rates: R, factor: float, *names: str) -> R:
+    """The same, with some of its seconds so many times as long."""
+    return replace(rates, **{name: getattr(rates, name) * factor for name in names})
 
 
 def lognormal(mean: float, longest: float, count: int) -> tuple[float, float]:

@@ -260,8 +260,11 @@ def sample_groups(
 
 def judge_later(verifier: Verifier, problem: Problem, completion: Completion) -> Future[Verdict]:
     """Start verifying one response; a verifier that cannot stream judges it at once."""
-    if isinstance(verifier, StreamingVerifier):
-        return verifier.submit(problem, completion.text, completion.finish_reason)
+    # Not isinstance: to look through a protocol takes longer than to judge a number, and this is done for every response.
+    submit = getattr(verifier, "submit", None)
+    if submit is not None:
+        later: Future[Verdict] = submit(problem, completion.text, completion.finish_reason)
+        return later
     done: Future[Verdict] = Future()
     done.set_result(judge(verifier, problem, completion))
     return done

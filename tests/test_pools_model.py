@@ -80,7 +80,10 @@ def test_requests_wait_for_places_and_go_to_the_engine_that_has_some() -> None:
 
 def test_rows_are_shared_by_the_learners_and_those_without_a_gradient_cost_less() -> None:
     rates = replace(
-        PLAIN, engine=replace(STEP, per_step=0.0), learner=LearnerRates(1.0, 0.1, 0.25), publish=0.0
+        PLAIN,
+        engine=replace(STEP, per_step=0.0),
+        learner=LearnerRates(1.0, 0.1, forward_share=0.25),
+        publish=0.0,
     )
     batch = [Prompt(10, (30, 50)), Prompt(10, (30, 50), teaches=False), Prompt(90, (10,), learned=10)]
     tokens = 100 + 0.25 * 100 + 20
@@ -128,15 +131,15 @@ def test_the_fit_finds_the_rates_that_the_times_were_made_with() -> None:
             "engine": engine,
             "sample": [[1.0, n, 1.0 + 0.05 + 1e-3 * n] for n in (64, 128, 256)],
             "learn": [
-                [a, b, 0.1 + 2e-5 * a + 5e-6 * b]
-                for a, b in ((1000, 0), (4000, 500), (2000, 3000), (0, 5000))
+                [a, b, 0.1 + 2e-5 * a + 5e-8 * b]
+                for a, b in ((1000, 9e5), (4000, 8e5), (2000, 3e6), (3000, 5e5), (5000, 2e6))
             ],
             "publish": [0.1, 0.3, 0.1],
             "verdict": [1e-4] * 3,
             "together": {
                 "engine": [[*step[:3], 1.25 * step[3], 0.0] for step in engine],
                 # A second beside the engine, in which it did what takes 0.8 s alone, and the rest alone.
-                "learn": [[4000, 500, 0.1 + 4000 * 2e-5 + 500 * 5e-6 + 0.2, 1.0]],
+                "learn": [[4000, 5e5, 0.1 + 4000 * 2e-5 + 5e5 * 5e-8 + 0.2, 1.0]],
             },
         },
         256,
@@ -146,8 +149,8 @@ def test_the_fit_finds_the_rates_that_the_times_were_made_with() -> None:
     assert found.engine.per_prompt_token == pytest.approx(4e-5)
     assert (found.per_batch, found.engine.per_response) == pytest.approx((0.05, 1e-3))
     assert (found.engine.slowed, found.learner.slowed) == pytest.approx((1.25, 1.25))
-    assert (found.learner.per_update, found.learner.per_token, found.learner.forward_share) == pytest.approx(
-        (0.1, 2e-5, 0.25)
+    assert (found.learner.per_update, found.learner.per_token, found.learner.per_square) == pytest.approx(
+        (0.1, 2e-5, 5e-8)
     )
     assert (found.engine.places, found.engine.block, found.publish) == (256, CPU_BLOCK, 0.1)
 
