@@ -1,4 +1,4 @@
-"""The model of the pools (performance/pools.py) against measured runs: calibrated by some, it predicts others.
+"""The model of the pools (performance/pools_simulation.py) against measured runs: calibrated by some, it predicts others.
 
 Calibrated on one engine and one learner of a thread each: every engine step is noted with what it held, every update with its
 tokens, every weight update; then some steps with both pools at work, for how much they slow each other down on one machine.
@@ -30,9 +30,9 @@ from performance.pools import (
     LearnerRates,
     Prompt,
     Rates,
-    Simulation,
     learning_work,
 )
+from performance.pools_simulation import Simulation
 from performance.train_throughput import Stopwatch
 
 CPU_BLOCK = 128
@@ -318,7 +318,7 @@ def least_squares(features: np.ndarray, seconds: np.ndarray) -> list[float]:
     """Coefficients of which none is negative: those that would be are left out, the most negative first."""
     kept = list(range(features.shape[1]))
     while True:
-        scale = np.abs(features[:, kept]).max(0)
+        scale = np.maximum(np.abs(features[:, kept]).max(0), np.finfo(float).tiny)
         found, *_ = np.linalg.lstsq(features[:, kept] / scale, seconds, rcond=None)
         if (found >= 0).all() or len(kept) == 1:
             break

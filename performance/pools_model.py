@@ -1,6 +1,6 @@
 """What the model of the pools predicts for 8 to 512 GPUs: seconds per step in each mode, and the best split of the GPUs.
 
-The model (performance/pools.py) is checked against measured runs on a CPU by ``pools_check``. No GPU has been measured: bandwidth and
+The model (performance/pools_simulation.py) is checked against measured runs on a CPU by ``pools_check``. No GPU has been measured: bandwidth and
 arithmetic of a GPU are its data sheet's, and how much of them engines and learners reach is assumed (``--help`` lists
 every assumption, and each is a flag). ``--run FOLDER`` replaces what a training run of yours has measured: the learner's
 seconds per token, those of a weight update, the spread of the lengths, and the level of the engine's speed, so that ten
@@ -32,10 +32,10 @@ from performance.pools import (
     Predicted,
     Prompt,
     Rates,
-    Simulation,
     in_flight,
     learning_work,
 )
+from performance.pools_simulation import Simulation
 
 R = TypeVar("R", EngineRates, LearnerRates)
 SHARED = "in turn, shared"
@@ -166,7 +166,7 @@ def assumed(args: argparse.Namespace) -> Rates:
 
     gpu, shape, ranks = GPUS[args.gpu], model_shape(args.model), args.tensor_parallel
     bandwidth = gpu.bandwidth * args.bandwidth_share * ranks
-    arithmetic = gpu.flops * args.decode_share * ranks
+    arithmetic, learning = gpu.flops * args.decode_share * ranks, gpu.flops * args.learn_share
     parameters = shape.num_parameters
     return Rates(
         EngineRates(
@@ -176,9 +176,13 @@ def assumed(args: argparse.Namespace) -> Rates:
             per_prompt_token=2 * parameters / arithmetic,
             places=args.places,
         ),
-        # 2 operations per parameter forward, 4 backward, 2 for what checkpointing computes again.
+        # 2 operations per parameter forward, 4 backward, 2 for what checkpointing computes again. Causal attention takes as
+        # many passes, with 2 operations for each pair of tokens and number of its width, of which half is masked.
         LearnerRates(
-            args.update_seconds, 8 * parameters / (gpu.flops * args.learn_share), forward_share=0.25
+            args.update_seconds,
+            8 * parameters / learning,
+            8 * shape.layers * shape.heads * shape.head_dim / learning,
+            forward_share=0.25,
         ),
         publish=args.publish,
     )

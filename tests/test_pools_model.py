@@ -18,12 +18,12 @@ from performance.pools import (
     Predicted,
     Prompt,
     Rates,
-    Simulation,
     in_flight,
 )
 from performance.pools_check import CPU_BLOCK, fit, least_squares
 from performance.pools_model import _arguments as arguments
 from performance.pools_model import calibrated, fastest, lognormal
+from performance.pools_simulation import Simulation
 
 STEP = EngineRates(per_step=1.0, per_running=0.0, per_context=0.0, per_prompt_token=0.0)
 """A second per engine step, whatever it holds."""
