@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,13 @@ from torch import Tensor
 
 from rlvr.batch import TrainBatch
 from rlvr.config import LearnerConfig
+from rlvr.errors import ModelError
 from rlvr.learner.forward import Policy
 from rlvr.learner.loading import load_model
 from rlvr.learner.lora import add_adapters
 from rlvr.learner.value_model import ValueModel
 from rlvr.learner.vision import ImageInputs, decoded, freeze_vision_tower, vision_towers
+from rlvr.planning.trainable import check_trainable
 from tests.vision import MAKES, encoded
 
 IMAGE = 90
@@ -204,3 +207,52 @@ def test_images_are_decoded_as_the_engines_decode_them(mode: str) -> None:
     content = file.getvalue()
     theirs = pixels(content)
     assert decoded(content).tobytes() == getattr(theirs, "media", theirs).tobytes()
+
+
+TOWER = {
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "image_size": 28,
+    "patch_size": 14,
+}
+
+
+def gemma3() -> Any:
+    from transformers import Gemma3Config
+
+    text = {
+        "hidden_size": 32,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 1,
+        "head_dim": 16,
+    }
+    return Gemma3Config(text_config={**text, "intermediate_size": 64, "vocab_size": 99}, vision_config=TOWER)
+
+
+def paligemma() -> Any:
+    from transformers import PaliGemmaConfig
+
+    text = {
+        "model_type": "gemma",
+        "hidden_size": 32,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "head_dim": 16,
+    }
+    return PaliGemmaConfig(
+        text_config={**text, "num_key_value_heads": 1, "intermediate_size": 64, "vocab_size": 99},
+        vision_config={"model_type": "siglip_vision_model", **TOWER},
+        projection_dim=32,
+    )
+
+
+@pytest.mark.parametrize("config", [gemma3, paligemma])
+def test_attention_in_both_directions_is_refused(config: Callable[[], Any], tmp_path: Path) -> None:
+    """The learner's causal pass would compute other log-probabilities than the engine samples by."""
+    config().save_pretrained(tmp_path)
+    with pytest.raises(ModelError, match="attends in both directions within images or prompts") as caught:
+        check_trainable(str(tmp_path), LearnerConfig())
+    assert "Qwen2.5-VL" in str(caught.value.fix)
