@@ -10,7 +10,7 @@ What is counted, with P parameters of b bytes on N ranks (ZeRO: arXiv 1910.02054
   optimizer;
 - DeepSpeed's buckets: 5e8 elements to reduce (stages 1 to 3), 1e9 gathered parameters (stage 3);
 - activations of one micro-batch: everything that a layer keeps for its backward pass, or with
-  gradient checkpointing each layer's input and one layer in full;
+  gradient checkpointing each layer's input and one layer in full; likewise of a vision tower that is trained;
 - log-probabilities: chunks of logits (rlvr/learner/token_scores.py), and the float32 gradient of the head.
 """
 
@@ -19,7 +19,7 @@ from __future__ import annotations
 from rlvr.algorithms.algorithm import Algorithm
 from rlvr.config import LearnerConfig, RolloutConfig
 from rlvr.learner.token_scores import CHUNK_BYTES
-from rlvr.planning.model_shape import ModelShape
+from rlvr.planning.model_shape import ModelShape, TowerShape
 
 GIB = 2**30
 BYTES = {"float32": 4, "bfloat16": 2}
@@ -34,12 +34,16 @@ ENGINE_WORKSPACE = 3.0 * GIB
 CPU_PROCESS = 1.1 * GIB
 """A CPU worker before any weights: Python, torch, vLLM or DeepSpeed (about what an idle one takes)."""
 
+TOWER_ACTIVATIONS = "activations of the vision tower"
+AT_WORK = ("activations", TOWER_ACTIVATIONS, "log-probabilities", "ZeRO buckets")
+"""What is gone when the optimizer steps."""
+
 Parts = dict[str, float]
 """Bytes by what they hold."""
 
 
 def learner_device_memory(
-    shape: ModelShape, settings: LearnerConfig, algorithm: Algorithm, row_tokens: int
+    shape: ModelShape, settings: LearnerConfig, algorithm: Algorithm, row_tokens: int, *, images: bool = False
 ) -> Parts:
     """Bytes on the device of one rank at the peak of an update.
 
@@ -48,6 +52,7 @@ def learner_device_memory(
         settings: device and dtype resolved.
         algorithm: says whether there are a critic and a reference.
         row_tokens: the longest prompt and response together, tokens.
+        images: whether prompts have some.
     """
     ranks, size, count = settings.num_learners, BYTES[settings.dtype], shape.num_parameters
     stage = settings.zero_stage
@@ -68,11 +73,13 @@ def learner_device_memory(
         parts["gathered weights"] = min(count, LIVE_PARAMETERS) * size
     tokens = max(settings.micro_batch_tokens, row_tokens)
     parts["activations"] = activation_bytes(shape, settings, tokens, row_tokens)
+    if images and shape.tower is not None and not settings.freeze_vision_tower:
+        parts[TOWER_ACTIVATIONS] = tower_bytes(shape.tower, settings, tokens)
     chunk = min(CHUNK_BYTES, 4 * tokens * shape.vocabulary)
     head_gradient = 0 if settings.lora_rank else 4 * shape.vocabulary * shape.hidden
     parts["log-probabilities"] = LOGIT_CHUNKS * chunk + head_gradient
     if not settings.offload_optimizer:
-        at_work = sum(parts.get(name, 0.0) for name in ("activations", "log-probabilities", "ZeRO buckets"))
+        at_work = sum(parts.get(name, 0.0) for name in AT_WORK)
         parts["optimizer step"] = max(0.0, step_bytes(max(trained_each), settings) - at_work)
     parts["runtime"] = CUDA_CONTEXT if settings.device == "cuda" else CPU_PROCESS
     return {name: held for name, held in parts.items() if held}
@@ -125,11 +132,7 @@ def activation_bytes(shape: ModelShape, settings: LearnerConfig, tokens: int, ro
     """What a forward pass over a micro-batch of rows of this length leaves for the backward pass."""
     size = BYTES[settings.dtype]
     attention = shape.heads * shape.head_dim
-    # Inputs of the seven projections, queries, keys and values before and after their rotation, the
-    # attention's output, the two halves of the MLP and their product; the two norms compute in float32.
-    per_token = size * (
-        4 * shape.hidden + 3 * attention + 2 * shape.kv_width + 4 * shape.intermediate
-    ) + 4 * (4 * shape.hidden)
+    per_token = _layer_bytes(size, shape.hidden, attention, shape.kv_width, shape.intermediate)
     if shape.stepwise_attention:
         # Capped scores and their softmax of every head and pair of tokens, in float32 or once in each type.
         per_token += 8 * shape.heads * row_tokens
@@ -137,6 +140,24 @@ def activation_bytes(shape: ModelShape, settings: LearnerConfig, tokens: int, ro
         # The backward pass of the one layer at work also holds gradients of about the same size.
         return tokens * (shape.layers * size * shape.hidden + 2 * per_token)
     return tokens * shape.layers * per_token
+
+
+def _layer_bytes(size: int, hidden: int, attention: int, kv_width: int, intermediate: int) -> int:
+    """What one layer keeps of one token, in numbers of so many bytes.
+
+    Inputs of the seven projections, queries, keys and values before and after their rotation, the attention's output, the
+    two halves of the MLP and their product; the two norms compute in float32.
+    """
+    return size * (4 * hidden + 3 * attention + 2 * kv_width + 4 * intermediate) + 4 * (4 * hidden)
+
+
+def tower_bytes(tower: TowerShape, settings: LearnerConfig, tokens: int) -> float:
+    """What a vision tower leaves for the backward pass at most: of a micro-batch whose every token is of an image."""
+    size, patches = BYTES[settings.dtype], tokens * tower.patches_per_token
+    per_patch = _layer_bytes(size, tower.hidden, tower.hidden, 2 * tower.hidden, tower.intermediate)
+    if settings.gradient_checkpointing:
+        return patches * (tower.layers * size * tower.hidden + 2 * per_patch)
+    return patches * tower.layers * per_patch
 
 
 def learner_host_memory(

@@ -19,6 +19,17 @@ FACTS = Path(__file__).with_name("architectures.json")
 
 
 @dataclass(frozen=True, slots=True)
+class TowerShape:
+    """Sizes of a vision tower, by which its activations are estimated."""
+
+    hidden: int
+    layers: int
+    intermediate: int
+    patches_per_token: int
+    """Patches that become one token of the language model; each goes through all layers."""
+
+
+@dataclass(frozen=True, slots=True)
 class ModelShape:
     """Sizes of a causal language model; all but ``num_parameters`` are counts per layer or vector widths.
 
@@ -40,6 +51,8 @@ class ModelShape:
     """Longest sequence; None where the model has no such limit."""
     stepwise_attention: bool = False
     """Whether the learner holds the scores of all pairs of tokens: its attention is no single kernel."""
+    tower: TowerShape | None = None
+    """Of a model that reads images, where its config names the sizes as most do."""
 
     @property
     def kv_width(self) -> int:
@@ -86,7 +99,25 @@ def _shape(model: str) -> ModelShape:
         vocabulary=config.vocab_size,
         max_positions=getattr(config, "max_position_embeddings", None),
         stepwise_attention=needs_stepwise_attention(config),
+        tower=_tower(laid_out.config),
     )
+
+
+def _tower(config: Any) -> TowerShape | None:
+    vision = getattr(config, "vision_config", None)
+    # Qwen2-VL's embed_dim is what its hidden_size is elsewhere, and that the width of the language model.
+    hidden = _first(vision, "embed_dim", "hidden_size")
+    layers = _first(vision, "depth", "num_hidden_layers")
+    if hidden is None or layers is None:
+        return None
+    intermediate = _first(vision, "intermediate_size") or int(hidden * (_first(vision, "mlp_ratio") or 4))
+    merged = _first(vision, "spatial_merge_size") or _first(config, "scale_factor") or 1
+    return TowerShape(hidden, layers, intermediate, merged**2)
+
+
+def _first(config: Any, *names: str) -> Any:
+    """The value of the first of these that a config has; None if it has none of them."""
+    return next((value for name in names if (value := getattr(config, name, None)) is not None), None)
 
 
 def _widest(laid_out: Any) -> int:

@@ -14,6 +14,7 @@ from rlvr.planning.memory import (
     BYTES,
     CUDA_CONTEXT,
     GIB,
+    TOWER_ACTIVATIONS,
     Parts,
     checkpoint_bytes,
     engine_memory,
@@ -27,6 +28,7 @@ from rlvr.rollout.engine_args import CPU_HEAD_SIZES
 
 TRANSIENT = (
     "activations",
+    TOWER_ACTIVATIONS,
     "log-probabilities",
     "gradients",
     "ZeRO buckets",
@@ -130,6 +132,8 @@ def make_plan(
     learner: LearnerConfig | None,
     cluster: ClusterConfig,
     algorithm: Algorithm | None,
+    *,
+    images: bool = False,
 ) -> Plan:
     """Lay a run out on its machine; nothing is started.
 
@@ -139,6 +143,7 @@ def make_plan(
         learner: None for an evaluation, as is ``algorithm``.
         cluster: placement, and the hardware where it is described.
         algorithm: says which models a learner holds.
+        images: whether prompts have some.
 
     Raises:
         ConfigError: the pools contradict each other, whatever the machine.
@@ -164,7 +169,7 @@ def make_plan(
         checkpoint_bytes=0.0,
     )
     if learners is not None and algorithm is not None:
-        plan.learner_device = learner_device_memory(shape, learners, algorithm, row_tokens)
+        plan.learner_device = learner_device_memory(shape, learners, algorithm, row_tokens, images=images)
         plan.learner_host = learner_host_memory(shape, learners, algorithm, writes=True)
         plan.checkpoint_bytes = checkpoint_bytes(shape, learners, algorithm)
     plan.problems = _model_problems(plan)

@@ -99,13 +99,24 @@ def prepare_training(config: ExperimentConfig, *, ask_hub: bool = True) -> Prepa
             check_prompt_lengths(renderer, problems, rollout.max_prompt_tokens)
         check_context(config.model, rollout.max_prompt_tokens, rollout.max_response_tokens)
     plan = make_plan(
-        model_shape(config.model), rollout, config.learner, config.cluster, config.build_algorithm()
+        model_shape(config.model),
+        rollout,
+        config.learner,
+        config.cluster,
+        config.build_algorithm(),
+        images=any(problem.images for problem in problems) or _asks_about_images(config.data),
     )
     try:
         verifier = verifier_pool(problems, rewards)
     except DataError as error:
         raise with_validation(error, config.data.path or "", config.data.columns) from error
     return Prepared(plan, template, stages, renderer, verifier)
+
+
+def _asks_about_images(data: DataConfig) -> bool:
+    """Whether a registered set does, which may be on the hub."""
+    entry = BENCHMARKS.get(data.path or "")
+    return entry is not None and entry.has_images
 
 
 def _one_template(config: ExperimentConfig) -> PromptTemplate:

@@ -22,11 +22,13 @@ from rlvr.planning.memory import (
     kv_bytes_per_token,
     learner_device_memory,
     learner_host_memory,
+    tower_bytes,
 )
 from rlvr.planning.model_shape import known_architectures, model_shape
 from rlvr.planning.plan import Plan, make_plan
 from rlvr.rollout.engine_args import CPU_HEAD_SIZES
 from tests.architectures import write_tiny
+from tests.vision import TEXT
 
 TINY = Path(__file__).resolve().parents[2] / "rlvr" / "models" / "tiny"
 NODE = ClusterConfig(num_nodes=1, gpus_per_node=8, gpu_memory_gib=80, cpus_per_node=96, host_memory_gib=1024)
@@ -251,3 +253,48 @@ def test_a_gpuless_machine_still_gets_a_plan() -> None:
     assert made.problems == made.misfits == []
     assert made.transfer == "host"
     assert all(worker.gpus == () and worker.node == 0 for worker in made.workers)
+
+
+def test_a_vision_tower_keeps_about_what_is_planned(tmp_path: Path) -> None:
+    """The bytes that its forward pass leaves for the backward pass, counted."""
+    from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
+
+    config = Qwen2_5_VLConfig(
+        vision_config={
+            "hidden_size": 128, "intermediate_size": 344, "depth": 8, "num_heads": 4, "out_hidden_size": 32,
+            "fullatt_block_indexes": [3, 7],
+        },
+        text_config={
+            "model_type": "qwen2_5_vl_text", **TEXT,
+            "rope_parameters": {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [1, 1, 2]},
+        },
+    )  # fmt: skip
+    config.save_pretrained(tmp_path)
+    shape = model_shape(str(tmp_path)).tower
+    assert shape is not None
+    assert (shape.layers, shape.hidden, shape.intermediate, shape.patches_per_token) == (8, 128, 344, 4)
+    torch.manual_seed(0)
+    model = Qwen2_5_VLForConditionalGeneration(config).train()
+    weights = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
+    kept: dict[int, int] = {}
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        output = model.model.visual(torch.randn(32 * 32, 1176), grid_thw=torch.tensor([[1, 32, 32]]))
+    counted = sum(size for place, size in kept.items() if place not in weights)
+    assert output is not None
+    planned = tower_bytes(shape, LearnerConfig(dtype="float32"), tokens=32 * 32 // 4)
+    assert 0.8 < counted / planned < 1.25
+
+
+def test_a_tower_counts_only_where_it_learns_from_images() -> None:
+    named, shape = "activations of the vision tower", model_shape("Qwen/Qwen2.5-VL-7B-Instruct")
+    learners = replace(LEARNERS, dtype="bfloat16")
+    with_images = learner_device_memory(shape, learners, GRPO, 4096, images=True)
+    assert with_images[named] > with_images["activations"] > 0
+    assert named not in learner_device_memory(shape, learners, GRPO, 4096)
+    frozen = replace(learners, freeze_vision_tower=True)
+    assert named not in learner_device_memory(shape, frozen, GRPO, 4096, images=True)
