@@ -1,11 +1,12 @@
-"""Seconds per training step: sampling and learning in turn, against sampling one step ahead (train.max_staleness=1).
+"""Seconds per training step: sampling and learning in turn, against at the same time (train.max_staleness of 1 and of 2).
 
-Three ways train the same model by GRPO on the same prompts, each in a process of its own, one after another, as often as
+Four ways train the same model by GRPO on the same prompts, each in a process of its own, one after another, as often as
 there are rounds:
 
 - in turn, both pools on all cores: two engines of a thread each, and a learner of two threads, as recipe=tiny has it;
 - in turn, one core each: an engine and a learner of one thread;
-- one step ahead, one core each: the same, at the same time.
+- one step ahead, one core each: the same, at the same time, batch by batch;
+- in flight, one core each: the same, with weights that come while responses are being written.
 
 Responses are short (the tiny model's own on its problems), or long-tailed: a model of random weights over many words hardly
 ever ends a response by itself, so a response is as long as the context leaves room for, which is drawn from a log-normal
@@ -23,8 +24,9 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from performance.child import measure
 from performance.common import machine, machine_line, median, parser, recipe, section, table, write_result
@@ -42,6 +44,7 @@ WAYS: dict[str, dict[str, int]] = {
     "in turn, all cores": {"workers": 2, "learner_threads": 2, "max_staleness": 0},
     "in turn, one core each": {**ONE_EACH, "max_staleness": 0},
     "one step ahead, one core each": {**ONE_EACH, "max_staleness": 1},
+    "in flight, one core each": {**ONE_EACH, "max_staleness": 2},
 }
 LENGTHS = ("short", "long-tailed")
 STAGES = ("rollout", "learn", "sync", "wait_for_rollout", "wait_for_learner")
@@ -98,12 +101,18 @@ def lines(lengths: str, seconds: dict[str, list[float]], stages: dict[str, dict[
         )
         for way in WAYS
     ]
-    *in_turn, ahead = WAYS
-    ratios = ", ".join(
-        f"{median(seconds[way]) / median(seconds[ahead]):.2f} times as fast as {way}" for way in in_turn
+    in_turn = [way for way, settings in WAYS.items() if not settings["max_staleness"]]
+    ratios = "\n".join(
+        f"{way.partition(',')[0]}: "
+        + ", ".join(
+            f"{median(seconds[other]) / median(seconds[way]):.2f} times as fast as {other}"
+            for other in in_turn
+        )
+        for way in WAYS
+        if way not in in_turn
     )
     header = (f"{lengths} responses", "s/step", "range", *(name.partition("/")[2] for name in names))
-    return f"\n{table(header, rows)}\none step ahead: {ratios}"
+    return f"\n{table(header, rows)}\n{ratios}"
 
 
 def side(settings: dict[str, Any]) -> dict[str, Any]:
@@ -111,10 +120,14 @@ def side(settings: dict[str, Any]) -> dict[str, Any]:
     from rlvr.ahead import train_ahead
     from rlvr.checkpoint import Checkpoints
     from rlvr.driver import Training, train
+    from rlvr.in_flight import train_in_flight
 
     stopwatch, folder = Stopwatch(), Path(settings["folder"])
     with training_of(settings, stopwatch, Training) as training:
-        loop = train_ahead if settings["max_staleness"] else train
+        loops: dict[int, Any] = {0: train, 1: train_ahead}
+        loop = loops.get(
+            settings["max_staleness"], partial(train_in_flight, engine=cast(Any, training.engine))
+        )
         loop(training, output=folder / "model", checkpoints=Checkpoints(folder / "run"))
     names = [f"time/{stage}" for stage in STAGES]
     kept = [name for name in [*names, "throughput/overlap_share"] if name in stopwatch.rows[0]]
@@ -161,10 +174,16 @@ def training_of(settings: dict[str, Any], tracker: Any, kind: Callable[..., T]) 
     algorithm = GRPOConfig(group_size=settings.get("group_size", GROUP_SIZE), importance_cap=2.0).build()
     with (
         VerifierPool(verifier, 1) as pool,
-        training_pools(model, rollout, learner, ClusterConfig(), algorithm, config.temperature, SEED) as (
-            engine,
-            ranks,
-        ),
+        training_pools(
+            model,
+            rollout,
+            learner,
+            ClusterConfig(),
+            algorithm,
+            config.temperature,
+            SEED,
+            in_flight=config.max_staleness > 1,
+        ) as (engine, ranks),
     ):
         yield kind(
             config=config,
@@ -230,7 +249,7 @@ class Trimmed:
 
     def __init__(self, engine: Any) -> None:
         self._engine = engine
-        self.process_metrics, self.stop = engine.process_metrics, engine.stop
+        self.process_metrics, self.stop, self.submit = engine.process_metrics, engine.stop, engine.submit
 
     @property
     def version(self) -> int:
@@ -241,8 +260,17 @@ class Trimmed:
         self, requests: Sequence[SampleRequest], settings: SamplingSettings
     ) -> Iterator[tuple[int, list[Completion]]]:
         """The engine's answers."""
-        for key, completions in self._engine.generate(requests, settings):
-            yield (
-                key,
-                [replace(each, prompt_tokens=each.prompt_tokens[-SEEN_TOKENS:]) for each in completions],
-            )
+        yield from map(self._trimmed, self._engine.generate(requests, settings))
+
+    @property
+    def num_open(self) -> int:
+        """Of the engine's requests."""
+        return int(self._engine.num_open)
+
+    def poll(self) -> list[tuple[int, list[Completion]]]:
+        """The engine's answers since the last call."""
+        return [self._trimmed(answer) for answer in self._engine.poll()]
+
+    def _trimmed(self, answer: tuple[int, list[Completion]]) -> tuple[int, list[Completion]]:
+        key, completions = answer
+        return key, [replace(each, prompt_tokens=each.prompt_tokens[-SEEN_TOKENS:]) for each in completions]

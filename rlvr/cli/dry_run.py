@@ -36,6 +36,8 @@ ANSWERS = {
 """A response that states the right answer, by ability or by where the prompt asks for it."""
 BOXED_ANSWER = "The answer is $\\boxed{{{}}}$."
 SHOWN_CHARACTERS = 1200
+PENDING_TOKEN_BYTES = 34
+"""Of a sampled token in a checkpoint, as JSON: its number, its log-probability to the last digit, and its part of the text."""
 FEW_MODELS = 3
 """So many are named in a line."""
 
@@ -118,8 +120,27 @@ def training_work(config: ExperimentConfig, plan: Plan, speed: Speed | None) -> 
         *([f"  {speed.line(responses, most)}"] if speed else []),
         f"  weight update: {plan.update_bytes / GIB:.2f} GiB to each of {plan.rollout.num_workers} "
         f"engine(s), by {plan.transfer}",
+        *([f"  {overlap_line(config)}"] if config.train.max_staleness else []),
         f"  disk: {disk_line(config, plan)}",
     ]
+
+
+def overlap_line(config: ExperimentConfig) -> str:
+    """How far sampling goes on beside learning, and what a checkpoint has of it."""
+    steps = config.train.max_staleness
+    way = "one batch ahead" if steps == 1 else f"in flight, up to {steps} batches ahead"
+    return (
+        f"sampling beside learning: {way}, so tokens are at most {steps} step{'s' * (steps > 1)} old; a checkpoint has up to "
+        f"{pending_bytes(config) / GIB:,.2f} GiB of rollouts that are still to be trained on"
+    )
+
+
+def pending_bytes(config: ExperimentConfig) -> int:
+    """Most that a checkpoint holds of rollouts that are still to be trained on."""
+    tokens = max(
+        step_work(each)[1] * each.rollout.max_response_tokens for each in config.in_stages().values()
+    )
+    return config.train.max_staleness * tokens * PENDING_TOKEN_BYTES
 
 
 def step_work(stage: ExperimentConfig) -> tuple[int, int, list[str]]:
@@ -143,7 +164,7 @@ def step_work(stage: ExperimentConfig) -> tuple[int, int, list[str]]:
 
 def disk_line(config: ExperimentConfig, plan: Plan) -> str:
     """What the run's folder takes at its largest: checkpoints, one of them being written, and models."""
-    train, one = config.train, plan.checkpoint_bytes / GIB
+    train, one = config.train, (plan.checkpoint_bytes + pending_bytes(config)) / GIB
     models = 1 + num_kept_models(config)
     due = train.num_steps // train.checkpoint_every if train.checkpoint_every else 0
     held = min(train.keep_checkpoints, due) + 1
