@@ -277,6 +277,24 @@ def test_disk_samples_and_tokens_are_counted(rlvr, model_folder: Path) -> None:
     assert "tokens/s" not in work(result.out)
 
 
+def test_a_run_in_flight_says_what_a_checkpoint_has_besides(rlvr, model_folder: Path) -> None:
+    words = ("train", "recipe=tiny", f"model={model_folder}", "rollout.max_response_tokens=100", "--dry-run")
+    plain = rlvr(*words).out
+    assert "sampling beside learning" not in plain
+    for words_more, found in (
+        (
+            ("train.max_staleness=1", "algorithm.importance_cap=2"),
+            "one batch ahead, so tokens are at most 1 step old",
+        ),
+        (
+            ("train.max_staleness=4", "train.correct_staleness=false", "train.prompts_per_step=1000"),
+            # 4 batches × 1,000 prompts × 8 responses × 100 tokens × 34 bytes
+            "in flight, up to 4 batches ahead, so tokens are at most 4 steps old; a checkpoint has up to 0.10 GiB",
+        ),
+    ):
+        assert found in rlvr(*words, *words_more).out
+
+
 def test_the_time_is_told_from_a_speed_or_a_past_run(rlvr, study_folder: Path, model_folder: Path) -> None:
     words = ("train", f"model={model_folder}", *FEW, "train.num_steps=10", "algorithm.group_size=8")
     stated = work(rlvr(*words, "--dry-run=1000").out)

@@ -158,6 +158,21 @@ GREEDY = [
             ),
             ["where: train.max_staleness, cluster.colocate", "train.max_staleness=0"],
         ),
+        (
+            (*TINY, "train.max_staleness=4"),
+            ["where: algorithm.importance_cap", "by 4 steps at most", "train.max_staleness=0"],
+        ),
+        (
+            (
+                *TINY,
+                "train.max_staleness=2",
+                "algorithm.importance_cap=2",
+                "stages=[{from_step:2,train:{prompts_per_step:4}}]",
+            ),
+            ["where: train.max_staleness, stages", "train.max_staleness=1"],
+        ),
+        ((*TINY, "train.max_staleness=-1"), ["where: train.max_staleness"]),
+        ((*TINY, "rollout.cache_at_update=forget"), ["where: rollout.cache_at_update", "recompute"]),
         ((*TINY, "train.minibatch_size=12"), ["where: train.minibatch_size", "a multiple of 8"]),
         ((*TINY, "just-words"), ["just-words"]),
         ((*TINY, "seed=1,2"), ["seed"]),
