@@ -53,7 +53,8 @@ def side(settings: dict[str, Any]) -> dict[str, Any]:
     import vllm
 
     from rlvr.protocols import SampleRequest, SamplingSettings
-    from rlvr.rollout.vllm_engine import EngineOptions, VLLMEngine, prepare_environment
+    from rlvr.rollout.engine_options import EngineOptions, prepare_environment
+    from rlvr.rollout.vllm_engine import VLLMEngine
 
     length = settings["prompt_tokens"] + settings["response_tokens"] + 1
     options = EngineOptions(

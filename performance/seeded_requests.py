@@ -49,7 +49,8 @@ def side(settings: dict[str, Any]) -> dict[str, Any]:
     from rlvr.data.chains import make_splits
     from rlvr.data.prompts import load_renderer
     from rlvr.protocols import SampleRequest
-    from rlvr.rollout.vllm_engine import EngineOptions, VLLMEngine
+    from rlvr.rollout.engine_options import EngineOptions
+    from rlvr.rollout.vllm_engine import VLLMEngine
 
     engine = VLLMEngine(
         EngineOptions(

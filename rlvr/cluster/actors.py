@@ -23,7 +23,8 @@ from rlvr.errors import RlvrError, WorkerLostError
 from rlvr.learner.deepspeed_learner import DeepSpeedLearner, LearnerOptions
 from rlvr.protocols import Probe, ProbeScores, SampleRequest, SamplingSettings
 from rlvr.rollout.checksums import Checksum, checksum
-from rlvr.rollout.vllm_engine import EngineOptions, Inbox, Served, VLLMEngine
+from rlvr.rollout.engine_options import EngineOptions
+from rlvr.rollout.vllm_engine import Inbox, Served, VLLMEngine
 from rlvr.tracking.vitals import Vitals, own_vitals
 
 HEALTH = "health"

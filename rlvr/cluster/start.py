@@ -18,7 +18,7 @@ from rlvr.cluster.session import actor_options, placed, placed_pools, ray_sessio
 from rlvr.cluster.watch import Watch, Worker
 from rlvr.config import ClusterConfig, LearnerConfig, RolloutConfig
 from rlvr.learner.deepspeed_learner import LearnerOptions
-from rlvr.rollout.vllm_engine import EngineOptions
+from rlvr.rollout.engine_options import EngineOptions
 from rlvr.seeds import derive_seed
 
 MAX_SEED = 2**32

@@ -16,7 +16,8 @@ from PIL import Image
 from rlvr.data.images import images_of
 from rlvr.errors import WeightUpdateError
 from rlvr.protocols import SampleRequest, SamplingSettings
-from rlvr.rollout.vllm_engine import Inbox, InHand, VLLMEngine, pixels, prepare_environment
+from rlvr.rollout.engine_options import prepare_environment
+from rlvr.rollout.vllm_engine import Inbox, InHand, VLLMEngine, pixels
 from rlvr.rollout.weight_transfer import HostTrainerEngine, disconnect
 
 WHITE, BLACK = (255, 255, 255), (0, 0, 0)
