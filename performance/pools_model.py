@@ -271,10 +271,17 @@ def calibrated(args: argparse.Namespace, folder: Path) -> tuple[Rates, list[list
     What it records is one rollout time for each step, so that the shape of the engine's curve (what a step, a response and a
     token looked back on cost) stays as assumed, and its level is made to fit.
     """
-    from rlvr.run_folder import read_metrics
+    from rlvr.errors import ConfigError
+    from rlvr.run_folder import CONFIG_FILE, METRICS_FILE, read_metrics
 
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    rows: list[Any] = list(read_metrics(folder))[2:]
+    file, rows = folder / CONFIG_FILE, list[Any](read_metrics(folder))[2:]
+    if not file.exists() or not rows:
+        raise ConfigError(
+            f"--run needs a training run with {CONFIG_FILE} and at least three steps in {METRICS_FILE}",
+            where=str(folder),
+            fix="the folder that `rlvr train` has written, run.dir",
+        )
+    config = json.loads(file.read_text(encoding="utf-8"))
 
     def typical(name: str) -> float:
         return median([row[name] for row in rows])

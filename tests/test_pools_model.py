@@ -24,6 +24,7 @@ from performance.pools_check import CPU_BLOCK, fit, least_squares
 from performance.pools_model import _arguments as arguments
 from performance.pools_model import calibrated, fastest, lognormal
 from performance.pools_simulation import Simulation
+from rlvr.errors import ConfigError
 
 STEP = EngineRates(per_step=1.0, per_running=0.0, per_context=0.0, per_prompt_token=0.0)
 """A second per engine step, whatever it holds."""
@@ -202,3 +203,8 @@ def test_a_run_of_ones_own_sets_the_level_of_the_rates(tmp_path: Path) -> None:
     predicted = Simulation(rates, batches[:8], 2, 2, IN_TURN).run(2)
     assert predicted.step == pytest.approx(40 + 20 + 3, rel=0.05)  # lengths are drawn
     assert rates.publish == 3.0
+
+
+def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="at least three steps"):
+        calibrated(arguments([]), tmp_path)
