@@ -77,7 +77,7 @@ class Polling:
             WorkerLostError: a learner is lost.
             RlvrError: a worker has failed with this.
         """
-        self._take_back()
+        self.take_back()
         for hand in self._hands:
             if not hand.worker.lost:
                 self._call(hand)
@@ -89,7 +89,7 @@ class Polling:
         """Wait until no worker computes; what is on its way goes on with the next poll."""
         while any(hand.call is not None and not hand.worker.lost for hand in self._hands):
             self._listen(INTERVAL, call_again=False)
-        self._take_back()
+        self.take_back()
 
     def _listen(self, seconds: float, *, call_again: bool = True) -> None:
         """Take in the answers of calls that end within so long, and let their workers go on."""
@@ -129,8 +129,8 @@ class Polling:
             hand.call = hand.worker.actor.advance.remote(requests, self._settings, CALL_SECONDS)
             hand.since = time.monotonic()
 
-    def _take_back(self) -> None:
-        """Put what lost workers had in hand before what waits, in the order of before."""
+    def take_back(self) -> None:
+        """Put what lost workers had in hand before what waits, in the order of before; new ones in their place know nothing of it."""
         for hand in self._hands:
             if hand.worker.lost:
                 self._watch.num_reissued += len(hand.open)

@@ -106,6 +106,7 @@ class RolloutPool:
                 say(
                     f"{worker.name} {worker.lost}; replaced ({self._watch.num_restarts} of at most {limit} times)"
                 )
+                self._polling.take_back()
                 worker.restarted(self._start(self._model, index, self._attempts[index]))
                 replaced = True
             try:
