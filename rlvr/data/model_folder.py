@@ -14,6 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import yaml
 from transformers import AutoConfig
 from transformers.utils import logging
 
@@ -32,7 +33,16 @@ HASHED_BYTES = 1 << 24
 MODEL_DEPTHS = ("*", "*/*", "*/*/*", "*/*/*/*")
 """Where models lie in the folder of a run, of a study, or of several."""
 SHOWN_MODELS = 3
+PRETRAINING = Path(__file__).resolve().parents[1] / "recipes" / "pretrain" / "recipe"
 WEIGHTS, INDEX = "*.safetensors", "model.safetensors.index.json"
+
+
+def pretrained_by(model: str) -> str | None:
+    """The recipe of `rlvr pretrain` that writes a model into this folder; None where none of ours does."""
+    for path in sorted(PRETRAINING.glob("*.yaml")):
+        if yaml.safe_load(path.read_text(encoding="utf-8")).get("output") == str(Path(model)):
+            return path.stem
+    return None
 
 
 def check_model_folder(model: str) -> None:
@@ -48,7 +58,14 @@ def check_model_folder(model: str) -> None:
         looks_like_hub_name = model.count("/") == 1 and not model.startswith((".", "/", "~", "runs/"))
         if looks_like_hub_name:
             return
-        raise ModelError("the model folder does not exist", where=model, fix="check model=…")
+        recipe = pretrained_by(model)
+        raise ModelError(
+            "the model folder does not exist",
+            where=model,
+            fix="check model=…"
+            if recipe is None
+            else f"`rlvr pretrain recipe={recipe}` makes it, in some minutes",
+        )
     refuse_what_holds_models(folder)
     if not (folder / "config.json").exists():
         raise ModelError(

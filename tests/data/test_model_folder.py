@@ -123,3 +123,12 @@ def test_an_interrupted_run_names_its_checkpoint_or_says_that_there_is_none(
     with pytest.raises(ModelError, match="1 lies in it") as error:
         check_model_folder(str(tmp_path))
     assert f"{tmp_path}/checkpoints/step-20/model" in str(error.value.fix)
+
+
+def test_a_base_that_a_recipe_makes_is_named_with_it() -> None:
+    with pytest.raises(ModelError) as caught:
+        check_model_folder("runs/pretrain-tiny-visual/")
+    assert caught.value.fix == "`rlvr pretrain recipe=tiny_visual` makes it, in some minutes"
+    with pytest.raises(ModelError) as caught:
+        check_model_folder("runs/no-such-base")
+    assert caught.value.fix == "check model=…"
