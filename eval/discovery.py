@@ -88,10 +88,9 @@ def evaluation_command(store: Store) -> str:
     )
 
 
-def in_domain_benchmark(run_dirs: Iterable[Path]) -> str | None:
-    """The benchmark that the first study trained for, by its config; None without a study."""
-    for run_dir in run_dirs:
-        for benchmark in as_benchmarks(read_config(run_dir).get("benchmarks") or {}).values():
-            if not benchmark.out_of_domain:
-                return benchmark.name
-    return None
+def study_benchmarks(run_dirs: Iterable[Path]) -> dict[str, bool]:
+    """The benchmarks of the first study by its config, each with whether it is out of domain; empty without a study."""
+    for run_dir in dict.fromkeys(run_dirs):
+        if found := as_benchmarks(read_config(run_dir).get("benchmarks") or {}):
+            return {name: each.out_of_domain for name, each in found.items()}
+    return {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,10 +10,10 @@ from rlvr.errors import ConfigError, DataError, did_you_mean
 from rlvr.eval.discovery import (
     Store,
     evaluation_command,
-    in_domain_benchmark,
     nothing_in,
     stores_in,
     stores_under,
+    study_benchmarks,
 )
 from rlvr.eval.guess import refuse_other_guesses
 from rlvr.eval.results import TITLE, BenchmarkResults, Stage, StudyResults, checkpoint_of
@@ -43,6 +43,8 @@ def load_results(
     folders: Sequence[Path],
     benchmarks: Sequence[str] = (),
     *,
+    models: Sequence[str] = (),
+    out_of_domain: Collection[str] | None = None,
     guesses: Sequence[Path] = (),
     sweeps: Sequence[Path] = (),
 ) -> StudyResults:
@@ -50,7 +52,11 @@ def load_results(
 
     Args:
         folders: studies, multiruns, evaluations, or folders that hold such.
-        benchmarks: names of those to keep; all by default.
+        benchmarks: names of those to keep, in their order after the in-domain one; all by default.
+        models: names of those to keep, the base first, in their order; by default all, of which the base is the one called
+            ``base`` or else the first, and others in the order in which they were trained.
+        out_of_domain: names of benchmarks whose problems are of another kind than those trained on; None takes those of the
+            study's config.
         guesses: folders with evaluations of the base model that was asked to answer without reasoning.
         sweeps: folders with evaluations of the same models at other temperatures.
 
@@ -68,12 +74,20 @@ def load_results(
         if not (stores_under(folder) or runs_under([folder])):
             raise nothing_in(folder)
     chosen_stores = chosen(stores, benchmarks, there)
-    base, others = one_base(chosen_stores) if chosen_stores else ([], [])
+    base, others = named(chosen_stores, models) if models else one_base(chosen_stores)
     base, others = with_nothing_to_come(base, others, to_come)
     names = run_names([*map(run_of, others), *training], taken=base[0].name if base else BASE)
+    of_study = (
+        study_benchmarks(store.run_dir for store in stores)
+        if out_of_domain is None
+        else {store.spec.benchmark: store.spec.benchmark in out_of_domain for store in stores}
+    )
     provenance = {run: read_provenance(training_folder(*run)) for run in names}
-    # As they were trained, which is the order in which their study lists them; what is being trained comes last.
-    order = sorted(names, key=lambda run: (not provenance[run], str(provenance[run].get("date", ""))))
+    # As they are named, or else were trained, which is the order in which their study lists them; what is being trained
+    # comes last.
+    order = sorted(
+        names, key=lambda run: (not provenance[run], "" if models else str(provenance[run].get("date", "")))
+    )
     others = [
         replace(store, name=new_name(store, names))
         for run in order
@@ -83,9 +97,7 @@ def load_results(
     return StudyResults(
         with_sweeps(
             with_guesses(
-                by_benchmark(
-                    base, others, in_domain_benchmark(dict.fromkeys(store.run_dir for store in stores))
-                ),
+                by_benchmark(base, others, of_study),
                 [store for folder in guesses for store in stores_in(folder)],
             ),
             [store for folder in sweeps for store in stores_in(folder)],
@@ -100,8 +112,8 @@ def load_results(
         title=TITLE if base else TRAINING_TITLE if to_come else TRAINED_TITLE,
         provenance={
             "wall_seconds": {
-                "train": sum(float(each.get("wall_seconds", 0)) for each in provenance.values()),
-                "evaluate": sum(evaluation_seconds(store.folder) for store in (*base, *others)),
+                "train": round(sum(float(each.get("wall_seconds", 0)) for each in provenance.values()), 1),
+                "evaluate": round(sum(evaluation_seconds(store.folder) for store in (*base, *others)), 1),
             },
             "runs": {names[run]: provenance[run] for run in order if provenance[run]},
         },
@@ -148,7 +160,16 @@ def chosen(stores: Sequence[Store], wanted: Sequence[str], half_done: Sequence[S
             raise ConfigError(
                 f"no evaluation on {name!r} was found", where="benchmarks", fix=did_you_mean(name, there)
             )
-    return [store for store in stores if not wanted or store.spec.benchmark in wanted]
+    if not wanted:
+        return list(stores)
+    kept = [store for store in stores if store.spec.benchmark in wanted]
+    return sorted(kept, key=lambda store: wanted.index(store.spec.benchmark))
+
+
+def named(stores: Sequence[Store], models: Sequence[str]) -> tuple[list[Store], list[Store]]:
+    """The evaluations of the first of these models, and those of the others in their order."""
+    found = [[store for store in stores if store.name == name] for name in models]
+    return found[0], [store for each in found[1:] for store in each]
 
 
 def one_base(stores: Sequence[Store]) -> tuple[list[Store], list[Store]]:
@@ -157,6 +178,8 @@ def one_base(stores: Sequence[Store]) -> tuple[list[Store], list[Store]]:
     The base is the model called ``base``, or else the first one. The same weights under
     another name, or measured again by another run, are dropped.
     """
+    if not stores:
+        return [], []
     first = next((store for store in stores if store.name == BASE), stores[0])
     base: dict[str, Store] = {}
     others = []
@@ -216,9 +239,14 @@ def shortest_endings(paths: Iterable[Path]) -> dict[Path, str]:
 
 
 def by_benchmark(
-    base: Sequence[Store], others: Sequence[Store], in_domain: str | None
+    base: Sequence[Store], others: Sequence[Store], of_study: Mapping[str, bool]
 ) -> list[BenchmarkResults]:
     """All models on every benchmark, the in-domain one first.
+
+    Args:
+        base: evaluations of the base.
+        others: those of the other models.
+        of_study: whether each benchmark of the study is out of domain; what is no benchmark of it is, too.
 
     Raises:
         DataError: a model lacks a benchmark that another one has, or samples of it.
@@ -226,14 +254,18 @@ def by_benchmark(
     found = {(store.name, store.spec.benchmark): store for store in (*base, *others)}
     models = list(dict.fromkeys(name for name, _ in found))
     benchmarks = list(dict.fromkeys(benchmark for _, benchmark in found))
-    benchmarks.sort(key=lambda benchmark: benchmark != in_domain)
+    outside = set(benchmarks) - {name for name, is_outside in of_study.items() if not is_outside}
+    if outside == set(
+        benchmarks
+    ):  # of no study, or none of its own: nothing says what the models were trained on
+        outside = {name for name in benchmarks if of_study.get(name)}
+    benchmarks.sort(key=lambda benchmark: benchmark in outside)
     for benchmark in benchmarks:
         for model in models:
             if (model, benchmark) not in found:
                 raise not_measured(
                     model, benchmark, next(s for (name, _), s in found.items() if name == model)
                 )
-    outside = set(benchmarks) - {in_domain} if in_domain in benchmarks else set()
     return [
         results([found[model, benchmark] for model in models], out_of_domain=benchmark in outside)
         for benchmark in benchmarks

@@ -6,6 +6,23 @@ import difflib
 from collections.abc import Iterable
 
 
+EXIT_CODES = {
+    0: "done",
+    1: "another failure; for `rlvr doctor`, something is missing",
+    2: "wrong configuration, data or model; nothing was started",
+    3: "a worker process failed",
+    4: "a weight update could not be proved",
+    5: "the verifier failed on too many responses",
+    6: "training cannot go on: nothing to learn from, or a guard stopped it",
+    7: "a checkpoint could not be written, or none can be gone on from",
+    8: "a machine ran short of memory",
+    130: "interrupted (SIGINT); training has left a checkpoint, and the same command goes on",
+    141: "who read the output has closed it (SIGPIPE), as `head` does",
+    143: "terminated (SIGTERM); as 130",
+}
+"""What a command ends with: the only table of them. Errors below have theirs, the last three are 128 and the signal."""
+
+
 class RlvrError(Exception):
     """Base of all errors that end a command with one screen of text instead of a trace.
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import pickle
+import re
+import signal
+from pathlib import Path
 
 import pytest
 
 from rlvr import errors
-from rlvr.errors import ConfigError, RlvrError, did_you_mean
+from rlvr.errors import EXIT_CODES, ConfigError, RlvrError, did_you_mean
 
 KINDS = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, RlvrError)]
 
@@ -26,7 +29,16 @@ def test_an_error_keeps_its_parts_between_processes(kind: type[RlvrError]) -> No
     assert str(error) == str(kind("what", where="here", fix="this"))
 
 
-def test_exit_codes_are_the_documented_ones() -> None:
+def test_every_exit_code_stands_in_the_one_table_and_on_its_page() -> None:
+    signals = {128 + signal.SIGINT, 128 + signal.SIGPIPE, 128 + signal.SIGTERM}
+    assert set(EXIT_CODES) == {0, *(kind.exit_code for kind in KINDS), *signals}
+    page = (Path(__file__).resolve().parents[1] / "docs" / "exit_codes.md").read_text()
+    assert re.findall(r"^\| (\d+) \| (.*) \|$", page, re.MULTILINE) == [
+        (str(code), text) for code, text in EXIT_CODES.items()
+    ]
+
+
+def test_every_kind_of_error_has_its_code() -> None:
     assert {kind.__name__: kind.exit_code for kind in KINDS} == {
         "RlvrError": 1,
         "ConfigError": 2,

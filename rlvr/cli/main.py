@@ -9,7 +9,7 @@ import signal
 import sys
 import traceback
 
-from rlvr.errors import RlvrError, did_you_mean
+from rlvr.errors import EXIT_CODES, RlvrError, did_you_mean
 from rlvr.openmp import wait_asleep
 from rlvr.signals import SIGNALS
 
@@ -44,13 +44,6 @@ STDOUT = 1
 """The descriptor of the process, whatever stands in for ``sys.stdout``."""
 STARTS_ANEW = ("pretrain", "distill")
 """Commands that are over in minutes and keep nothing to go on from."""
-EXIT_CODES = """\
-Exit codes: 0 done, 1 other failure, 2 wrong configuration or data (nothing was started),
-3 a worker failed, 4 a weight update could not be proved, 5 the verifier failed, 6 there is nothing to learn from,
-7 a checkpoint could not be written or read, 8 a machine ran short of memory, 130 interrupted (SIGINT),
-143 terminated (SIGTERM): training has left a checkpoint, and the same command goes on.
-Set RLVR_DEBUG=1 (or give --debug) for the full trace of an error.
-"""
 
 
 def usage() -> str:
@@ -60,7 +53,8 @@ def usage() -> str:
         f"rlvr: reinforcement learning with verifiable rewards, and what it does to pass@k\n\n{EXAMPLES}\n"
         f"Commands:\n{commands}\n\n"
         "Settings are Hydra overrides, key=value; `rlvr COMMAND --help` shows a command's keys.\n\n"
-        + EXIT_CODES
+        "Exit codes:\n" + "\n".join(f"  {code:<5}{text}" for code, text in EXIT_CODES.items()) + "\n\n"
+        "Set RLVR_DEBUG=1 (or give --debug) for the full trace of an error.\n"
     )
 
 

@@ -17,7 +17,7 @@ from rlvr.files import slug
 from rlvr.provenance import plain_data, provenance
 from rlvr.run_folder import MODEL_FOLDER
 from rlvr.tracking.results import ResultTracker
-from rlvr.workflows.claim import refuse_not_for_evaluations, refuse_other_evaluations
+from rlvr.workflows.ownership import refuse_not_for_evaluations, refuse_other_evaluations
 from rlvr.workflows.measuring import evaluation_folder, refuse_other_specs, run_evaluations
 from rlvr.workflows.preflight import load_benchmarks
 from rlvr.workflows.sources import OwnEngines, Server, Source
@@ -73,7 +73,7 @@ def measured(
         seed=config.seed,
         rewards=config.rewards,
     )
-    return StudyResults(results, provenance=provenance(resolved), title=f"pass@k of {', '.join(models)}")
+    return replace(results.with_provenance(provenance(resolved)), title=f"pass@k of {', '.join(models)}")
 
 
 def prepared(

@@ -14,7 +14,7 @@ from rlvr.eval.store import read_spec
 from rlvr.files import write_json
 from rlvr.run_folder import EVALUATIONS_FOLDER, MODEL_FOLDER, SAMPLES_FILE, SPEC_FILE, trained_steps
 from rlvr.tracking.progress import say
-from rlvr.workflows.claim import LENGTH
+from rlvr.workflows.ownership import LENGTH
 
 
 def check_measured(run_dir: Path, runs: Mapping[str, ExperimentConfig]) -> None:

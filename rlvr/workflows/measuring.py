@@ -1,4 +1,4 @@
-"""Evaluations of several models on several benchmarks: refused, gone on with, sampled, loaded."""
+"""Evaluations of several models on several benchmarks: refused, gone on with, sampled, read back."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from rlvr.data.benchmarks import Benchmark
 from rlvr.data.loaders import problems_hash
 from rlvr.data.prompts import PromptRenderer
 from rlvr.eval.evaluate import EvaluationProgress, evaluate
-from rlvr.eval.results import BenchmarkResults
-from rlvr.eval.store import EvaluationSpec, SampleStore, load_evaluation, refuse_other_spec
+from rlvr.eval.loading import load_results
+from rlvr.eval.results import StudyResults
+from rlvr.eval.store import EvaluationSpec, SampleStore, refuse_other_spec
 from rlvr.files import write_text
 from rlvr.protocols import Renderer, RolloutEngine, Verifier
 from rlvr.rewards.config import RewardsConfig
@@ -60,8 +61,8 @@ def run_evaluations(
     source: Source,
     seed: int,
     rewards: RewardsConfig,
-) -> list[BenchmarkResults]:
-    """Measure models on benchmarks, one model after another, and keep each pair in ``BENCHMARK/MODEL``.
+) -> StudyResults:
+    """Measure models on benchmarks, one model after another, keep each pair in ``BENCHMARK/MODEL``, and read them back.
 
     Goes on where an earlier call stopped, and starts nothing when all is done.
 
@@ -74,7 +75,7 @@ def run_evaluations(
         rewards: how answers are judged.
 
     Returns:
-        For each benchmark the evaluations in the order of the models.
+        What is in the folder of these models, in their order.
     """
     with ExitStack() as stack:
         verifiers = [
@@ -90,14 +91,12 @@ def run_evaluations(
                 home = evaluation_folder(folder, benchmark.name, name)
                 tasks.append(EvaluationTask(home, benchmark, spec, renderer, verifier))
             _run_missing(tasks, model, name, engines, seed)
-    return [loaded(benchmark, list(models), folder) for benchmark in benchmarks]
-
-
-def loaded(benchmark: Benchmark, models: Sequence[str], folder: Path) -> BenchmarkResults:
-    """What all models have reached on one benchmark, by their names."""
-    ids = [problem.id for problem in benchmark.problems]
-    evaluations = [load_evaluation(evaluation_folder(folder, benchmark.name, name), ids) for name in models]
-    return BenchmarkResults(evaluations, benchmark.problems, benchmark.out_of_domain)
+    return load_results(
+        [folder],
+        [each.name for each in benchmarks],
+        models=list(models),
+        out_of_domain=[each.name for each in benchmarks if each.out_of_domain],
+    )
 
 
 @dataclass(frozen=True, slots=True)

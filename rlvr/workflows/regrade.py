@@ -28,7 +28,7 @@ from rlvr.rewards.config import RewardsConfig
 from rlvr.rewards.registry import verifier_pool
 from rlvr.run_folder import evaluation_folder
 from rlvr.tracking.results import ResultTracker
-from rlvr.workflows.claim import refuse_not_for_evaluations
+from rlvr.workflows.ownership import refuse_not_for_evaluations
 from rlvr.workflows.tracked import log_report
 
 Changes = Counter[tuple[str, str]]

@@ -10,21 +10,15 @@ from typing import Any
 from rlvr.algorithms.registry import ALGORITHMS
 from rlvr.config import ExperimentConfig
 from rlvr.errors import ConfigError, did_you_mean
-from rlvr.eval.report import BenchmarkResults, Report, StudyResults, write_report
+from rlvr.eval.report import BenchmarkResults, Report, write_report
 from rlvr.eval.results import checkpoint_of
 from rlvr.eval.training_runs import seed_name, seed_of
 from rlvr.files import slug
 from rlvr.provenance import plain_data, provenance
-from rlvr.run_folder import (
-    BASE,
-    EVALUATIONS_FOLDER,
-    evaluation_seconds,
-    read_metrics,
-    read_provenance,
-)
+from rlvr.run_folder import BASE, EVALUATIONS_FOLDER, read_provenance
 from rlvr.tracking.progress import say
 from rlvr.tracking.results import ResultTracker
-from rlvr.workflows.claim import STUDY, Claim, claim_runs, refuse_other_kind, refuse_other_runs
+from rlvr.workflows.ownership import STUDY, Owner, take_folders, refuse_other_kind, refuse_other_runs
 from rlvr.workflows.inputs import checked_inputs, refuse_other_inputs
 from rlvr.workflows.longer import check_measured, keep_measured
 from rlvr.workflows.measuring import run_evaluations
@@ -69,7 +63,7 @@ def run_study(
     )
     source = OwnEngines(config.rollout, config.cluster)
     source.check([config.model], benchmarks)
-    claim_runs(refuse_other_study(folder, resolved, runs, inputs))
+    take_folders(refuse_other_study(folder, resolved, runs, inputs))
 
     models = {BASE: config.model}
     for name, (run_config, run_resolved) in runs.items():
@@ -77,7 +71,7 @@ def run_study(
         models[name] = str(run_training(run_config, run_resolved))
         if config.evaluation.checkpoints:
             models |= kept_models(run_config, name)
-    measured = run_evaluations(
+    results = run_evaluations(
         models=models,
         benchmarks=benchmarks,
         folder=folder,
@@ -86,13 +80,8 @@ def run_study(
         rewards=config.rewards,
     )
     say("report: intervals by bootstrap, figures, HTML")
-    results = StudyResults(
-        benchmarks=measured,
-        metrics={name: read_metrics(folder / name) for name in runs},
-        configs={name: run_resolved for name, (_, run_resolved) in runs.items()},
-        provenance=study_provenance(resolved, folder, list(runs), measured),
-    )
-    report = write_report(folder, results, seed=config.seed)
+    own = study_provenance(resolved, folder, list(runs), results.benchmarks)
+    report = write_report(folder, results.with_provenance(own), seed=config.seed)
     with ResultTracker(folder, in_group(config.tracking, folder), resolved) as tracker:
         log_report(tracker, report)
     return report
@@ -103,7 +92,7 @@ def refuse_other_study(
     resolved: dict[str, Any],
     runs: Mapping[str, Run],
     inputs: Mapping[str, dict[str, Any]],
-) -> list[Claim]:
+) -> list[Owner]:
     """Refuse a folder that holds another study, or anything else; return what is to be claimed.
 
     Args:
@@ -119,11 +108,11 @@ def refuse_other_study(
     if resolved["run"]["resume"] != "never":
         check_measured(folder, {name: run_config for name, (run_config, _) in runs.items()})
     refuse_other_kind(folder, resolved, STUDY)
-    claims = [(folder, resolved), *((Path(each.run.dir), plain) for each, plain in runs.values())]
-    refuse_other_runs(claims)
+    owners = [(folder, resolved), *((Path(each.run.dir), plain) for each, plain in runs.values())]
+    refuse_other_runs(owners)
     for name, (run_config, _) in runs.items():
         refuse_other_inputs(run_config, inputs[name])
-    return claims
+    return owners
 
 
 def training_runs(config: ExperimentConfig, compose: Compose) -> dict[str, Run]:
@@ -219,14 +208,10 @@ def refuse_seeds_twice(config: ExperimentConfig, wanted: Mapping[str, Sequence[s
 def study_provenance(
     resolved: dict[str, Any], folder: Path, runs: Sequence[str], measured: Sequence[BenchmarkResults]
 ) -> dict[str, Any]:
-    """Where the numbers come from: versions, hashes, wall times."""
-    training = {name: read_provenance(folder / name)["wall_seconds"] for name in runs}
-    evaluations = [evaluation for each in measured for evaluation in each.evaluations]
-    seconds = sum(evaluation_seconds(evaluation.folder) for evaluation in evaluations)
+    """Where the numbers come from, besides what lies in the folder: versions, hashes."""
     return {
         **provenance(resolved),
-        "wall_seconds": {"train": round(sum(training.values()), 1), "evaluate": round(seconds, 1)},
-        "train_seconds": training,
+        "train_seconds": {name: read_provenance(folder / name)["wall_seconds"] for name in runs},
         "models": {each.name: each.spec.model_sha256 for each in measured[0].evaluations},
         "problems_sha256": {each.name: each.evaluations[0].spec.problems_sha256 for each in measured},
     }

@@ -29,7 +29,7 @@ from rlvr.run_folder import (
 from rlvr.seeds import derive_seed
 from rlvr.tracking.progress import TrainingProgress, say
 from rlvr.tracking.trackers import ProcessTracker, make_trackers
-from rlvr.workflows.claim import TRAINING, Claim, claim_runs, refuse_other_kind, refuse_other_runs
+from rlvr.workflows.ownership import TRAINING, Owner, take_folders, refuse_other_kind, refuse_other_runs
 from rlvr.workflows.forecast import work_ahead
 from rlvr.workflows.inputs import checked_inputs, refuse_other_inputs, training_inputs
 from rlvr.workflows.preflight import check_training
@@ -57,7 +57,7 @@ def train_model(config: ExperimentConfig, resolved: dict[str, Any] | None = None
     """
     resolved = plain_data(config) if resolved is None else resolved
     refuse_several(config)
-    claim_runs(refuse_other_run(config, resolved, checked_inputs(config)))
+    take_folders(refuse_other_run(config, resolved, checked_inputs(config)))
     return run_training(config, resolved)
 
 
@@ -74,7 +74,7 @@ def refuse_several(config: ExperimentConfig) -> None:
 
 def refuse_other_run(
     config: ExperimentConfig, resolved: dict[str, Any], inputs: dict[str, Any]
-) -> list[Claim]:
+) -> list[Owner]:
     """Refuse a folder that holds another run, or anything else; return what is to be claimed.
 
     Args:
@@ -87,10 +87,10 @@ def refuse_other_run(
     """
     folder = Path(config.run.dir)
     refuse_other_kind(folder, resolved, TRAINING)
-    claims = [(folder, resolved)]
-    refuse_other_runs(claims)
+    owners = [(folder, resolved)]
+    refuse_other_runs(owners)
     refuse_other_inputs(config, inputs)
-    return claims
+    return owners
 
 
 def run_training(config: ExperimentConfig, resolved: dict[str, Any]) -> Path:

@@ -36,7 +36,7 @@ MAY_GROW = ("seeds", "algorithms", "variants", "benchmarks")
 STUDY, TRAINING, EVALUATION = "a study", "a training run", "an evaluation"
 """Kinds of run, as :func:`kind_in` tells them by what they leave in a folder."""
 
-Claim = tuple[Path, dict[str, Any]]
+Owner = tuple[Path, dict[str, Any]]
 """A run's folder and its resolved config."""
 
 
@@ -116,26 +116,26 @@ def refuse_other_evaluations(folder: Path, models: Collection[str], benchmarks: 
         )
 
 
-def claim_runs(claims: Iterable[Claim]) -> None:
+def take_folders(owners: Iterable[Owner]) -> None:
     """Write the resolved configs into their folders, which :func:`refuse_other_runs` has passed.
 
     ``run.resume=never`` gives what is there another name.
     """
-    for folder, resolved in claims:
+    for folder, resolved in owners:
         if resolved["run"]["resume"] == "never" and (aside := set_aside(folder)):
             say(f"run.resume=never: what was in {folder} is now in {aside}")
         folder.mkdir(parents=True, exist_ok=True)
         write_config(folder, resolved)
 
 
-def refuse_other_runs(claims: Iterable[Claim]) -> None:
+def refuse_other_runs(owners: Iterable[Owner]) -> None:
     """Refuse folders that belong to other runs, unless they are to start anew.
 
     Raises:
         ConfigError: a folder belongs to a run with other settings, the differences are named; or to one that has
             done more steps, or that left nothing to go on from.
     """
-    for folder, resolved in claims:
+    for folder, resolved in owners:
         if resolved["run"]["resume"] != "never":
             refuse_other_settings(folder, resolved)
             refuse_other_length(folder, resolved["train"]["num_steps"])
