@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from rlvr.errors import ConfigError, DataError, did_you_mean
 from rlvr.eval.discovery import (
@@ -77,11 +78,6 @@ def load_results(
     base, others = named(chosen_stores, models) if models else one_base(chosen_stores)
     base, others = with_nothing_to_come(base, others, to_come)
     names = run_names([*map(run_of, others), *training], taken=base[0].name if base else BASE)
-    of_study = (
-        study_benchmarks(store.run_dir for store in stores)
-        if out_of_domain is None
-        else {store.spec.benchmark: store.spec.benchmark in out_of_domain for store in stores}
-    )
     provenance = {run: read_provenance(training_folder(*run)) for run in names}
     # As they are named, or else were trained, which is the order in which their study lists them; what is being trained
     # comes last.
@@ -94,14 +90,16 @@ def load_results(
         for store in others
         if run_of(store) == run
     ]
+    of_study = (
+        study_benchmarks(store.run_dir for store in stores)
+        if out_of_domain is None
+        else {store.spec.benchmark: store.spec.benchmark in out_of_domain for store in stores}
+    )
+    measured = with_guesses(
+        by_benchmark(base, others, of_study), [store for folder in guesses for store in stores_in(folder)]
+    )
     return StudyResults(
-        with_sweeps(
-            with_guesses(
-                by_benchmark(base, others, of_study),
-                [store for folder in guesses for store in stores_in(folder)],
-            ),
-            [store for folder in sweeps for store in stores_in(folder)],
-        ),
+        with_sweeps(measured, [store for folder in sweeps for store in stores_in(folder)]),
         metrics={names[run]: rows for run in order if (rows := read_metrics(training_folder(*run)))},
         configs={
             names[run]: config
@@ -111,13 +109,19 @@ def load_results(
         unfinished=to_come,
         title=TITLE if base else TRAINING_TITLE if to_come else TRAINED_TITLE,
         provenance={
-            "wall_seconds": {
-                "train": round(sum(float(each.get("wall_seconds", 0)) for each in provenance.values()), 1),
-                "evaluate": round(sum(evaluation_seconds(store.folder) for store in (*base, *others)), 1),
-            },
+            "wall_seconds": wall_seconds(provenance.values(), (*base, *others)),
             "runs": {names[run]: provenance[run] for run in order if provenance[run]},
         },
     )
+
+
+def wall_seconds(trained: Iterable[Mapping[str, Any]], measured: Iterable[Store]) -> dict[str, float]:
+    """Of all trainings and all evaluations."""
+    seconds = {
+        "train": sum(float(each.get("wall_seconds", 0)) for each in trained),
+        "evaluate": sum(evaluation_seconds(store.folder) for store in measured),
+    }
+    return {name: round(value, 1) for name, value in seconds.items()}
 
 
 def training_run(folder: Path) -> Run:

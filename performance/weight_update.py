@@ -110,13 +110,8 @@ def side(settings: dict[str, Any]) -> dict[str, Any]:
 
     probes = [Probe(row, PROMPT_TOKENS) for row in random_tokens(NUM_PROBES).tolist()]
     rollout = section(settings, "rollout")
-    result: dict[str, Any] = {
-        "publish_seconds": [],
-        "probe_seconds": [],
-        "differences": [],
-        "means": [],
-        "moves": [],
-    }
+    columns = ("publish_seconds", "probe_seconds", "differences", "means", "moves")
+    result: dict[str, Any] = {column: [] for column in columns}
     with training_pools(
         settings["model"],
         rollout,

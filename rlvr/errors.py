@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-
 EXIT_CODES = {
     0: "done",
     1: "another failure; for `rlvr doctor`, something is missing",

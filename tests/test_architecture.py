@@ -289,3 +289,50 @@ def test_the_floors_would_be_noticed(name: str, source: str, caught: bool) -> No
 )
 def test_a_question_for_the_name_would_be_noticed(source: str, caught: bool) -> None:
     assert bool(compares_with_an_algorithms_name(Module("m", ast.parse(source)))) is caught
+
+
+LONGEST_FILE, LONGEST_FUNCTION = 400, 60
+"""Lines; of a function without its docstring."""
+LONGER_FILES: dict[str, int] = {"rollout/vllm_engine.py": 440, "performance/pools.py": 440}
+"""Files that have outgrown the limit, and must not go on growing."""
+LONGER_FUNCTIONS: dict[str, int] = {"rollout/vllm_engine.py:__init__": 65}
+
+
+def sources() -> dict[str, str]:
+    """Every Python file of the repository by its path; those under a link once, where they lie."""
+    root = PACKAGE.parent
+    found = {}
+    for folder in ("rlvr", "algorithms", "eval", "rewards", "rollout", "performance", "scripts", "tests"):
+        for path in sorted((root / folder).rglob("*.py")):
+            if not any(each.is_symlink() for each in path.parents if each != root):
+                found[str(path.relative_to(root))] = path.read_text(encoding="utf-8")
+    return found
+
+
+def length(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    """Lines from ``def`` to the end, without the docstring."""
+    assert function.end_lineno is not None
+    first = function.body[0]
+    documented = ast.get_docstring(function) is not None and first.end_lineno is not None
+    docstring = first.end_lineno - first.lineno + 1 if documented and first.end_lineno else 0
+    return function.end_lineno - function.lineno + 1 - docstring
+
+
+def test_no_file_and_no_function_is_too_long() -> None:
+    found = sources()
+    assert {"rlvr/driver.py", "eval/store.py", "tests/test_architecture.py"} <= set(found)
+    long_files = {name: text.count("\n") for name, text in found.items()}
+    assert {
+        name: lines for name, lines in long_files.items() if lines > LONGER_FILES.get(name, LONGEST_FILE)
+    } == {}
+    functions = {
+        f"{name}:{node.name}": length(node)
+        for name, text in found.items()
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    }
+    assert {
+        name: lines
+        for name, lines in functions.items()
+        if lines > LONGER_FUNCTIONS.get(name, LONGEST_FUNCTION)
+    } == {}

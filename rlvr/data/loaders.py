@@ -237,66 +237,73 @@ def parse_row(row: Any, where: str, base: Path, mapping: str = COLUMNS_WORDS) ->
     Raises:
         DataError: a column is missing or of the wrong type, or an image cannot be read.
     """
-
-    def check(condition: bool, what: str, fix: str) -> None:
-        if not condition:
-            raise DataError(what, where=where, fix=fix)
-
-    check(isinstance(row, dict), "the row is not an object", f"an object with {', '.join(COLUMNS)}")
+    _check(isinstance(row, dict), "the row is not an object", where, f"an object with {', '.join(COLUMNS)}")
     if is_code_row(row):
         return parse_code_row(row, where)
     hint = "" if "reward_model" in row else f"; {how_to_map(row, mapping)}"
     for column in COLUMNS:
-        check(column in row, f"column {column!r} is missing", f"found: {', '.join(map(str, row))}{hint}")
-    prompt, reward_model, extra = row["prompt"], row["reward_model"], row["extra_info"]
-    check(
-        isinstance(prompt, list)
-        and len(prompt) > 0
-        and all(
-            isinstance(m, dict) and isinstance(m.get("content"), str) and isinstance(m.get("role"), str)
-            for m in prompt
-        ),
-        "prompt is not a list of chat messages",
-        'for example [{"role": "user", "content": "…"}]',
-    )
-    words = "".join(message["content"] for message in prompt)
-    check(words.strip() != "", "the prompt is empty", "a question; or leave the row out")
-    check(is_text(words), "the prompt holds half a character", HALF)
-    check(
-        isinstance(reward_model, dict) and "ground_truth" in reward_model,
-        "reward_model has no ground_truth",
-        'for example {"style": "rule", "ground_truth": "42"}',
-    )
-    truth = plain(reward_model["ground_truth"])
-    check(
-        truth is not None,
-        f"ground_truth holds {type(reward_model['ground_truth']).__name__} {str(reward_model['ground_truth'])[:40]!r}",
-        'one answer, as text or as a finite number; several in one text: "1, 2"',
-    )
-    assert truth is not None
-    check(is_text(truth), "ground_truth holds half a character", HALF)
-    ability = str(row["ability"]).lower()
-    check(
-        ability != "math" or not is_solution(truth),
-        f"ground_truth holds a worked solution: {truth[:40]!r}…",
-        "the final answer alone: what stands in its last \\boxed{…}, or after its ####",
-    )
-    check(
-        isinstance(extra, dict) and "index" in extra,
-        "extra_info has no index",
-        '{"split": "train", "index": 0}',
-    )
-    style = str(reward_model.get("style", "rule"))  # DAPO-17k: rule-lighteval/MATH_v2
+        found = f"found: {', '.join(map(str, row))}{hint}"
+        _check(column in row, f"column {column!r} is missing", where, found)
+    prompt, truth, extra = _prompt(row["prompt"], where), _ground_truth(row, where), row["extra_info"]
+    has_index = isinstance(extra, dict) and "index" in extra
+    _check(has_index, "extra_info has no index", where, '{"split": "train", "index": 0}')
+    style = str(row["reward_model"].get("style", "rule"))  # DAPO-17k: rule-lighteval/MATH_v2
     return Problem(
         id=f"{row['data_source']}/{extra.get('split', 'all')}/{extra['index']}",
-        prompt=tuple({"role": m["role"], "content": m["content"]} for m in prompt),
+        prompt=prompt,
         data_source=str(row["data_source"]),
         ground_truth=truth,
         style="rule" if style.startswith("rule-") else style,
-        ability=ability,
+        ability=str(row["ability"]).lower(),
         extra_info=extra,
         images=images_of({"images": row.get("images")}, base, where),
     )
+
+
+def _check(condition: bool, what: str, where: str, fix: str) -> None:
+    if not condition:
+        raise DataError(what, where=where, fix=fix)
+
+
+def _prompt(prompt: Any, where: str) -> tuple[dict[str, str], ...]:
+    """Messages that a model can be asked in."""
+    are_messages = isinstance(prompt, list) and all(
+        isinstance(m, dict) and isinstance(m.get("content"), str) and isinstance(m.get("role"), str)
+        for m in prompt
+    )
+    example = 'for example [{"role": "user", "content": "…"}]'
+    _check(are_messages and len(prompt) > 0, "prompt is not a list of chat messages", where, example)
+    words = "".join(message["content"] for message in prompt)
+    _check(words.strip() != "", "the prompt is empty", where, "a question; or leave the row out")
+    _check(is_text(words), "the prompt holds half a character", where, HALF)
+    return tuple({"role": m["role"], "content": m["content"]} for m in prompt)
+
+
+def _ground_truth(row: dict[str, Any], where: str) -> str:
+    """An answer that a response can match."""
+    reward_model = row["reward_model"]
+    _check(
+        isinstance(reward_model, dict) and "ground_truth" in reward_model,
+        "reward_model has no ground_truth",
+        where,
+        'for example {"style": "rule", "ground_truth": "42"}',
+    )
+    given = reward_model["ground_truth"]
+    truth = plain(given)
+    if truth is None:
+        raise DataError(
+            f"ground_truth holds {type(given).__name__} {str(given)[:40]!r}",
+            where=where,
+            fix='one answer, as text or as a finite number; several in one text: "1, 2"',
+        )
+    _check(is_text(truth), "ground_truth holds half a character", where, HALF)
+    _check(
+        str(row["ability"]).lower() != "math" or not is_solution(truth),
+        f"ground_truth holds a worked solution: {truth[:40]!r}…",
+        where,
+        "the final answer alone: what stands in its last \\boxed{…}, or after its ####",
+    )
+    return truth
 
 
 def to_row(problem: Problem) -> dict[str, Any]:

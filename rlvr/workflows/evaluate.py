@@ -17,8 +17,8 @@ from rlvr.files import slug
 from rlvr.provenance import plain_data, provenance
 from rlvr.run_folder import MODEL_FOLDER
 from rlvr.tracking.results import ResultTracker
-from rlvr.workflows.ownership import refuse_not_for_evaluations, refuse_other_evaluations
 from rlvr.workflows.measuring import evaluation_folder, refuse_other_specs, run_evaluations
+from rlvr.workflows.ownership import refuse_not_for_evaluations, refuse_other_evaluations
 from rlvr.workflows.preflight import load_benchmarks
 from rlvr.workflows.sources import OwnEngines, Server, Source
 from rlvr.workflows.tracked import log_report

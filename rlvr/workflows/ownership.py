@@ -37,7 +37,7 @@ STUDY, TRAINING, EVALUATION = "a study", "a training run", "an evaluation"
 """Kinds of run, as :func:`kind_in` tells them by what they leave in a folder."""
 
 Owner = tuple[Path, dict[str, Any]]
-"""A run's folder and its resolved config."""
+"""A folder, and the resolved config of the run that it belongs to, or is going to."""
 
 
 def refuse_other_kind(folder: Path, resolved: dict[str, Any], kind: str) -> None:

@@ -18,10 +18,10 @@ from rlvr.provenance import plain_data, provenance
 from rlvr.run_folder import BASE, EVALUATIONS_FOLDER, read_provenance
 from rlvr.tracking.progress import say
 from rlvr.tracking.results import ResultTracker
-from rlvr.workflows.ownership import STUDY, Owner, take_folders, refuse_other_kind, refuse_other_runs
 from rlvr.workflows.inputs import checked_inputs, refuse_other_inputs
 from rlvr.workflows.longer import check_measured, keep_measured
 from rlvr.workflows.measuring import run_evaluations
+from rlvr.workflows.ownership import STUDY, Owner, refuse_other_kind, refuse_other_runs, take_folders
 from rlvr.workflows.preflight import load_benchmarks
 from rlvr.workflows.sources import OwnEngines
 from rlvr.workflows.tracked import in_group, log_report
@@ -93,7 +93,7 @@ def refuse_other_study(
     runs: Mapping[str, Run],
     inputs: Mapping[str, dict[str, Any]],
 ) -> list[Owner]:
-    """Refuse a folder that holds another study, or anything else; return what is to be claimed.
+    """Refuse a folder that holds another study, or anything else; return what is to be taken.
 
     Args:
         folder: of the study.

@@ -29,9 +29,9 @@ from rlvr.run_folder import (
 from rlvr.seeds import derive_seed
 from rlvr.tracking.progress import TrainingProgress, say
 from rlvr.tracking.trackers import ProcessTracker, make_trackers
-from rlvr.workflows.ownership import TRAINING, Owner, take_folders, refuse_other_kind, refuse_other_runs
 from rlvr.workflows.forecast import work_ahead
 from rlvr.workflows.inputs import checked_inputs, refuse_other_inputs, training_inputs
+from rlvr.workflows.ownership import TRAINING, Owner, refuse_other_kind, refuse_other_runs, take_folders
 from rlvr.workflows.preflight import check_training
 
 MAX_ENGINE_SEED = 1 << 20
@@ -75,7 +75,7 @@ def refuse_several(config: ExperimentConfig) -> None:
 def refuse_other_run(
     config: ExperimentConfig, resolved: dict[str, Any], inputs: dict[str, Any]
 ) -> list[Owner]:
-    """Refuse a folder that holds another run, or anything else; return what is to be claimed.
+    """Refuse a folder that holds another run, or anything else; return what is to be taken.
 
     Args:
         config: of the run.
@@ -150,17 +150,10 @@ def run_training(config: ExperimentConfig, resolved: dict[str, Any]) -> Path:
             end = loop(training, output=model, checkpoints=checkpoints, resume=resume)
     finally:
         tracker.close()
-    write_provenance(
-        folder,
-        {
-            **provenance(resolved),
-            **inputs,
-            "stages": [stage_record(stage) for stage in prepared.stages],
-            "wall_seconds": round(end.seconds, 1),
-            "model_sha256": model_hash(str(model)),
-            "start_model_sha256": model_hash(config.model),
-        },
-    )
+    stages = [stage_record(stage) for stage in prepared.stages]
+    hashes = {"model_sha256": model_hash(str(model)), "start_model_sha256": model_hash(config.model)}
+    made_of = {**provenance(resolved), **inputs, "stages": stages, **hashes}
+    write_provenance(folder, {**made_of, "wall_seconds": round(end.seconds, 1)})
     if (warning := nothing_learned(read_metrics(folder), verifier.expects)) is not None:
         _report(f"WARNING: {warning}")
     return model

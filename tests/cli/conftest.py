@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
+import shutil
 import signal
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -58,8 +61,29 @@ def rlvr(capsys: pytest.CaptureFixture[str]) -> Rlvr:
 
 
 @pytest.fixture
+def composed(monkeypatch, rlvr):
+    """Compose a command's config instead of running it: ``[(checked, resolved), …]``, one per job."""
+
+    def compose(command: str, *words: object) -> list[tuple[Any, dict[str, Any]]]:
+        calls: list[tuple[Any, dict[str, Any]]] = []
+        module = importlib.import_module(f"rlvr.cli.{command}")
+        monkeypatch.setattr(module, "app", lambda checked, resolved: calls.append((checked, resolved)))
+        result = rlvr(command, *words)
+        assert result.code == 0, result.err
+        return calls
+
+    return compose
+
+
+@pytest.fixture
 def pools(model_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Pools:
     return Pools(model_folder, monkeypatch)
+
+
+@pytest.fixture
+def model(model_folder: Path, tmp_path: Path) -> Path:
+    """A copy, which a test may damage."""
+    return shutil.copytree(model_folder, tmp_path / "model")
 
 
 @pytest.fixture

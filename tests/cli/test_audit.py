@@ -10,7 +10,7 @@ import pytest
 from rlvr.data.chains import graph_of, solution_text
 from rlvr.eval.loading import load_results
 from rlvr.eval.report import write, write_report
-from tests.cli.test_refusals import refused
+from tests.cli.refusing import refused
 from tests.eval.test_audit import HARD_COUNTS, PROBLEMS, N, broken, filled, with_texts
 from tests.fabricate import evaluation
 

@@ -9,7 +9,7 @@ import pytest
 from rlvr.eval.discovery import stores_in
 from rlvr.eval.entropy import Entropies, write_entropies
 from rlvr.workflows.entropy import lines
-from tests.cli.test_refusals import refused
+from tests.cli.refusing import refused
 from tests.fabricate import COUNTS, evaluation, sha, study_folder
 
 

@@ -14,7 +14,7 @@ from rlvr.cli.hydra_app import RECIPES
 from rlvr.cli.paper import claims_file
 from rlvr.errors import ConfigError
 from rlvr.workflows.paper import Command, Paper, StudyOf, to_run
-from tests.cli.test_refusals import refused
+from tests.cli.refusing import refused
 from tests.fabricate import study_folder, study_in_training
 
 OWN: dict[str, Any] = {

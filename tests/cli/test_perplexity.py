@@ -10,7 +10,7 @@ from rlvr.data.chains import generate
 from rlvr.eval.loading import load_results
 from rlvr.eval.perplexity import OWN, REFERENCE, Perplexities, write_perplexities
 from rlvr.workflows.perplexity import jobs_of
-from tests.cli.test_refusals import refused
+from tests.cli.refusing import refused
 from tests.fabricate import COUNTS, evaluation, sha, study_folder
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from rlvr.eval import report
 from rlvr.eval.report import write
-from tests.cli.test_refusals import refused
+from tests.cli.refusing import refused
 from tests.fabricate import study_folder, study_in_training
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -77,19 +78,15 @@ def test_nccl_brings_weights_to_two_engines_and_a_receiver_that_fails_is_named_a
             learner.save(Path("nowhere"))
 
 
-def test_ipc_between_halves_of_a_gpu_that_take_turns(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Tensors larger than a chunk of the transfer, in several chunks; the memory is freed before it is needed."""
-    journal = tmp_path / "journal"
-    seeds = [derive_seed(0, index, 0) % start.MAX_SEED for index in range(PAIRS)]
-
-    def note(event: str) -> None:
-        with journal.open("a") as file:
-            file.write(event + "\n")
+def note_what_actors_do(
+    monkeypatch: pytest.MonkeyPatch, folder: Path, seeds: list[int], note: Callable[[str], None]
+) -> None:
+    """Put actors in place that pass tensors through files where a GPU has IPC, and note every call."""
 
     class Engine(EngineActor):
         def __init__(self, options: Any) -> None:
             super().__init__(options)
-            stand_ins.without_ipc(tmp_path, seeds.index(options.seed))
+            stand_ins.without_ipc(folder, seeds.index(options.seed))
 
         def call(self, method: str, *args: Any) -> None:
             note(" ".join([method, *map(str, args if method == "wake_up" else ())]))
@@ -116,7 +113,7 @@ def test_ipc_between_halves_of_a_gpu_that_take_turns(monkeypatch: pytest.MonkeyP
         def connect(self, *args: Any) -> None:
             from rlvr.rollout import weight_transfer
 
-            stand_ins.without_ipc(tmp_path, self._rank)
+            stand_ins.without_ipc(folder, self._rank)
             weight_transfer.CHUNK_BYTES = 60_000
             super().connect(*args)
 
@@ -131,6 +128,18 @@ def test_ipc_between_halves_of_a_gpu_that_take_turns(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(start, "EngineActor", Engine)
     monkeypatch.setattr(start, "LearnerActor", Learner)
     monkeypatch.setattr(start, "resolve_transfer", lambda *_: "ipc")
+
+
+def test_ipc_between_halves_of_a_gpu_that_take_turns(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Tensors larger than a chunk of the transfer, in several chunks; the memory is freed before it is needed."""
+    journal = tmp_path / "journal"
+    seeds = [derive_seed(0, index, 0) % start.MAX_SEED for index in range(PAIRS)]
+
+    def note(event: str) -> None:
+        with journal.open("a") as file:
+            file.write(event + "\n")
+
+    note_what_actors_do(monkeypatch, tmp_path, seeds, note)
     with tiny_pools(
         LOSSES,
         num_workers=PAIRS,
