@@ -29,10 +29,11 @@ import numpy as np
 from rlvr.errors import ConfigError, did_you_mean
 from rlvr.eval.bootstrap import NUM_RESAMPLES, Replicates, draw_problems, resample
 from rlvr.eval.fractions import FRACTIONS
+from rlvr.eval.names import family_of
 from rlvr.eval.pass_at_k import FloatArray, default_ks
 from rlvr.eval.statistics import LEVEL, Interval, holm
 from rlvr.eval.store import Evaluation
-from rlvr.eval.training_runs import families, family_of, with_mean
+from rlvr.eval.training_runs import families, with_mean
 
 EACH, BASE, LARGEST = "each", "base", "n"
 TERM = r"[\w.-]+(?:@(?:n|\d+)|\.[a-z]+)"

@@ -17,11 +17,11 @@ from rlvr.eval.discovery import (
     study_benchmarks,
 )
 from rlvr.eval.guess import refuse_other_guesses
-from rlvr.eval.results import TITLE, BenchmarkResults, Stage, StudyResults, checkpoint_of
+from rlvr.eval.names import checkpoint_of, family_of
+from rlvr.eval.results import TITLE, BenchmarkResults, Stage, StudyResults
 from rlvr.eval.samples import read_samples
 from rlvr.eval.store import Evaluation, load_evaluation, read_problems, refuse_unlike
 from rlvr.eval.temperature import sweep_of
-from rlvr.eval.training_runs import family_of
 from rlvr.eval.unfinished import is_whole, runs_under, study_of, unfinished, waiting_runs
 from rlvr.records import Problem
 from rlvr.run_folder import (

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from rlvr.eval.names import checkpoint_of
 from rlvr.eval.pass_at_k import default_ks
 from rlvr.eval.store import Evaluation
 from rlvr.records import Problem
 from rlvr.run_folder import MetricRow
 
 TITLE = "What reinforcement learning did to pass@k"
-CHECKPOINT = re.compile(r"(?P<run>.+)-step(?P<step>\d+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,12 +86,6 @@ class StudyResults:
         return replace(self, provenance={**more, **self.provenance})
 
 
-def checkpoint_of(name: str) -> tuple[str, int] | None:
-    """Run and step of a model that is a saved checkpoint, ``<run>-step<N>``; None for any other."""
-    match = CHECKPOINT.fullmatch(name)
-    return (match["run"], int(match["step"])) if match else None
-
-
 def final_models(evaluations: Sequence[Evaluation]) -> tuple[Evaluation, ...]:
     """The base, whatever its name, and all models that are not checkpoints."""
     base, *others = evaluations
@@ -102,3 +95,8 @@ def final_models(evaluations: Sequence[Evaluation]) -> tuple[Evaluation, ...]:
 def common_ks(evaluations: Sequence[Evaluation]) -> tuple[int, ...]:
     """The grid of k that all models support, checkpoints and other temperatures included."""
     return default_ks(min(int(each.num_samples.min()) for each in evaluations))
+
+
+def last_step(rows: Sequence[MetricRow]) -> int | None:
+    """The last step that a run recorded; None without any."""
+    return max((int(row["step"]) for row in rows if "step" in row), default=None)

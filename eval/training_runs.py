@@ -25,31 +25,12 @@ two runs, 4.3 for three and 2.8 for five, where certainty about s would give 2.0
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 import numpy as np
 
 from rlvr.eval.bootstrap import Replicates
-
-RUN_OF_SEED = re.compile(r"(?P<family>.+)-seed(?P<seed>\d+)(?P<home> \(.+\))?")
-
-
-def seed_name(family: str, seed: int) -> str:
-    """Name of the run of ``family`` that was trained from this seed."""
-    return f"{family}-seed{seed}"
-
-
-def seed_of(name: str) -> tuple[str, int] | None:
-    """Family and training seed of a run that is one of several; None for any other name."""
-    match = RUN_OF_SEED.fullmatch(name)
-    return (match["family"] + (match["home"] or ""), int(match["seed"])) if match else None
-
-
-def family_of(name: str) -> str:
-    """What runs from several seeds have in common; the name itself for any other."""
-    found = seed_of(name)
-    return found[0] if found else name
+from rlvr.eval.names import seed_of
 
 
 def families(names: Sequence[str]) -> dict[str, list[int]]:

@@ -8,10 +8,10 @@ from typing import Any
 
 from rlvr.config import as_benchmarks
 from rlvr.eval.discovery import Store, evaluation_command, study_command
+from rlvr.eval.names import seed_name
 from rlvr.eval.results import Stage
 from rlvr.eval.samples import read_samples
 from rlvr.eval.store import is_counted
-from rlvr.eval.training_runs import seed_name
 from rlvr.run_folder import (
     BASE,
     CONFIG_FILE,

@@ -10,11 +10,12 @@ from rlvr.errors import ConfigError
 from rlvr.eval.bootstrap import NUM_RESAMPLES
 from rlvr.eval.changes import changed_problems
 from rlvr.eval.compare import Comparison, compare, holm_across
+from rlvr.eval.names import checkpoint_of
 from rlvr.eval.report.findings import findings
 from rlvr.eval.report.measurement import BenchmarkAnalysis, RunOverSteps, StepPoint
 from rlvr.eval.report.measurements import MEASUREMENTS
 from rlvr.eval.report.responses import Responses, read_responses
-from rlvr.eval.results import BenchmarkResults, StudyResults, checkpoint_of, common_ks, final_models
+from rlvr.eval.results import BenchmarkResults, StudyResults, common_ks, final_models, last_step
 from rlvr.eval.store import Evaluation, read_prompt, refuse_unlike
 from rlvr.run_folder import MetricRow
 
@@ -166,8 +167,3 @@ def point(comparison: Comparison, index: int, step: int) -> StepPoint:
     curve = comparison.models[index].curve
     gap = comparison.against_base[index - 1].gap if index else comparison.base_gap
     return StepPoint(step, curve.at(1), curve.at(comparison.gap_k), gap)
-
-
-def last_step(rows: Sequence[MetricRow]) -> int | None:
-    """The last step that a run recorded; None without any."""
-    return max((int(row["step"]) for row in rows if "step" in row), default=None)

@@ -14,8 +14,7 @@ from rlvr.eval.compare import AgainstBase, Comparison
 from rlvr.eval.report.html import Markup, details, element, join
 from rlvr.eval.report.labels import label, model_styles, number
 from rlvr.eval.report.measurement import Measurement, Part
-from rlvr.eval.report.reading import prompt_text, response
-from rlvr.eval.report.responses import Responses
+from rlvr.eval.report.responses import Responses, prompt_text, response
 from rlvr.eval.report.sections import problem_link
 from rlvr.eval.samples import Sample
 from rlvr.records import Problem

@@ -9,8 +9,7 @@ import numpy as np
 
 from rlvr.eval.compare import Comparison, ModelResult, Trained
 from rlvr.eval.coverage import HISTOGRAM_LABELS
-from rlvr.eval.report.findings import crossing_words
-from rlvr.eval.report.labels import GUESS_STYLE, label, percent, style_of
+from rlvr.eval.report.labels import GUESS_STYLE, crossing_words, label, percent, style_of
 from rlvr.eval.statistics import Interval, is_high_variance
 
 Values = tuple[float, ...]
@@ -114,6 +113,8 @@ class StackChart:
 
 FEW_MODELS = 2
 """With more trained models than this, differences get a panel each and accuracies a bar each."""
+MANY_POINTS = 24
+"""Lines with more points than this carry no markers."""
 CLEAR_BANDS = 3
 """With more lines than this most bands are quiet: among curves all but the base's, over steps all."""
 

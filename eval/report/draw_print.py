@@ -13,8 +13,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from rlvr.eval.report.charts import BarChart, Chart, DotChart, LineChart, StackChart, facets
-from rlvr.eval.report.labels import COLOURS, MARKERS, is_dashed, number
+from rlvr.eval.report.charts import MANY_POINTS, BarChart, Chart, DotChart, LineChart, StackChart, facets
+from rlvr.eval.report.labels import COLOURS, MARKERS, is_dashed, number, text_colour
 
 STYLE: dict[Any, Any] = {
     "font.family": "sans-serif",
@@ -38,8 +38,6 @@ STYLE: dict[Any, Any] = {
     "svg.hashsalt": "rlvr",
     "savefig.dpi": 200,
 }
-MANY_POINTS = 24
-"""Lines with more points than this carry no markers."""
 INSIDE_LEGEND = 4
 """A legend with more lines than this stands beside the chart."""
 FACET_COLUMNS = 3
@@ -261,12 +259,6 @@ def draw_stack(axes: Axes, chart: StackChart) -> None:
         handlelength=1,
     )
     axes.set_title("")
-
-
-def text_colour(background: str) -> str:
-    """Black or white, whichever reads better on a hexadecimal colour (relative luminance)."""
-    red, green, blue = (int(background[i : i + 2], 16) for i in (1, 3, 5))
-    return "#111111" if 0.299 * red + 0.587 * green + 0.114 * blue > 140 else "#ffffff"
 
 
 def table(chart: Chart) -> Iterator[list[str | float]]:

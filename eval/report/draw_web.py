@@ -12,9 +12,18 @@ from html import escape
 from itertools import pairwise
 
 from rlvr.eval.report import svg
-from rlvr.eval.report.charts import BarChart, Chart, DotChart, LineChart, Series, StackChart, facets, y_limits
-from rlvr.eval.report.draw_print import MANY_POINTS, text_colour
-from rlvr.eval.report.labels import is_dashed, number, significant
+from rlvr.eval.report.charts import (
+    MANY_POINTS,
+    BarChart,
+    Chart,
+    DotChart,
+    LineChart,
+    Series,
+    StackChart,
+    facets,
+    y_limits,
+)
+from rlvr.eval.report.labels import is_dashed, number, significant, text_colour
 
 WIDE, NARROW, FACET = 760.0, 360.0, 280.0
 """Widths of a drawing: a whole column, a phone or half a column, a third of it."""

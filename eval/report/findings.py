@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from rlvr.eval.compare import AgainstBase, Comparison, MeanOfRuns, Trained
 from rlvr.eval.report.labels import k_text, label, listed, number, p_value, percent
-from rlvr.eval.statistics import TOLERANCE, Crossing, Interval, is_high_variance
+from rlvr.eval.statistics import TOLERANCE, Interval, is_high_variance
 from rlvr.eval.store import Evaluation
 from rlvr.records import Status
 
@@ -131,13 +131,6 @@ def crossing_sentence(comparison: Comparison, each: Trained) -> str:
         f"The curves cross between k = {before} and {cross.k}, at about {k_text(cross.at)} ({percent(comparison.level)} interval {ends}; {share} cross): "
         f"from there {name} falls behind the base. {sure}"
     )
-
-
-def crossing_words(cross: Crossing) -> str:
-    """``k ≈ 11.2 [6.1, 24]``, or ``none``."""
-    if cross.at is None:
-        return "none"
-    return f"k ≈ {k_text(cross.at)} [{k_text(cross.low, 'beyond')}, {k_text(cross.high)}]"
 
 
 def course(each: Trained) -> str:

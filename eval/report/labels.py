@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from rlvr.eval.statistics import Interval
-from rlvr.eval.training_runs import family_of, seed_of
+from rlvr.eval.names import family_of, seed_of
+from rlvr.eval.statistics import Crossing, Interval
 
 DISPLAY_NAMES = {
     "base": "Base",
@@ -141,3 +141,16 @@ def plain(value: Any) -> str:
     if isinstance(value, (list, tuple)):
         return ", ".join(plain(each) for each in value)
     return str(value)
+
+
+def crossing_words(cross: Crossing) -> str:
+    """``k ≈ 11.2 [6.1, 24]``, or ``none``."""
+    if cross.at is None:
+        return "none"
+    return f"k ≈ {k_text(cross.at)} [{k_text(cross.low, 'beyond')}, {k_text(cross.high)}]"
+
+
+def text_colour(background: str) -> str:
+    """Black or white, whichever reads better on a hexadecimal colour (relative luminance)."""
+    red, green, blue = (int(background[i : i + 2], 16) for i in (1, 3, 5))
+    return "#111111" if 0.299 * red + 0.587 * green + 0.114 * blue > 140 else "#ffffff"

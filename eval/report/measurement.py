@@ -13,7 +13,7 @@ from typing import Any
 
 from rlvr.eval.compare import Comparison
 from rlvr.eval.report.charts import Chart, LineChart
-from rlvr.eval.report.draw_web import draw
+from rlvr.eval.report.draw_web import FACET, NARROW, draw, keys_of, legend
 from rlvr.eval.report.findings import Findings
 from rlvr.eval.report.html import Cell, Markup, element, section
 from rlvr.eval.report.labels import bracket
@@ -148,3 +148,11 @@ class Measurement:
     """Whether benchmarks after the first have it, too."""
     by_problem: bool = False
     """Whether it goes through the problems one by one: those come last in the section of a further benchmark."""
+
+
+def panels(charts: Sequence[LineChart], columns: int = 2) -> Markup:
+    """Small charts side by side under one legend, which singles a run out in all of them."""
+    width, css = (FACET, "panels three") if columns > 2 else (NARROW, "panels")
+    keys = {name: key for chart in charts for name, key in keys_of(chart).items()}
+    drawn = element("div", *(figure(chart, width=width, heading=True) for chart in charts), css=css)
+    return element("div", Markup(legend(keys)), drawn, css="shared")

@@ -6,11 +6,9 @@ from collections.abc import Mapping, Sequence
 
 from rlvr.eval.report import reference
 from rlvr.eval.report.charts import CLEAR_BANDS, Chart, LineChart
-from rlvr.eval.report.draw_web import FACET, NARROW, keys_of, legend
 from rlvr.eval.report.html import Cell, Markup, details, element, section, table
 from rlvr.eval.report.labels import bracket, label, listed, percent
-from rlvr.eval.report.measurement import BenchmarkAnalysis, figure
-from rlvr.eval.report.sections import reference_cells
+from rlvr.eval.report.measurement import BenchmarkAnalysis, figure, panels
 
 
 def steps_section(
@@ -61,7 +59,7 @@ def paper_steps() -> Markup:
     rows = [
         [
             Cell(str(step), step),
-            *(cell for i in range(len(reference.BENCHMARKS)) for cell in reference_cells(row, i)),
+            *(cell for i in range(len(reference.BENCHMARKS)) for cell in reference.reference_cells(row, i)),
         ]
         for step, row in reference.STEPS
     ]
@@ -95,11 +93,3 @@ def dynamics_section(charts: Mapping[str, Chart], undrawn: Sequence[str]) -> Mar
     if undrawn:
         parts.append(element("p", " ".join(undrawn), css="small"))
     return section("training", "Training", *parts)
-
-
-def panels(charts: Sequence[LineChart], columns: int = 2) -> Markup:
-    """Small charts side by side under one legend, which singles a run out in all of them."""
-    width, css = (FACET, "panels three") if columns > 2 else (NARROW, "panels")
-    keys = {name: key for chart in charts for name, key in keys_of(chart).items()}
-    drawn = element("div", *(figure(chart, width=width, heading=True) for chart in charts), css=css)
-    return element("div", Markup(legend(keys)), drawn, css="shared")

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from rlvr.eval.compare import Comparison, Trained
 from rlvr.eval.report import reference
 from rlvr.eval.report.charts import FEW_MODELS
-from rlvr.eval.report.findings import Findings, crossing_words, headline, headline_ks, tally
+from rlvr.eval.report.findings import Findings, headline, headline_ks, tally
 from rlvr.eval.report.html import Cell, Markup, details, element, join, section, table
-from rlvr.eval.report.labels import bracket, k_text, label, number, percent, style_of
+from rlvr.eval.report.labels import bracket, crossing_words, k_text, label, number, percent, style_of
 from rlvr.eval.report.measurement import BenchmarkAnalysis, Part
 from rlvr.eval.report.measurements import MEASUREMENTS
 from rlvr.eval.statistics import Interval

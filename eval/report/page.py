@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rlvr.eval.report import over_time, overview, reading
-from rlvr.eval.report.analysis import last_step
 from rlvr.eval.report.dynamics import undrawn_sentences
 from rlvr.eval.report.examples import examples
 from rlvr.eval.report.html import Markup, element, join, section, table
@@ -14,7 +13,7 @@ from rlvr.eval.report.labels import label, moment
 from rlvr.eval.report.measurement import BenchmarkAnalysis, Part
 from rlvr.eval.report.measurements import MEASUREMENTS
 from rlvr.eval.report.study_charts import StudyCharts
-from rlvr.eval.results import Stage, StudyResults
+from rlvr.eval.results import Stage, StudyResults, last_step
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"
 """Content security policy: even a mistake in escaping could load nothing."""

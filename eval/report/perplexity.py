@@ -6,13 +6,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rlvr.eval.compare import Comparison
+from rlvr.eval.names import checkpoint_of
 from rlvr.eval.perplexity import OWN, REFERENCE, Perplexities, Scored, read_perplexities, scored
 from rlvr.eval.report.charts import Chart, DotChart, LineChart, Series
 from rlvr.eval.report.html import Cell, Markup, details, element, table
 from rlvr.eval.report.labels import bracket, label, number, percent
 from rlvr.eval.report.measurement import BenchmarkAnalysis, Drawing, Measurement, Part, figure
 from rlvr.eval.report.rounding import DIGITS, ends
-from rlvr.eval.results import BenchmarkResults, checkpoint_of
+from rlvr.eval.results import BenchmarkResults
 from rlvr.eval.statistics import LEVEL, Interval
 from rlvr.eval.store import Evaluation
 

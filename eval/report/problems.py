@@ -12,8 +12,7 @@ from typing import Any
 from rlvr.eval.report.html import Markup, element
 from rlvr.eval.report.labels import label, model_styles
 from rlvr.eval.report.measurement import Measurement, Part
-from rlvr.eval.report.reading import VERDICT_WORDS, prompt_text
-from rlvr.eval.report.responses import Responses
+from rlvr.eval.report.responses import VERDICT_WORDS, Responses, prompt_text
 from rlvr.eval.samples import Sample
 from rlvr.records import Problem, Status
 

@@ -3,28 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from rlvr.eval.report.examples import Example
 from rlvr.eval.report.html import Markup, element, section, table
 from rlvr.eval.report.labels import duration, label, model_styles, plain
 from rlvr.eval.report.measurement import BenchmarkAnalysis
-from rlvr.eval.report.responses import Responses
+from rlvr.eval.report.responses import Responses, prompt_text, response
 from rlvr.eval.report.settings import settings_table
 from rlvr.eval.results import StudyResults
-from rlvr.eval.samples import Sample
-from rlvr.records import Problem, Status
-
-MAX_TEXT = 6000
-"""Characters of a response shown; the whole of it lies in ``samples.jsonl.gz``."""
-VERDICT_WORDS = {
-    Status.CORRECT: "✓ correct",
-    Status.INCORRECT: "✗ incorrect",
-    Status.UNPARSED: "? no answer found",
-    Status.TIMEOUT: "⏱ timed out",
-    Status.ERROR: "verifier error",
-}
 
 
 def samples_section(shown: Sequence[Example]) -> Markup | None:
@@ -59,15 +46,6 @@ def example_card(example: Example) -> Markup:
     )
 
 
-def prompt_text(problem: Problem) -> str:
-    """A problem's messages as text; the role is named where there are several, and images by their files."""
-    images = [f"[{Path(image.path).name}, {image.width} × {image.height} pixels]" for image in problem.images]
-    if len(problem.prompt) == 1:
-        return "\n".join([*images, problem.prompt[0]["content"]])
-    texts = [f"[{message['role']}] {message['content']}" for message in problem.prompt]
-    return "\n\n".join([*images, *texts])
-
-
 def model_column(responses: Responses, style: int) -> Markup:
     """One model's responses to the problem."""
     count = f"{responses.num_correct} of {responses.num_samples} correct"
@@ -79,25 +57,6 @@ def model_column(responses: Responses, style: int) -> Markup:
     )
     shown = [response(sample) for sample in (responses.correct, responses.incorrect) if sample is not None]
     return element("div", title, *shown, css="column")
-
-
-def response(sample: Sample) -> Markup:
-    """A response with its verdict."""
-    body = (
-        sample.text
-        if len(sample.text) <= MAX_TEXT
-        else sample.text[:MAX_TEXT] + f"\n… ({len(sample.text):,} characters)"
-    )
-    cut = ", cut off" if sample.finish_reason == "length" else ""
-    answer = f"answer {sample.answer}, " if sample.answer is not None else ""
-    meta = f"{answer}{sample.num_tokens} tokens{cut}, sample {sample.sample}"
-    css = "right" if sample.status is Status.CORRECT else "wrong"
-    head = element(
-        "p",
-        element("span", VERDICT_WORDS[sample.status], css=f"chip {css}"),
-        element("span", meta, css="small"),
-    )
-    return element("div", head, element("pre", body), css="response")
 
 
 def provenance_section(study: StudyResults, analyses: Sequence[BenchmarkAnalysis]) -> Markup:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from rlvr.eval.report.html import Cell
+
 MODEL = "Qwen2.5-7B"
 SOURCE = "arXiv 2504.13837 (v5), Table 3: Qwen2.5-7B trained on Omni-MATH-Rule"
 BENCHMARKS = ("Omni-MATH train", "Omni-MATH test", "MATH500")
@@ -85,3 +87,9 @@ COVERAGE = (
 def row_of(name: str) -> ReferenceRow | None:
     """The paper's row for a model, by the first word of its name; None if it reports none."""
     return next((row for row in TABLE if row.name == name.partition(" ")[0]), None)
+
+
+def reference_cells(row: ReferenceRow, benchmark: int) -> list[Cell]:
+    """One benchmark of the paper's table: pass@1 / pass@256, and the gap."""
+    one, many = row.cells[benchmark]
+    return [Cell(f"{one:.1f} / {many:.1f}", one), Cell(f"{row.gap(benchmark):.1f}", row.gap(benchmark))]

@@ -4,10 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence, Set
 from dataclasses import dataclass, field
+from pathlib import Path
 
+from rlvr.eval.report.html import Markup, element
 from rlvr.eval.samples import Sample
 from rlvr.eval.store import Evaluation
-from rlvr.records import Status
+from rlvr.records import Problem, Status
+
+MAX_TEXT = 6000
+"""Characters of a response shown; the whole of it lies in ``samples.jsonl.gz``."""
+VERDICT_WORDS = {
+    Status.CORRECT: "✓ correct",
+    Status.INCORRECT: "✗ incorrect",
+    Status.UNPARSED: "? no answer found",
+    Status.TIMEOUT: "⏱ timed out",
+    Status.ERROR: "verifier error",
+}
 
 
 @dataclass(slots=True)
@@ -66,3 +78,31 @@ def responses_of(evaluation: Evaluation, counted: Set[str] = frozenset()) -> dic
         if sample.status is not Status.ERROR:
             found[sample.problem].offer(sample, count_wrong=sample.problem in counted)
     return found
+
+
+def prompt_text(problem: Problem) -> str:
+    """A problem's messages as text; the role is named where there are several, and images by their files."""
+    images = [f"[{Path(image.path).name}, {image.width} × {image.height} pixels]" for image in problem.images]
+    if len(problem.prompt) == 1:
+        return "\n".join([*images, problem.prompt[0]["content"]])
+    texts = [f"[{message['role']}] {message['content']}" for message in problem.prompt]
+    return "\n\n".join([*images, *texts])
+
+
+def response(sample: Sample) -> Markup:
+    """A response with its verdict."""
+    body = (
+        sample.text
+        if len(sample.text) <= MAX_TEXT
+        else sample.text[:MAX_TEXT] + f"\n… ({len(sample.text):,} characters)"
+    )
+    cut = ", cut off" if sample.finish_reason == "length" else ""
+    answer = f"answer {sample.answer}, " if sample.answer is not None else ""
+    meta = f"{answer}{sample.num_tokens} tokens{cut}, sample {sample.sample}"
+    css = "right" if sample.status is Status.CORRECT else "wrong"
+    head = element(
+        "p",
+        element("span", VERDICT_WORDS[sample.status], css=f"chip {css}"),
+        element("span", meta, css="small"),
+    )
+    return element("div", head, element("pre", body), css="response")

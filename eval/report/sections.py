@@ -6,9 +6,8 @@ from rlvr.eval.compare import Comparison, ModelResult, Trained, few_ks
 from rlvr.eval.coverage import HISTOGRAM_LABELS, cover_at
 from rlvr.eval.report import reference
 from rlvr.eval.report.charts import FEW_MODELS
-from rlvr.eval.report.findings import crossing_words
 from rlvr.eval.report.html import Cell, Markup, details, element, id_list, join, table
-from rlvr.eval.report.labels import label, number, p_value, percent
+from rlvr.eval.report.labels import crossing_words, label, number, p_value, percent
 from rlvr.eval.report.measurement import BenchmarkAnalysis, Measurement, Part, figure, interval_cell
 from rlvr.eval.statistics import Interval
 from rlvr.records import Status
@@ -84,7 +83,7 @@ def gap_section(part: Part) -> Markup | None:
     rows = [
         [
             label(row.name),
-            *(cell for i in range(len(reference.BENCHMARKS)) for cell in reference_cells(row, i)),
+            *(cell for i in range(len(reference.BENCHMARKS)) for cell in reference.reference_cells(row, i)),
         ]
         for row in reference.TABLE
     ]
@@ -101,12 +100,6 @@ def gap_section(part: Part) -> Markup | None:
     return part.section(
         "gap", "Sampling-efficiency gap", figure(part.charts["sampling_efficiency_gap"]), paper
     )
-
-
-def reference_cells(row: reference.ReferenceRow, benchmark: int) -> list[Cell]:
-    """One benchmark of the paper's table: pass@1 / pass@256, and the gap."""
-    one, many = row.cells[benchmark]
-    return [Cell(f"{one:.1f} / {many:.1f}", one), Cell(f"{row.gap(benchmark):.1f}", row.gap(benchmark))]
 
 
 def coverage_section(part: Part) -> Markup | None:

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from rlvr.eval.report.analysis import last_step
 from rlvr.eval.report.charts import Chart, LineChart, comparison_charts
 from rlvr.eval.report.dynamics import dynamics_charts, run_styles
 from rlvr.eval.report.measurement import BenchmarkAnalysis, Drawing
 from rlvr.eval.report.measurements import MEASUREMENTS
 from rlvr.eval.report.step_charts import step_charts
-from rlvr.eval.results import StudyResults
+from rlvr.eval.results import StudyResults, last_step
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,11 +9,9 @@ from typing import Any
 from rlvr.eval.compare import Comparison
 from rlvr.eval.entropy import Entropies, read_entropies
 from rlvr.eval.report.charts import LineChart, Series
-from rlvr.eval.report.findings import crossing_words
 from rlvr.eval.report.html import Cell, Markup, element, table
-from rlvr.eval.report.labels import bracket, label, number, percent
-from rlvr.eval.report.measurement import BenchmarkAnalysis, Drawing, Measurement, Part, interval_cell
-from rlvr.eval.report.over_time import panels
+from rlvr.eval.report.labels import bracket, crossing_words, label, number, percent
+from rlvr.eval.report.measurement import BenchmarkAnalysis, Drawing, Measurement, Part, interval_cell, panels
 from rlvr.eval.report.rounding import DIGITS, rounded, rounded_list
 from rlvr.eval.results import BenchmarkResults
 from rlvr.eval.statistics import LEVEL

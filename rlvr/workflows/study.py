@@ -10,9 +10,8 @@ from typing import Any
 from rlvr.algorithms.registry import ALGORITHMS
 from rlvr.config import ExperimentConfig
 from rlvr.errors import ConfigError, did_you_mean
+from rlvr.eval.names import checkpoint_of, seed_name, seed_of
 from rlvr.eval.report import BenchmarkResults, Report, write_report
-from rlvr.eval.results import checkpoint_of
-from rlvr.eval.training_runs import seed_name, seed_of
 from rlvr.files import slug
 from rlvr.provenance import plain_data, provenance
 from rlvr.run_folder import BASE, EVALUATIONS_FOLDER, read_provenance

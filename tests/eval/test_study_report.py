@@ -11,19 +11,19 @@ import pytest
 
 from rlvr.errors import ConfigError
 from rlvr.eval.compare import compare, holm_across
+from rlvr.eval.names import checkpoint_of
 from rlvr.eval.report import BenchmarkResults, StudyResults, write, write_report
 from rlvr.eval.report.analysis import analyse
 from rlvr.eval.report.charts import FEW_MODELS, LineChart, StackChart, comparison_charts, facets
 from rlvr.eval.report.draw_print import write_figure
 from rlvr.eval.report.draw_web import draw
-from rlvr.eval.report.findings import crossing_words, tally
+from rlvr.eval.report.findings import tally
 from rlvr.eval.report.html import Cell
-from rlvr.eval.report.labels import COLOURS, is_dashed, label, style_of
+from rlvr.eval.report.labels import COLOURS, crossing_words, is_dashed, label, style_of
 from rlvr.eval.report.measurement import BenchmarkAnalysis
 from rlvr.eval.report.overview import model_cells, paper_cell
 from rlvr.eval.report.reference import IN_DOMAIN, STEPS, TABLE, row_of
 from rlvr.eval.report.study_charts import study_charts
-from rlvr.eval.results import checkpoint_of
 from rlvr.eval.statistics import holm
 from rlvr.eval.store import Evaluation
 from tests.eval.test_report import Page

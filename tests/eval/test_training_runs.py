@@ -12,6 +12,7 @@ import pytest
 from rlvr.eval.bootstrap import Replicates
 from rlvr.eval.compare import Comparison, compare
 from rlvr.eval.loading import load_results
+from rlvr.eval.names import family_of, seed_name, seed_of
 from rlvr.eval.report import BenchmarkResults, StudyResults, write, write_report
 from rlvr.eval.report.charts import LineChart, comparison_charts, y_limits
 from rlvr.eval.report.draw_print import table
@@ -19,7 +20,7 @@ from rlvr.eval.report.labels import label, model_styles
 from rlvr.eval.statistics import paired_difference
 from rlvr.eval.store import Evaluation
 from rlvr.eval.tables import table_lines
-from rlvr.eval.training_runs import families, family_of, seed_name, seed_of, with_mean
+from rlvr.eval.training_runs import families, with_mean
 from tests.fabricate import COUNTS, evaluation, study_folder
 
 RUNS = {name: COUNTS[name] for name in ("grpo-seed0", "grpo-seed1", "grpo-seed7")}
