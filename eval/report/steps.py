@@ -25,7 +25,7 @@ from rlvr.records import Problem, Status
 from rlvr.rewards.final_answer import FinalAnswerVerifier
 from rlvr.rewards.process import Fault, is_graph, judge_steps
 
-ANCHOR = "steps"
+ANCHOR = "solution_steps"
 RIGHT = "right"
 KINDS = (RIGHT, *(fault.value for fault in Fault))
 HEADERS = {
@@ -147,5 +147,11 @@ def summary(found: Steps) -> dict[str, Any]:
 
 
 MEASUREMENT = Measurement(
-    ANCHOR, "Steps", section, read=read, analyse=analyse, summary_key="steps", summary=summary
+    ANCHOR,
+    "Solution steps",
+    section,
+    read=read,
+    analyse=analyse,
+    summary_key="solution_steps",
+    summary=summary,
 )

@@ -9,7 +9,7 @@ from rlvr.eval.loading import load_results
 from rlvr.eval.report import Report, write_report
 from rlvr.provenance import plain_data, provenance
 from rlvr.tracking.progress import say
-from rlvr.workflows.claim import refuse_not_for_reports
+from rlvr.workflows.ownership import refuse_not_for_reports
 
 
 def report_runs(config: ReportConfig) -> Report:

@@ -51,3 +51,5 @@ def test_anchors_and_keys_are_each_used_once() -> None:
     keys = [each.summary_key for each in MEASUREMENTS if each.summary_key]
     assert len(set(anchors)) == len(anchors)
     assert len(set(keys)) == len(keys)
+    own = {"unfinished", "summary", "steps", "training", "samples", "provenance"}  # sections of the page itself
+    assert not own & {*anchors, *keys}
