@@ -51,5 +51,12 @@ def test_anchors_and_keys_are_each_used_once() -> None:
     keys = [each.summary_key for each in MEASUREMENTS if each.summary_key]
     assert len(set(anchors)) == len(anchors)
     assert len(set(keys)) == len(keys)
-    own = {"unfinished", "summary", "steps", "training", "samples", "provenance"}  # sections of the page itself
+    own = {
+        "unfinished",
+        "summary",
+        "steps",
+        "training",
+        "samples",
+        "provenance",
+    }  # sections of the page itself
     assert not own & {*anchors, *keys}
