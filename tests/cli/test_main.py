@@ -189,7 +189,15 @@ def test_help_that_nobody_reads_to_its_end_says_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "code"), [(["--help"], 0), (["train", "--help"], 0), (["train", "learner.learning_rat=1"], 2)]
+    ("words", "code"),
+    [
+        (["--help"], 0),
+        (["train", "--help"], 0),
+        (["data", "--help"], 0),
+        (["verify", "--help"], 0),
+        (["train", "learner.learning_rat=1"], 2),
+        (["data", "show", "famly=gsm8k"], 2),
+    ],
 )
 def test_help_and_a_typo_need_no_engine_and_no_torch(words: list[str], code: int) -> None:
     script = (
