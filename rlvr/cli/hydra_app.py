@@ -102,7 +102,9 @@ def run(
     if (word := asked_for(arguments)) is not None:
         words = [each for each in _for_help(arguments) if key_of(each) not in swept]
         flags = {name: text for name, text in FLAGS.items() if dry_run or DRY_RUN not in name}
-        compose(command, schema, folder, words, partial(_print_help, schema, examples, flags, word))
+        lines: list[str] = []
+        compose(command, schema, folder, words, partial(_add_help, lines, schema, examples, flags, word))
+        print("\n".join(lines))  # not within Hydra, which has words of its own for a reader that has gone
         return
     failures: list[RlvrError] = []
     here = os.getpid()
@@ -154,14 +156,15 @@ def _for_help(arguments: list[str]) -> Iterator[str]:
             yield word
 
 
-def _print_help(schema: type, examples: str, flags: dict[str, str], word: str, config: DictConfig) -> None:
+def _add_help(
+    lines: list[str], schema: type, examples: str, flags: dict[str, str], word: str, config: DictConfig
+) -> None:
     values = OmegaConf.to_container(config, resolve=True)
     assert isinstance(values, dict)
     sources = HydraConfig.get().runtime.config_sources  # ours, and the user's by --config-dir
     groups = groups_of(schema, [Path(source.path) for source in sources if source.schema == "file"])
     algorithm = OmegaConf.get_type(config.algorithm) if ALGORITHM in config else None
-    lines = help_lines(examples, schema, values, groups=groups, flags=flags, algorithm=algorithm, word=word)
-    print("\n".join(lines))
+    lines += help_lines(examples, schema, values, groups=groups, flags=flags, algorithm=algorithm, word=word)
 
 
 def groups_of(schema: type, folders: Collection[Path]) -> dict[str, dict[str, str]]:

@@ -182,7 +182,8 @@ def test_a_terminated_run_unwinds_like_an_interrupted_one(rlvr, monkeypatch) -> 
 
 
 def test_help_that_nobody_reads_to_its_end_says_nothing(tmp_path: Path) -> None:
-    command = f"{shlex.quote(sys.executable)} -m rlvr.cli.main train --help | head -1"
+    # A reader that takes one line and goes at once, where `head` may take all of a pipe before it goes.
+    command = f'{shlex.quote(sys.executable)} -m rlvr.cli.main train --help | (read -r line; echo "$line")'
     shown = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=120, check=True)
     assert shown.stdout.startswith("rlvr train:")
     assert shown.stderr == ""
