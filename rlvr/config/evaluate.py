@@ -34,7 +34,7 @@ class EvaluateConfig:
     """Name of a registered benchmark, or a file. Short for ``benchmarks`` with one."""
     benchmarks: Any = None
     """What is measured: names and files, ``[math500,own.jsonl]``, or settings by name, each a
-    :class:`BenchmarkConfig`. Nothing at all measures ``chains``."""
+    :class:`BenchmarkConfig`."""
     prompt: str | None = None
     """Prompt template by name (rlvr/data/templates.py), or a YAML file with one of your own; null takes each
     benchmark's own."""
@@ -77,7 +77,7 @@ class EvaluateConfig:
             "benchmarks",
             "benchmarks=[…] alone",
         )
-        self.benchmarks = as_benchmarks(self.benchmarks or [self.benchmark or "chains"])
+        self.benchmarks = as_benchmarks(self.benchmarks or ([self.benchmark] if self.benchmark else []))
         for name in SHORT:
             if getattr(self, name) is not None:
                 setattr(self.evaluation, name, getattr(self, name))

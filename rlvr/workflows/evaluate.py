@@ -85,6 +85,12 @@ def prepared(
         RlvrError: names, benchmarks or the folder do not do.
     """
     models = named_models(config)
+    if not config.benchmarks:
+        raise ConfigError(
+            "nothing is named that could be measured",
+            where="benchmark",
+            fix="benchmark=math500, benchmark=own.jsonl, or several: 'benchmarks=[math500,aime24]'; `rlvr data show` lists them",
+        )
     refuse_not_for_evaluations(Path(config.run.dir))
     benchmarks = load_benchmarks(
         config.benchmarks, config.data, config.evaluation, config.prompt, config.rewards, ask_hub=ask_hub

@@ -73,7 +73,7 @@ def test_evaluations_are_planned(rlvr, name: str) -> None:
     model = ["model=Qwen/Qwen2.5-32B"] if "tp4" in name else ["model=Qwen/Qwen2.5-7B"]
     if name == "laptop":
         model = ["model=" + str(RECIPES.parent / "models" / "tiny")]
-    result = rlvr("evaluate", *model, f"cluster={name}", "num_samples=64", "--dry-run")
+    result = rlvr("evaluate", *model, "benchmark=chains", f"cluster={name}", "num_samples=64", "--dry-run")
     assert result.code == 0, result.err
     assert "chains: 100 problems × 64 samples at temperature 1.0" in result.out
 
@@ -131,7 +131,7 @@ def test_pretraining_says_size_steps_and_shares(rlvr, cwd: Path) -> None:
     ],
 )
 def test_engine_options_are_checked(rlvr, args: str, what: str) -> None:
-    evaluation = ["evaluate", f"model={RECIPES.parent / 'models' / 'tiny'}"]
+    evaluation = ["evaluate", f"model={RECIPES.parent / 'models' / 'tiny'}", "benchmark=chains"]
     for words in (["train", "recipe=tiny"], ["train", "recipe=tiny", "--dry-run"], evaluation):
         result = rlvr(*words, "rollout.device=cpu", f"+rollout.engine_args.{args}")
         assert result.code == 2
@@ -196,6 +196,7 @@ def test_what_is_refused_to_start_is_refused_by_the_dry_run_in_the_same_words(
     words = [word.format(file=file, study=study, model=model_folder) for word in words]
     model = [] if any(word.startswith(("model=", "models=")) for word in words) else [f"model={model_folder}"]
     command, *rest = words
+    rest += ["benchmark=chains"] if command == "evaluate" else []
     said = [rlvr(command, *model, *FEW, *rest, *flag) for flag in ((), ("--dry-run",))]
     assert [each.code for each in said] == [2, 2], said[1].out[-500:]
     assert found in said[0].err
@@ -249,7 +250,7 @@ def test_results_made_otherwise_are_refused_before_they_would_be_gone_on_with(
         "evaluation.max_tokens=64",
     )
     for flag in ((), ("--dry-run",)):
-        result = rlvr("evaluate", *words, *flag)
+        result = rlvr("evaluate", *words, "benchmark=chains", *flag)
         assert result.code == 2
         assert "'max_tokens': 128" in result.err
     assert pools.started == started  # not even for the model of which nothing is there
@@ -304,7 +305,14 @@ def test_the_time_is_told_from_a_speed_or_a_past_run(rlvr, study_folder: Path, m
     # 10 steps × 256 responses × 20 tokens
     assert "about 8 min 32 s at 100 tokens/s, with responses of 20 tokens" in past
     measured = work(
-        rlvr("evaluate", f"model={model_folder}", *FEW, "num_samples=10", f"--dry-run={study_folder}").out
+        rlvr(
+            "evaluate",
+            f"model={model_folder}",
+            *FEW,
+            "benchmark=chains",
+            "num_samples=10",
+            f"--dry-run={study_folder}",
+        ).out
     )
     # 4 problems × 10 samples × 5 tokens
     assert "about 4.0 s at 50 tokens/s, with responses of 5 tokens" in measured

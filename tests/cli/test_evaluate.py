@@ -71,7 +71,13 @@ def test_results_are_not_overwritten_by_those_of_another_model_or_benchmark(
 def test_a_model_more_joins_the_results(rlvr, evaluate, pools: Pools, tmp_path: Path) -> None:
     evaluate(pools.model)
     other = shutil.copytree(pools.model, tmp_path / "other")
-    both = rlvr("evaluate", f"models=[{pools.model},{other}]", f"run.dir={tmp_path}/measured", *SMALL)
+    both = rlvr(
+        "evaluate",
+        f"models=[{pools.model},{other}]",
+        "benchmark=chains",
+        f"run.dir={tmp_path}/measured",
+        *SMALL,
+    )
     assert both.code == 0, both.err
     assert [Path(model).name for model, _ in pools.evaluated] == [pools.model.name, "other"]
 

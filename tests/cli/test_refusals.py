@@ -57,22 +57,34 @@ GREEDY = [
         (("evaluate", "model=m", "k=4"), ["'evaluation.num_samples'?"]),
         (("evaluate", "model=m", "evaluation.k=4"), ["'evaluation.num_samples'?"]),
         ((*TINY, "evaluation.k=4"), ["'evaluation.num_samples'?"]),
-        (("evaluate", "model=m", "temperature=0"), ["the 128 samples of a problem on chains"]),
+        (
+            ("evaluate", "model=m", "benchmark=chains", "temperature=0"),
+            ["the 128 samples of a problem on chains"],
+        ),
         (("evaluate", "model=m", "max_new_tokens=4"), ["'evaluation.max_tokens'?"]),
         (("evaluate", "pretrained=m", "tasks=gsm8k"), ["unknown key 'pretrained'", "'model'?"]),
-        (("evaluate", "model=m", "num_samples=4", "evaluation.temperature=0"), GREEDY),
-        (("evaluate", "model=m", "evaluation.num_samples=4", "evaluation.temperature=0"), GREEDY),
+        (("evaluate", "model=m", "benchmark=chains", "num_samples=4", "evaluation.temperature=0"), GREEDY),
         (
-            ("evaluate", "model=m", "evaluation.temperature=0"),
+            (
+                "evaluate",
+                "model=m",
+                "benchmark=chains",
+                "evaluation.num_samples=4",
+                "evaluation.temperature=0",
+            ),
+            GREEDY,
+        ),
+        (
+            ("evaluate", "model=m", "benchmark=chains", "evaluation.temperature=0"),
             ["the 128 samples of a problem on chains would all be the same", "evaluation.num_samples=1"],
         ),
         (
             ("evaluate", "model=m", "num_samples=1", "benchmarks={chains: {temperature: 0, num_samples: 8}}"),
             ["the 8 samples", "where: benchmarks.chains.num_samples", "benchmarks.chains.num_samples=1"],
         ),
-        (("evaluate", "model=m", "limit=0"), ["where: evaluation.limit"]),
+        (("evaluate", "model=m", "benchmark=chains", "limit=0"), ["where: evaluation.limit"]),
         (
-            ("evaluate", "model=m", "evaluation.top_k=0"),
+            ("evaluate", "model=m", "benchmark=chains", "evaluation.top_k=0"),
             ["top_k is 0", "where: evaluation.top_k", "-1 is off"],
         ),
         ((*TINY, "+foo=1"), ["unknown key 'foo'"]),
@@ -159,8 +171,12 @@ GREEDY = [
         ((*TINY, "seed=1,2"), ["seed"]),
         (("train",), ["where: model", "recipe=tiny"]),
         (("evaluate",), ["where: model"]),
-        (("evaluate", "model=nowhere"), ["does not exist", "where: nowhere"]),
-        (("evaluate", "model=m", "num_samples=0"), ["where: evaluation.num_samples"]),
+        (("evaluate", "model=nowhere", "benchmark=chains"), ["does not exist", "where: nowhere"]),
+        (
+            ("evaluate", "model=m"),
+            ["nothing is named that could be measured", "where: benchmark", "benchmark=math500"],
+        ),
+        (("evaluate", "model=m", "benchmark=chains", "num_samples=0"), ["where: evaluation.num_samples"]),
         (("pretrain", "report_every=0"), ["where: report_every"]),
     ],
 )
@@ -177,7 +193,8 @@ def test_an_incomplete_model_folder(
     rlvr, cwd: Path, model: Path, command: str, lost: str, found: str
 ) -> None:
     (model / lost).unlink()
-    refused(rlvr(command, f"model={model}", DATA), found, f"where: {model}")
+    named = ["benchmark=chains"] if command == "evaluate" else []
+    refused(rlvr(command, f"model={model}", DATA, *named), found, f"where: {model}")
     assert list(cwd.iterdir()) == []
 
 
@@ -215,8 +232,8 @@ def test_a_value_that_the_recipe_leaves_open(rlvr, cwd: Path) -> None:
         (["benchmarks=[chains]", "benchmark=chains"], ["one benchmark and several"]),
         (["benchmarks={mine: {famly: chains}}"], ["'famly'", "'family'?"]),
         (["models=[a,b]"], ["one model and several"]),
-        (["prompt=think"], ["no prompt template 'think'", "'think_answer'?"]),
-        (["prompt=qwen_boxed"], ["'<|im_start|>'", "prompt=plain"]),
+        (["benchmark=chains", "prompt=think"], ["no prompt template 'think'", "'think_answer'?"]),
+        (["benchmark=chains", "prompt=qwen_boxed"], ["'<|im_start|>'", "prompt=plain"]),
     ],
 )
 def test_benchmarks_models_and_prompts_that_are_not_there(
@@ -228,17 +245,24 @@ def test_benchmarks_models_and_prompts_that_are_not_there(
 
 @pytest.mark.parametrize("command", ["train", "study", "evaluate"])
 def test_more_gpus_than_there_are(rlvr, cwd: Path, model: Path, command: str) -> None:
-    result = rlvr(command, f"model={model}", DATA, *FIT, "rollout.device=cuda", "rollout.num_workers=1000")
+    named = ["benchmark=chains"] if command == "evaluate" else []
+    words = (f"model={model}", DATA, *FIT, "rollout.device=cuda", "rollout.num_workers=1000")
+    result = rlvr(command, *words, *named)
     refused(result, "GPUs", "rollout.num_workers", "this machine has")
     assert list(cwd.iterdir()) == []
 
 
 @pytest.mark.parametrize(
-    ("command", "word"),
-    [("train", "rollout.max_response_tokens=177"), ("evaluate", "evaluation.max_tokens=250")],
+    "words",
+    [
+        ("train", "rollout.max_response_tokens=177"),
+        ("evaluate", "evaluation.max_tokens=250", "benchmark=chains"),
+    ],
+    ids=["train", "evaluate"],
 )
-def test_responses_that_the_model_has_no_positions_for(rlvr, model: Path, command: str, word: str) -> None:
-    refused(rlvr(command, f"model={model}", DATA, *FIT, word), "tokens", "256 positions")
+def test_responses_that_the_model_has_no_positions_for(rlvr, model: Path, words: tuple[str, ...]) -> None:
+    command, *rest = words
+    refused(rlvr(command, f"model={model}", DATA, *FIT, *rest), "tokens", "256 positions")
 
 
 def test_an_unknown_key_in_a_recipe_is_named() -> None:

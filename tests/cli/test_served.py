@@ -18,7 +18,7 @@ from tests.served import Answer, chat, serving
 
 PROBLEMS = {problem.prompt[0]["content"]: problem for problem in generate(6, [3], 1, "test")}
 WORDS = (
-    "models={base: small, rl: small-rl}", "data.chains.num_test=6", "data.chains.operations=[3]",
+    "models={base: small, rl: small-rl}", "benchmark=chains", "data.chains.num_test=6", "data.chains.operations=[3]",
     "data.chains.seed=1", "num_samples=4", "run.dir=out",
 )  # fmt: skip
 
