@@ -48,6 +48,7 @@ def test_a_killed_run_goes_on_without_losing_or_doubling_a_prompt(tmp_path: Path
     run = run_to_end(tmp_path, *COMMAND, "--plugin", str(plugin), code=-signal.SIGKILL)
     [checkpoint] = Checkpoints(run).all()
     assert checkpoint.step == 2
+    num_drawn = checkpoint.progress().num_drawn
     run_to_end(tmp_path, *COMMAND)
     said = stderr(tmp_path)
     assert "going on after step 2" in said
@@ -62,7 +63,7 @@ def test_a_killed_run_goes_on_without_losing_or_doubling_a_prompt(tmp_path: Path
     used = [0, *(int(row["rollout/prompts_used"]) for row in rows)]
     sampled = [round(row["filter/sampling_factor"] * row["filter/kept_groups"]) for row in rows]
     assert [later - earlier for earlier, later in itertools.pairwise(used)] == sampled
-    assert checkpoint.progress().num_drawn == used[2]
+    assert num_drawn == used[2]
     # The problems of each epoch are trained on once at most, whatever the kill.
     trained = [row["problem"] for row in lines(run / "rollouts.jsonl")]
     assert len(trained) == sum(row["filter/kept_groups"] for row in rows)
