@@ -193,6 +193,7 @@ def test_the_report_reads_the_disk_before_it_analyses() -> None:
     assert {name for name, functions in found.items() if functions} == {
         "rlvr.eval.report.perplexity",
         "rlvr.eval.report.reasoning",
+        "rlvr.eval.report.steps",
         "rlvr.eval.report.temperature",
     }
     assert all(functions <= {"read"} for functions in found.values()), found

@@ -7,7 +7,7 @@ For generated problems that carry their solution graph. pass@k that counts only 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,6 +20,7 @@ from rlvr.eval.report.measurement import Measurement, Part
 from rlvr.eval.report.rounding import difference, rounded_list
 from rlvr.eval.report.sections import two_comparisons
 from rlvr.eval.results import BenchmarkResults
+from rlvr.eval.samples import Sample
 from rlvr.eval.store import Evaluation
 from rlvr.records import Problem, Status
 from rlvr.rewards.final_answer import FinalAnswerVerifier
@@ -64,19 +65,19 @@ def read(results: BenchmarkResults, models: Sequence[Evaluation]) -> dict[str, J
     problems = {problem.id: problem for problem in results.problems}
     if not problems or not all(is_graph(each.extra_info.get("solution_graph")) for each in problems.values()):
         return {}
-    return {each.name: judged(each, problems) for each in models}
+    return {each.name: judged(each.problem_ids, each.samples(), problems) for each in models}
 
 
-def judged(evaluation: Evaluation, problems: Mapping[str, Problem]) -> JudgedSamples:
-    """Judge the samples of one model."""
+def judged(ids: Sequence[str], samples: Iterable[Sample], problems: Mapping[str, Problem]) -> JudgedSamples:
+    """Judge the samples of one model; counts are in the order of the ids."""
     outcome = FinalAnswerVerifier()
-    places = {problem_id: place for place, problem_id in enumerate(evaluation.problem_ids)}
+    places = {problem_id: place for place, problem_id in enumerate(ids)}
     strict, answered = np.zeros((2, len(places)), dtype=np.int64)
     kinds: Counter[str] = Counter()
     # Many of a problem's samples are the same text.
     same = Counter(
         (sample.problem, sample.text, sample.finish_reason)
-        for sample in evaluation.samples()
+        for sample in samples
         if sample.status is not Status.ERROR
     )
     for (problem_id, text, finish_reason), times in same.items():
