@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from rlvr.data.prompts import PromptRenderer
     from rlvr.records import Problem
 
+TESTS = Path(__file__).parent
+
 os.environ["HF_HUB_OFFLINE"] = "1"  # before anything imports huggingface_hub
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
@@ -25,7 +27,7 @@ settings.load_profile("rlvr")
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what starts engines, and keep it in one process of `make test`: two sets of engines are too many."""
     for item in items:
-        if {"engines", "faults"} & {folder.name for folder in item.path.parents}:
+        if {"engines", "faults"} & set(item.path.relative_to(TESTS).parts):  # wherever the clone lies
             item.add_marker(pytest.mark.engines)
         if item.get_closest_marker("engines"):
             item.add_marker(pytest.mark.xdist_group("engines"))
