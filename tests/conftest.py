@@ -12,8 +12,6 @@ if TYPE_CHECKING:
     from rlvr.data.prompts import PromptRenderer
     from rlvr.records import Problem
 
-TESTS = Path(__file__).parent
-
 os.environ["HF_HUB_OFFLINE"] = "1"  # before anything imports huggingface_hub
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
@@ -21,6 +19,8 @@ from hypothesis import settings
 
 settings.register_profile("rlvr", deadline=None, max_examples=60, database=None)
 settings.load_profile("rlvr")
+
+TESTS = Path(__file__).parent
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
