@@ -195,10 +195,9 @@ class DeepSpeedLearner:
         if not value_only:
             metrics["policy/learning_rate"] = self._policy.learning_rate
         if (square := metrics.pop("mismatch/importance_weight_square", 0.0)) > 0:
-            # Kish's: (Σw)² / (n Σw²), of the tokens that have a weight in the loss.
-            metrics["mismatch/effective_sample_share"] = (
-                metrics["mismatch/importance_weight_mean"] ** 2 / square
-            )
+            # Kish's: (Σw)² / (n Σw²), of the tokens that have a weight in the loss; 1 but for rounding where all are equal.
+            share = metrics["mismatch/importance_weight_mean"] ** 2 / square
+            metrics["mismatch/effective_sample_share"] = min(1.0, share)
         return metrics
 
     def _policy_backward(self, micro: TrainBatch, counts: bool, means: StepMeans, needed: bool) -> None:

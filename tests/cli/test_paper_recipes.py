@@ -142,7 +142,10 @@ OWN_NUM_SAMPLES = {("simplerl_zoo_llama", "olympiadbench"): 1024}
 
 
 def recipes(command: str) -> set[str]:
-    return {path.stem for path in (RECIPES / command / "recipe").glob("*.yaml")}
+    """Those of this paper; the names of the second one's, arXiv 2512.07783, say so."""
+    return {
+        path.stem for path in (RECIPES / command / "recipe").glob("*.yaml") if "interplay" not in path.stem
+    }
 
 
 def test_every_recipe_of_the_paper_is_in_the_table() -> None:
@@ -309,7 +312,7 @@ def test_values_name_their_source() -> None:
     """Every value of a paper's recipe is marked as the paper's or as ours, but for folders and plumbing."""
     unmarked = re.compile(r"^\s*(run|data|benchmarks|train|stages|rollout|learner|api|evaluation|algorithm|models|variants|dir|"
                           r"checkpoints|micro_batch_tokens|defaults|rewards|reward)\b|^algorithms: \[\]$")  # fmt: skip
-    for path in [*(RECIPES / "evaluate" / "recipe").glob("*.yaml"),
+    for path in [*(RECIPES / "evaluate" / "recipe" / f"{name}.yaml" for name in EVALUATIONS),
                  *(RECIPES / "experiment" / "recipe" / f"{name}.yaml" for name in (*TRAINING, *SYSTEMS))]:  # fmt: skip
         text = path.read_text()
         assert "2504.13837" in text, path
