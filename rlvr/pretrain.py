@@ -120,8 +120,14 @@ def start_model(config: PretrainConfig) -> tuple[Any, Qwen2Tokenizer, Idefics3Pr
                 fix="a model that `rlvr pretrain` made of the same family and settings",
             )
         if family.picture is None:
-            return AutoModelForCausalLM.from_pretrained(config.init, dtype=torch.float32), found, None
-        model = AutoModelForImageTextToText.from_pretrained(config.init, dtype=torch.float32)
+            return (
+                AutoModelForCausalLM.from_pretrained(config.init, dtype=torch.float32, use_safetensors=True),
+                found,
+                None,
+            )
+        model = AutoModelForImageTextToText.from_pretrained(
+            config.init, dtype=torch.float32, use_safetensors=True
+        )
         return model, found, AutoProcessor.from_pretrained(config.init)
     if family.picture is not None:
         processor = build_processor(tokenizer, *family.picture)
