@@ -46,6 +46,30 @@ class InHand:
     """Of these, ended and told of."""
 
 
+def further_arguments(options: EngineOptions) -> dict[str, Any]:
+    """What vLLM is started with on some devices and in some runs alone, and what the user has added."""
+    from vllm.config import WeightTransferConfig
+
+    extra: dict[str, Any] = dict(options.engine_args)
+    if options.weight_transfer is not None:
+        extra["weight_transfer_config"] = WeightTransferConfig(backend=options.weight_transfer)
+    if options.tensor_parallel_size > 1:
+        # Inside a placement group vLLM would take Ray's executor, and one bundle per GPU.
+        extra["distributed_executor_backend"] = "mp"
+    if options.device == "cuda":
+        extra["gpu_memory_utilization"] = options.gpu_memory_utilization
+        extra["enable_sleep_mode"] = options.sleep
+    else:
+        # After part of a prompt vLLM sets a seeded request's generator back by an offset, which
+        # generators on the CPU do not have ("CPU Generator does not use offset").
+        extra["enable_chunked_prefill"] = False
+    if options.cache_at_update is not None:
+        # vLLM would have a step at work between two calls: weights would come while it computes with them, and
+        # what it writes would be taken for the work of the new ones.
+        extra["async_scheduling"] = False
+    return extra
+
+
 class VLLMEngine:
     """A vLLM engine driven step by step, so that finished responses leave it at once."""
 
@@ -54,7 +78,6 @@ class VLLMEngine:
         prepare_environment(options)
         import torch
         from vllm import LLM
-        from vllm.config import WeightTransferConfig
 
         from rlvr.rollout.held_weights import WorkerExtension  # which registers our transfer backend
         from rlvr.rollout.still_images import register_with_vllm
@@ -62,23 +85,6 @@ class VLLMEngine:
         register_with_vllm(options.model)
         if options.device == "cpu":
             torch.set_num_threads(options.threads)
-        extra: dict[str, Any] = dict(options.engine_args)
-        if options.weight_transfer is not None:
-            extra["weight_transfer_config"] = WeightTransferConfig(backend=options.weight_transfer)
-        if options.tensor_parallel_size > 1:
-            # Inside a placement group vLLM would take Ray's executor, and one bundle per GPU.
-            extra["distributed_executor_backend"] = "mp"
-        if options.device == "cuda":
-            extra["gpu_memory_utilization"] = options.gpu_memory_utilization
-            extra["enable_sleep_mode"] = options.sleep
-        else:
-            # After part of a prompt vLLM sets a seeded request's generator back by an offset, which
-            # generators on the CPU do not have ("CPU Generator does not use offset").
-            extra["enable_chunked_prefill"] = False
-        if options.cache_at_update is not None:
-            # vLLM would have a step at work between two calls: weights would come while it computes with them, and
-            # what it writes would be taken for the work of the new ones.
-            extra["async_scheduling"] = False
         self._llm = LLM(
             model=options.model,
             dtype=options.dtype,
@@ -97,7 +103,7 @@ class VLLMEngine:
             disable_log_stats=True,
             # Our defaults are explicit: a model folder must not change how we sample.
             generation_config="vllm",
-            **extra,
+            **further_arguments(options),
         )
         self._model, self._dtype = options.model, getattr(torch, options.dtype)
         self._engine = self._llm.llm_engine
