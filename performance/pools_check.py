@@ -183,7 +183,7 @@ def calibrate(settings: dict[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {name: [] for name in ("engine", "sample", "learn", "publish", "verdict")}
     together: dict[str, Any] = {"engine": [], "learn": []}
     with training_of(settings, Stopwatch(), Training) as training:
-        [worker] = training.learner._engines.workers  # type: ignore[attr-defined]
+        [worker] = training.learner._engines.workers  # type: ignore[attr-defined]  # no protocol knows actors
         ray.get(worker.actor.__ray_call__.remote(note_steps))
         training.publish_first(0)
         [stage], num_drawn = training.stages, 0

@@ -153,7 +153,7 @@ class Slow:
         self.engine = cast(Any, run.engine)
         self.update, self.poll = run.learner.update, self.engine.poll
         self.ticks = threading.Semaphore(0)
-        run.learner.update = self.wait  # type: ignore[method-assign]
+        run.learner.update = self.wait
         self.engine.poll = self.tick
 
     def tick(self) -> Any:

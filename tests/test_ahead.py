@@ -75,7 +75,7 @@ def test_the_next_batch_is_sampled_while_this_one_is_learned(tmp_path: Path) -> 
         assert sampling.wait(PATIENCE)
         return update(*args, **kwargs)
 
-    run.learner.update = meeting  # type: ignore[method-assign]
+    run.learner.update = meeting
     run()
     [(_, row)] = run.tracker.rows
     assert 0 < row["throughput/overlap_share"] <= 1
@@ -112,7 +112,7 @@ def test_a_slow_engine_and_a_slow_learner_train_on_the_same_batches(tmp_path: Pa
         SlowEngine.learned.release()
         return found
 
-    slow_engine.learner.update = and_tell  # type: ignore[method-assign]
+    slow_engine.learner.update = and_tell
     slow_engine()
 
     sampled = threading.Semaphore(0)
@@ -133,7 +133,7 @@ def test_a_slow_engine_and_a_slow_learner_train_on_the_same_batches(tmp_path: Pa
         assert sampled.acquire(timeout=PATIENCE)
         return plain(*args, **kwargs)
 
-    slow_learner.learner.update = late  # type: ignore[method-assign]
+    slow_learner.learner.update = late
     slow_learner()
     assert_same_updates(slow_engine, slow_learner)
     # Each side has waited for the other.
@@ -172,7 +172,7 @@ def killed_while_sampling(run: Run) -> None:
                 raise Killed
             yield answer
 
-    run.engine.generate = killed  # type: ignore[method-assign]
+    run.engine.generate = killed
 
 
 def killed_at(method: str, call: int) -> Callable[[Run], None]:
@@ -231,7 +231,7 @@ def test_a_signal_waits_for_the_step_and_its_batch(tmp_path: Path) -> None:
             signal.raise_signal(signal.SIGTERM)
         return update(*args, **kwargs)
 
-    run.learner.update = signalled  # type: ignore[method-assign]
+    run.learner.update = signalled
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     SIGNALS.install()
     try:
@@ -289,7 +289,7 @@ def test_a_learner_that_fails_ends_the_sampling_beside_it(tmp_path: Path) -> Non
     def fail(*args: Any, **kwargs: Any) -> dict[str, float]:
         raise failure
 
-    run.learner.update = fail  # type: ignore[method-assign]
+    run.learner.update = fail
     with pytest.raises(WorkerLostError) as caught:
         run()
     assert caught.value is failure

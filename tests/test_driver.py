@@ -225,7 +225,7 @@ def test_a_policy_that_has_run_away_is_not_kept(tmp_path: Path) -> None:
         metrics = update(*args, **kwargs)
         return metrics | ({"policy/ratio_mean": 1e6} if len(run.learner.updates) == 3 else {})
 
-    run.learner.update = runaway  # type: ignore[method-assign]
+    run.learner.update = runaway
     with pytest.raises(TrainingError, match=r"ratio of step 3 is 1e\+06"):
         run()
     assert run.learner.calls[-1] == "update"  # not published

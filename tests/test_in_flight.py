@@ -121,7 +121,7 @@ def test_five_hundred_steps_lose_no_prompt_and_no_memory(tmp_path: Path, name: s
         run.learner.batches.clear()
         return annotate(batch, **kwargs)
 
-    run.learner.update, run.learner.annotate = forgetting, noting  # type: ignore[method-assign]
+    run.learner.update, run.learner.annotate = forgetting, noting
     tracemalloc.start()
     try:
         run()

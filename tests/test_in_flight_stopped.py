@@ -121,7 +121,7 @@ def test_a_signal_waits_for_the_step_and_not_for_a_batch(tmp_path: Path) -> None
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     SIGNALS.install()
     try:
-        run.learner.update = signalled  # type: ignore[method-assign]
+        run.learner.update = signalled
         with pytest.raises(KeyboardInterrupt):
             run()
         assert run.said == ["checkpoint of step 2 written"]
@@ -168,7 +168,7 @@ def test_an_error_of_either_side_reaches_the_driver_as_it_is(tmp_path: Path, sid
     if side == "engine":
         engine.poll = failing_poll
     else:
-        run.learner.update = failing  # type: ignore[method-assign]
+        run.learner.update = failing
     with pytest.raises(WorkerLostError) as caught:
         run()
     assert caught.value is lost

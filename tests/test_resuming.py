@@ -150,7 +150,7 @@ def test_a_signal_during_an_update_waits_for_the_end_of_the_step(tmp_path: Path)
             signal.raise_signal(signal.SIGTERM)
         return update(*args, **kwargs)
 
-    run.learner.update = signalled  # type: ignore[method-assign]
+    run.learner.update = signalled
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     SIGNALS.install()
     try:
@@ -167,7 +167,7 @@ def test_a_signal_during_an_update_waits_for_the_end_of_the_step(tmp_path: Path)
 
 def test_a_last_checkpoint_that_fails_does_not_hide_why_the_run_ended(tmp_path: Path) -> None:
     run = Run(tmp_path, Interrupt(10))
-    run.learner.save_state = full_disk  # type: ignore[method-assign]
+    run.learner.save_state = full_disk
     with pytest.raises(KeyboardInterrupt):
         run()
     assert "No space left" in run.said[0]

@@ -78,7 +78,7 @@ def test_a_run_killed_in_any_stage_goes_on_as_if_it_had_not_been(
             raise Killed
         return update(*args, **kwargs)
 
-    cut.learner.update = killed  # type: ignore[method-assign]
+    cut.learner.update = killed
     with pytest.raises(Killed):
         cut()
     resumed = staged(tmp_path / "cut", max_staleness, name)(resume=True)

@@ -95,6 +95,39 @@ class SolutionGraph:
         return cls(data["modulus"], tuple(Node(**node) for node in data["nodes"]))
 
 
+@dataclass(frozen=True, slots=True)
+class AskedGraph:
+    """The exact solution of a problem that asks for several values."""
+
+    modulus: int
+    nodes: tuple[Node, ...]
+    """Every definition, in the order in which it can be computed."""
+    num_asked: int
+
+    @property
+    def asked(self) -> tuple[Node, ...]:
+        """The definitions whose values are asked for, the last ones; all of a graph that has fewer."""
+        return self.nodes[-self.num_asked :]
+
+    @property
+    def num_operations(self) -> int:
+        """The problem's difficulty."""
+        return len(self.nodes) - 1
+
+    @property
+    def answer(self) -> str:
+        """The values that are asked for, in the order of the solution."""
+        return " ".join(str(node.value) for node in self.asked)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, as stored in ``extra_info["solution_graph"]``."""
+        return {
+            "modulus": self.modulus,
+            "nodes": [asdict(node) for node in self.nodes],
+            "asked": [node.name for node in self.asked],
+        }
+
+
 def apply(operator: str, left: int, right: int, modulus: int) -> int:
     """Value of ``left operator right`` modulo ``modulus``."""
     match operator:

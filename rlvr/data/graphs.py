@@ -25,7 +25,7 @@ from __future__ import annotations
 import hashlib
 import random
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from rlvr.config import GraphsWorld
@@ -162,37 +162,15 @@ CONTEXTS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Graph:
-    """The exact solution: every definition in the order in which it can be computed."""
+class Graph(chains.AskedGraph):
+    """The exact solution, and the context that it is told in."""
 
-    modulus: int
-    nodes: tuple[Node, ...]
-    num_asked: int
     context: str
-
-    @property
-    def asked(self) -> tuple[Node, ...]:
-        """The quantities that are asked for, the last ones; all of a graph that has fewer."""
-        return self.nodes[-self.num_asked :]
-
-    @property
-    def num_operations(self) -> int:
-        """The problem's difficulty."""
-        return len(self.nodes) - 1
-
-    @property
-    def answer(self) -> str:
-        """The values that are asked for, in the order of the solution."""
-        return " ".join(str(node.value) for node in self.asked)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, as stored in ``extra_info["solution_graph"]``."""
-        return {
-            "modulus": self.modulus,
-            "nodes": [asdict(node) for node in self.nodes],
-            "asked": [node.name for node in self.asked],
-            "context": self.context,
-        }
+        # By its name: super() does not know a class that dataclasses have made anew for its slots.
+        return chains.AskedGraph.to_dict(self) | {"context": self.context}
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Graph:

@@ -25,7 +25,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -82,39 +82,19 @@ def _all_skills(num_skills: int, world_seed: int, settings: tuple[float, ...]) -
 
 
 @dataclass(frozen=True, slots=True)
-class SkillGraph:
-    """The exact solution: every definition in the order in which it can be computed, and what its names mean."""
+class SkillGraph(chains.AskedGraph):
+    """The exact solution, and what its names mean."""
 
-    modulus: int
-    nodes: tuple[Node, ...]
-    num_asked: int
     skills: tuple[Skill, ...]
     """Those that occur, each once."""
 
-    @property
-    def asked(self) -> tuple[Node, ...]:
-        """The definitions whose values are asked for; all of a chain that has fewer."""
-        return self.nodes[-self.num_asked :]
-
-    @property
-    def num_operations(self) -> int:
-        """The problem's difficulty."""
-        return len(self.nodes) - 1
-
-    @property
-    def answer(self) -> str:
-        """The values that are asked for, in the order of the chain."""
-        return " ".join(str(node.value) for node in self.asked)
-
     def to_dict(self) -> dict[str, Any]:
         """Plain data, as stored in ``extra_info["solution_graph"]``."""
-        return {
-            "modulus": self.modulus,
-            "nodes": [asdict(node) for node in self.nodes],
-            "asked": [node.name for node in self.asked],
+        # By its name: super() does not know a class that dataclasses have made anew for its slots.
+        return chains.AskedGraph.to_dict(self) | {
             "skills": {
                 each.name: {"right": each.right, "misreading": each.misreading} for each in self.skills
-            },
+            }
         }
 
     @classmethod

@@ -124,7 +124,7 @@ def test_an_update_that_changes_nothing_changes_no_response(
     _, engine, learner = pools
     prompts = [renderer.render(problems[index]) for index in range(NUM_PROMPTS)]
     undisturbed = sample(engine, learner, prompts, 0, tmp_path / "undisturbed")
-    learner.update = lambda minibatches, *, value_only=False: {}  # type: ignore[method-assign]
+    learner.update = lambda minibatches, *, value_only=False: {}
     try:
         disturbed = sample(engine, learner, prompts, 3, tmp_path / "disturbed")
     finally:

@@ -48,7 +48,7 @@ def test_a_run_in_flight_trains_on_what_it_is_said_to(
             )
             return annotate(batch, old_logprobs=old_logprobs)
 
-        learner.annotate = noting  # type: ignore[method-assign]
+        learner.annotate = noting
         train_tiny(
             engine, learner, algorithm, problems, renderer, tracker, tmp_path,
             num_steps=8, prompts_per_step=16, max_staleness=2,

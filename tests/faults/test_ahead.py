@@ -211,7 +211,7 @@ def test_a_worker_lost_while_a_step_is_learned_changes_no_batch(
                 os.kill(process, signal.SIGKILL)
             return update(*args, **kwargs)
 
-        learner.update = losing  # type: ignore[method-assign]
+        learner.update = losing
 
     found, found_weights, _ = run_tiny(tmp_path / "lost", problems, renderer, num_workers=2, prepare=lose_one)
     assert updates == [0, 1, 2, 3]

@@ -103,7 +103,7 @@ def test_what_a_lost_worker_had_in_hand_goes_to_the_others(
             lost_at_update.append(sum(bool(worker.lost) for worker in engine.workers))
             return publish(version, probes)
 
-        learner.update, learner.publish = losing, publishing  # type: ignore[method-assign]
+        learner.update, learner.publish = losing, publishing
         train_tiny(
             engine, learner, algorithm, problems, renderer, tracker, tmp_path,
             num_steps=6, prompts_per_step=16, max_staleness=2, num_logged_samples=16,

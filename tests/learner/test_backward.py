@@ -73,7 +73,7 @@ def updated(
 
         return call
 
-    made._policy.backward = count("backward", backward)  # type: ignore[method-assign]
+    made._policy.backward = count("backward", backward)
     made._policy.engine.forward = count("forward", forward)
     metrics = made.update([batch(num_without)], value_only=False)
     weights = torch.cat([tensor.flatten() for _, tensor in made.weights()])
