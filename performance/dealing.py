@@ -128,13 +128,15 @@ def last_step(actor: Any) -> float:
 
 
 def wordy_model(model: str, folder: Path) -> str:
-    """Random weights over so many words that the end of text is rare; with the tokenizer of a model."""
+    """Random weights, always the same, over so many words that the end of text is rare; with the tokenizer of a model."""
+    import torch
     from transformers import AutoTokenizer, Qwen2Config, Qwen2ForCausalLM
 
     config = Qwen2Config(
         vocab_size=WORDS, hidden_size=128, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
         intermediate_size=256, max_position_embeddings=LONGEST, eos_token_id=None, bos_token_id=None,
     )  # fmt: skip
+    torch.manual_seed(0)
     Qwen2ForCausalLM(config).save_pretrained(folder)
     AutoTokenizer.from_pretrained(model).save_pretrained(folder)
     return str(folder)

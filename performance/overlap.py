@@ -1,18 +1,26 @@
-"""Seconds per training step: sampling and learning in turn, against at the same time (train.max_staleness of 1 and of 2).
+"""Seconds per training step: sampling and learning in turn, at the same time (train.max_staleness of 1 and of 2), and TRL.
 
-Four ways train the same model by GRPO on the same prompts, each in a process of its own, one after another, as often as
+Five ways train the same model by GRPO on the same prompts, each in a process of its own, one after another, as often as
 there are rounds:
 
 - in turn, both pools on all cores: two engines of a thread each, and a learner of two threads, as recipe=tiny has it;
 - in turn, one core each: an engine and a learner of one thread;
 - one step ahead, one core each: the same, at the same time, batch by batch;
-- in flight, one core each: the same, with weights that come while responses are being written.
+- in flight, one core each: the same, with weights that come while responses are being written;
+- TRL, all cores: its GRPOTrainer, which samples with transformers and learns in turn (performance/trl_side.py).
 
 Responses are short (the tiny model's own on its problems), or long-tailed: a model of random weights over many words hardly
 ever ends a response by itself, so a response is as long as the context leaves room for, which is drawn from a log-normal
 distribution for each problem. By default 1 % of them have twenty times the median. All prompts are then beginnings of one text,
 which costs an engine next to nothing; the learner gets its end alone. Verdicts on such text are drawn by chance, so that
 there is something to learn.
+
+TRL has the same problems in the same order, group size, start weights, learning rate, clip range, optimizer and verdicts. Of
+a long-tailed prompt it gets the end alone, the same tokens that our learner gets, and its response is as long as what our engine
+has room for: the last token is an end of text, which ours does not have; both end before it where they sample one. Two
+things are not equal: our engines look back on the whole prompt as well, and our ways that are not in turn correct for stale
+weights. The column ``length_mean`` says how long the responses were. Where TRL measures fewer steps, the others are
+compared with it over those steps alone, since batches differ in length.
 """
 
 from __future__ import annotations
@@ -20,6 +28,7 @@ from __future__ import annotations
 import itertools
 import math
 import random
+import time
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -29,9 +38,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from performance.child import measure
-from performance.common import machine, machine_line, median, parser, recipe, section, table, write_result
+from performance.common import (
+    SEED,
+    machine,
+    machine_line,
+    median,
+    parser,
+    prompts_in_order,
+    recipe,
+    section,
+    table,
+    write_result,
+)
 from performance.dealing import LONGEST, wordy_model
-from performance.train_throughput import SEED, Stopwatch
+from performance.train_throughput import Stopwatch
+from performance.trl_side import end_at, environment, train, trl_side
 
 if TYPE_CHECKING:
     from rlvr.protocols import Probe, SampleRequest, SamplingSettings, TokenRenderer
@@ -46,11 +67,14 @@ WAYS: dict[str, dict[str, int]] = {
     "one step ahead, one core each": {**ONE_EACH, "max_staleness": 1},
     "in flight, one core each": {**ONE_EACH, "max_staleness": 2},
 }
+TRL = "TRL, all cores"
 LENGTHS = ("short", "long-tailed")
 STAGES = ("rollout", "learn", "sync", "wait_for_rollout", "wait_for_learner")
 SEEN_TOKENS = 16
 """Of a long-tailed response's prompt, which the learner gets."""
 GROUP_SIZE = 8
+LONG_TRL = {"per_device_train_batch_size": 16}
+"""The fastest of 8, 16, 32 and 64 rows: TRL pads all of a batch to its longest."""
 
 
 def main(arguments: list[str]) -> None:
@@ -62,25 +86,33 @@ def main(arguments: list[str]) -> None:
     made.add_argument("--lengths", nargs="+", choices=LENGTHS, default=list(LENGTHS))
     made.add_argument("--median", type=float, default=40.0, help="tokens of a long-tailed response")
     made.add_argument("--spread", type=float, default=1.29, help="standard deviation of the logarithm")
+    made.add_argument(
+        "--trl-steps",
+        type=int,
+        default=4,
+        help="measured steps of TRL with long-tailed responses in each round; with short ones it takes as many as the others",
+    )
     args = made.parse_args(arguments)
     found = machine()
     print(machine_line(found), flush=True)
     base = {
         "model": args.model,
         "recipe": recipe(args.rlvr),
-        "num_steps": args.warmup_steps + args.steps,
+        "group_size": GROUP_SIZE,
         "median": args.median,
         "spread": args.spread,
     }
-    result: dict[str, Any] = {"machine": found, "settings": base, "lengths": {}}
+    result: dict[str, Any] = {"machine": found, "settings": vars(args) | base, "lengths": {}}
     for lengths in args.lengths:
-        seconds: dict[str, list[float]] = {way: [] for way in WAYS}
+        seconds: dict[str, list[list[float]]] = {way: [] for way in [*WAYS, TRL]}
         stages: dict[str, dict[str, float]] = {}
+        num_trl = min(args.trl_steps, args.steps) if lengths == "long-tailed" else args.steps
         for _ in range(args.rounds):
-            for way, settings in WAYS.items():
-                raw = measure("performance.overlap", "side", {**base, **settings, "lengths": lengths}, {})
+            for way in seconds:
+                num_steps = args.warmup_steps + (num_trl if way == TRL else args.steps)
+                raw = measured(way, {**base, "lengths": lengths, "num_steps": num_steps})
                 steps = [end - start for start, end in itertools.pairwise(raw["ends"])]
-                seconds[way] += steps[args.warmup_steps :]
+                seconds[way].append(steps[args.warmup_steps :])
                 stages[way] = {
                     name: median(values[args.warmup_steps :]) for name, values in raw["rows"].items()
                 }
@@ -89,34 +121,44 @@ def main(arguments: list[str]) -> None:
     write_result(args.json, result)
 
 
-def lines(lengths: str, seconds: dict[str, list[float]], stages: dict[str, dict[str, float]]) -> str:
-    """The table of one kind of responses, and the ratios of the medians."""
+def measured(way: str, settings: dict[str, Any]) -> dict[str, Any]:
+    """One way in a process of its own."""
+    if way == TRL:
+        return measure("performance.overlap", "trl_way", {**settings, "trl": {}}, environment())
+    return measure("performance.overlap", "side", {**settings, **WAYS[way]}, {})
+
+
+def lines(lengths: str, seconds: dict[str, list[list[float]]], stages: dict[str, dict[str, float]]) -> str:
+    """The table of one kind of responses, and the ratios; ``seconds`` are those of each way, round and step."""
     names = sorted(set().union(*stages.values()))
-    rows = [
-        (
-            way,
-            f"{median(seconds[way]):.2f}",
-            f"{min(seconds[way]):.2f}–{max(seconds[way]):.2f}",
-            *(f"{stages[way][name]:.2f}" if name in stages[way] else "" for name in names),
-        )
-        for way in WAYS
-    ]
+    rows = []
+    for way, rounds in seconds.items():
+        steps = list(itertools.chain.from_iterable(rounds))
+        shown = (f"{stages[way][name]:.2f}" if name in stages[way] else "" for name in names)
+        rows.append((way, len(steps), f"{median(steps):.2f}", f"{min(steps):.2f}–{max(steps):.2f}", *shown))
     in_turn = [way for way, settings in WAYS.items() if not settings["max_staleness"]]
     ratios = "\n".join(
-        f"{way.partition(',')[0]}: "
+        f"{way}: "
         + ", ".join(
-            f"{median(seconds[other]) / median(seconds[way]):.2f} times as fast as {other}"
-            for other in in_turn
+            f"{times_as_fast(seconds[way], seconds[other]):.2f} times as fast as {other}"
+            for other in ([TRL] if way in in_turn else [*in_turn, TRL])
         )
         for way in WAYS
-        if way not in in_turn
     )
-    header = (f"{lengths} responses", "s/step", "range", *(name.partition("/")[2] for name in names))
+    header = (
+        f"{lengths} responses", "steps", "s/step", "range", *(name.partition("/")[2] for name in names)
+    )  # fmt: skip
     return f"\n{table(header, rows)}\n{ratios}"
 
 
+def times_as_fast(way: list[list[float]], other: list[list[float]]) -> float:
+    """How many times as fast one way is as another, by the medians over the steps that both have measured."""
+    pairs = [pair for rounds in zip(way, other, strict=True) for pair in zip(*rounds, strict=False)]
+    return median([theirs for _, theirs in pairs]) / median([mine for mine, _ in pairs])
+
+
 def side(settings: dict[str, Any]) -> dict[str, Any]:
-    """One way: the ends of its steps, and the stages of each."""
+    """One of our ways: when it began and its steps ended, and the stages of each."""
     from rlvr.ahead import train_ahead
     from rlvr.checkpoint import Checkpoints
     from rlvr.driver import Training, train
@@ -128,13 +170,35 @@ def side(settings: dict[str, Any]) -> dict[str, Any]:
         loop = loops.get(
             settings["max_staleness"], partial(train_in_flight, engine=cast(Any, training.engine))
         )
+        started = time.time()
         loop(training, output=folder / "model", checkpoints=Checkpoints(folder / "run"))
     names = [f"time/{stage}" for stage in STAGES]
-    kept = [name for name in [*names, "throughput/overlap_share"] if name in stopwatch.rows[0]]
+    names += ["throughput/overlap_share", "response/length_mean"]
+    kept = [name for name in names if name in stopwatch.rows[0]]
     return {
-        "ends": stopwatch.ends,
-        "rows": {name: [row[name] for row in stopwatch.rows][1:] for name in kept},
+        "ends": [started, *stopwatch.ends],
+        "rows": {name: [row[name] for row in stopwatch.rows] for name in kept},
     }
+
+
+def trl_way(settings: dict[str, Any]) -> dict[str, Any]:
+    """TRL: when its steps ended, and the mean length of the responses in each."""
+    raw = trl_side(settings) if settings["lengths"] == "short" else trl_long(settings)
+    lengths = [tokens / raw["rollouts"] for tokens in raw["tokens"]]
+    return {"ends": raw["ends"], "rows": {"response/length_mean": lengths}}
+
+
+def trl_long(settings: dict[str, Any]) -> dict[str, Any]:
+    """TRL on long-tailed responses: of each prompt the end that our learner gets, and a response as long as ours."""
+    model = wordy_model(settings["model"], Path(settings["folder"]) / "start")
+    problems = prompts_in_order(settings)
+    whole = list(map(Beginnings(settings["median"], settings["spread"]).render, problems))
+    prompts = [tokens[-SEEN_TOKENS:] for tokens in whole]
+    lengths = {tuple(end): LONGEST - len(tokens) for end, tokens in zip(prompts, whole, strict=True)}
+    trl = {"max_completion_length": LONGEST - SEEN_TOKENS, **LONG_TRL, **settings["trl"]}
+    return train(
+        {**settings, "trl": trl}, model, problems, prompts, Chance(), partial(end_at, lengths=lengths)
+    )
 
 
 @contextmanager

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from performance.child import measure
 from performance.common import (
+    SEED,
     machine,
     machine_line,
     median,
@@ -34,7 +35,7 @@ from performance.common import (
     table,
     write_result,
 )
-from performance.train_throughput import SEED, Stopwatch
+from performance.train_throughput import Stopwatch
 from rlvr.openmp import ASLEEP
 
 if TYPE_CHECKING:

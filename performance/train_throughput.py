@@ -7,19 +7,12 @@ Each side runs in a process of its own, in turn (A B A B), with all cores. A ste
 the end of one step to the end of the next, so it holds everything that a side does in between;
 the first steps warm up and are left out.
 
-TRL generates with transformers, the only way it has on a CPU. With ``use_vllm=True`` in its
-``colocate`` mode vLLM does start on a CPU, but TRL 1.16 hands it new weights by ``load_weights``
-parameter by parameter, and vLLM's CPU layers have packed theirs and dropped the originals: its
-first step ends with an error (``--trl use_vllm=true`` shows it). Its ``server`` mode sends weights
-over NCCL. What costs TRL time without being needed here is off: gradient checkpointing, bfloat16
-autocast, logging, checkpoints, the progress bar. Its micro-batch is the fastest of those tried
-(see README.md).
+TRL generates with transformers, the only way it has on a CPU (performance/trl_side.py says why).
 """
 
 from __future__ import annotations
 
 import itertools
-import os
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -29,18 +22,17 @@ from omegaconf import OmegaConf
 
 from performance.child import measure
 from performance.common import (
+    SEED,
     machine,
     machine_line,
     median,
-    num_cores,
     parser,
     recipe,
     section,
     table,
     write_result,
 )
-
-SEED = 0
+from performance.trl_side import environment
 
 
 def main(arguments: list[str]) -> None:
@@ -57,9 +49,9 @@ def main(arguments: list[str]) -> None:
         "group_size": 8,
         "trl": OmegaConf.to_container(OmegaConf.from_dotlist(args.trl)),
     }
-    environments = {
-        "rlvr": {},
-        "trl": {"OMP_NUM_THREADS": str(num_cores()), "HF_HUB_OFFLINE": "1", "DISABLE_TELEMETRY": "1"},
+    children: dict[str, tuple[str, dict[str, str]]] = {
+        "rlvr": ("performance.train_throughput", {}),
+        "trl": ("performance.trl_side", environment()),
     }
     print(machine_line(found))
     print(
@@ -72,7 +64,8 @@ def main(arguments: list[str]) -> None:
     for _ in range(args.rounds):
         rounds.append({})
         for side in args.sides:
-            raw = measure("performance.train_throughput", f"{side}_side", settings, environments[side])
+            module, variables = children[side]
+            raw = measure(module, f"{side}_side", settings, variables)
             rounds[-1][side] = summarise(raw, args.warmup_steps)
         print(round_lines(len(rounds), rounds[-1]), flush=True)
     result: dict[str, Any] = {"machine": found, "settings": settings, "rounds": rounds}
@@ -166,16 +159,6 @@ def _overall(rounds: Sequence[dict[str, dict[str, Any]]], side: str, name: str) 
     return median([value for sides in rounds for value in sides[side][name]])
 
 
-def prompts_in_order(settings: dict[str, Any]) -> list[Any]:
-    """The problems of all steps, one after another, as the training loop draws them."""
-    from rlvr.collect import PromptStream
-    from rlvr.data.benchmarks import training_problems
-
-    stream = PromptStream(training_problems(section(settings, "data")), SEED)
-    count = settings["num_steps"] * section(settings, "train").prompts_per_step
-    return list(itertools.islice(stream, count))
-
-
 # -------------------------------------------------------------------------------------- child: rlvr
 
 
@@ -256,110 +239,4 @@ def rlvr_side(settings: dict[str, Any]) -> dict[str, Any]:
         "stages": {
             name: [row[f"time/{name}"] for row in stopwatch.rows] for name in ("rollout", "learn", "sync")
         },
-    }
-
-
-# --------------------------------------------------------------------------------------- child: TRL
-
-
-def trl_arguments(settings: dict[str, Any]) -> dict[str, Any]:
-    """Arguments of TRL's GRPOConfig that make it do rlvr's job, as fast as it can on this machine."""
-    rollout, learner = section(settings, "rollout"), section(settings, "learner")
-    train = section(settings, "train")
-    rollouts = train.prompts_per_step * settings["group_size"]
-    arguments = {
-        "output_dir": settings["folder"],
-        "max_steps": settings["num_steps"],
-        "per_device_train_batch_size": min(64, rollouts),
-        "num_generations": settings["group_size"],
-        "max_completion_length": rollout.max_response_tokens,
-        "temperature": train.temperature,
-        "top_p": 1.0,
-        "top_k": 0,
-        "beta": 0.0,
-        "epsilon": 0.2,
-        "loss_type": "grpo",
-        "scale_rewards": "group",
-        "shuffle_dataset": False,
-        "learning_rate": learner.learning_rate,
-        "lr_scheduler_type": "constant",
-        "optim": "adamw_torch",
-        "adam_beta1": learner.adam_beta1,
-        "adam_beta2": learner.adam_beta2,
-        "weight_decay": learner.weight_decay,
-        "max_grad_norm": learner.max_grad_norm,
-        "bf16": False,
-        "use_cpu": True,
-        "gradient_checkpointing": False,
-        "logging_strategy": "no",
-        "save_strategy": "no",
-        "report_to": [],
-        "disable_tqdm": True,
-        "seed": SEED,
-        **settings["trl"],
-    }
-    # One optimizer step takes all rollouts of one generation, in as many micro-batches as that needs.
-    accumulation = rollouts // arguments["per_device_train_batch_size"]
-    return {"gradient_accumulation_steps": accumulation, **arguments}
-
-
-def trl_side(settings: dict[str, Any]) -> dict[str, Any]:
-    """TRL's GRPOTrainer on the same job."""
-    import torch
-    from datasets import Dataset
-    from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
-    from trl import GRPOConfig, GRPOTrainer
-
-    from rlvr.data.prompts import load_renderer
-    from rlvr.rewards.registry import verifier_for
-
-    torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
-    problems = prompts_in_order(settings)
-    verifier = verifier_for(problems)
-    renderer = load_renderer(settings["model"])
-    tokenizer = AutoTokenizer.from_pretrained(settings["model"], padding_side="left")
-    ends: list[float] = []
-    tokens: list[int] = []
-    rewards: list[float] = []
-
-    def exact_answer(
-        prompts: list[Any], completions: list[Any], completion_ids: list[list[int]], row: list[int], **_: Any
-    ) -> list[float]:
-        scores = []
-        for index, ids in zip(row, completion_ids, strict=True):
-            reason = "stop" if ids[-1] == tokenizer.eos_token_id else "length"
-            text = tokenizer.decode(ids, skip_special_tokens=True)
-            scores.append(verifier.verify(problems[index], text, reason).score)
-        tokens.append(sum(map(len, completion_ids)))
-        rewards.append(sum(scores) / len(scores))
-        return scores
-
-    class Stopwatch(TrainerCallback):
-        def on_train_begin(self, *_: Any, **__: Any) -> None:
-            ends.append(time.time())
-
-        def on_step_end(self, *_: Any, **__: Any) -> None:
-            ends.append(time.time())
-
-    # The text that rlvr's engine receives as tokens.
-    dataset = Dataset.from_list(
-        [{"prompt": renderer.text(problem), "row": row} for row, problem in enumerate(problems)]
-    )
-    first = tokenizer(dataset[0]["prompt"], add_special_tokens=False)["input_ids"]
-    assert first == renderer.render(problems[0]), "both sides must see the same prompt tokens"
-    trainer = GRPOTrainer(
-        model=AutoModelForCausalLM.from_pretrained(settings["model"], dtype=torch.float32),
-        reward_funcs=exact_answer,
-        args=GRPOConfig(**trl_arguments(settings)),
-        train_dataset=dataset,
-        processing_class=tokenizer,
-        callbacks=[Stopwatch()],
-    )
-    trainer.train()
-    return {
-        "spawned_at": settings["spawned_at"],
-        "ends": ends,
-        "rollouts": section(settings, "train").prompts_per_step * settings["group_size"],
-        "tokens": tokens,
-        "rewards": rewards,
     }
