@@ -35,7 +35,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from performance.child import measure
 from performance.common import (
@@ -52,7 +52,7 @@ from performance.common import (
 )
 from performance.dealing import LONGEST, wordy_model
 from performance.train_throughput import Stopwatch
-from performance.trl_side import end_at, environment, train, trl_side
+from performance.trl_side import end_at, environment, trl_side
 
 if TYPE_CHECKING:
     from rlvr.protocols import Probe, SampleRequest, SamplingSettings, TokenRenderer
@@ -159,19 +159,11 @@ def times_as_fast(way: list[list[float]], other: list[list[float]]) -> float:
 
 def side(settings: dict[str, Any]) -> dict[str, Any]:
     """One of our ways: when it began and its steps ended, and the stages of each."""
-    from rlvr.ahead import train_ahead
-    from rlvr.checkpoint import Checkpoints
-    from rlvr.driver import Training, train
-    from rlvr.in_flight import train_in_flight
+    from rlvr.driver import Training
 
-    stopwatch, folder = Stopwatch(), Path(settings["folder"])
+    stopwatch = Stopwatch()
     with training_of(settings, stopwatch, Training) as training:
-        loops: dict[int, Any] = {0: train, 1: train_ahead}
-        loop = loops.get(
-            settings["max_staleness"], partial(train_in_flight, engine=cast(Any, training.engine))
-        )
-        started = time.time()
-        loop(training, output=folder / "model", checkpoints=Checkpoints(folder / "run"))
+        started = train_by_staleness(training, Path(settings["folder"]))
     names = [f"time/{stage}" for stage in STAGES]
     names += ["throughput/overlap_share", "response/length_mean"]
     kept = [name for name in names if name in stopwatch.rows[0]]
@@ -179,6 +171,20 @@ def side(settings: dict[str, Any]) -> dict[str, Any]:
         "ends": [started, *stopwatch.ends],
         "rows": {name: [row[name] for row in stopwatch.rows] for name in kept},
     }
+
+
+def train_by_staleness(training: Any, folder: Path) -> float:
+    """Go through a :class:`~rlvr.driver.Training` by the loop of its ``max_staleness``; when it began (``time.time()``)."""
+    from rlvr.ahead import train_ahead
+    from rlvr.checkpoint import Checkpoints
+    from rlvr.driver import train
+    from rlvr.in_flight import train_in_flight
+
+    loops: dict[int, Any] = {0: train, 1: train_ahead}
+    loop = loops.get(training.config.max_staleness, partial(train_in_flight, engine=training.engine))
+    started = time.time()
+    loop(training, output=folder / "model", checkpoints=Checkpoints(folder / "run"))
+    return started
 
 
 def trl_way(settings: dict[str, Any]) -> dict[str, Any]:
@@ -196,7 +202,7 @@ def trl_long(settings: dict[str, Any]) -> dict[str, Any]:
     prompts = [tokens[-SEEN_TOKENS:] for tokens in whole]
     lengths = {tuple(end): LONGEST - len(tokens) for end, tokens in zip(prompts, whole, strict=True)}
     trl = {"max_completion_length": LONGEST - SEEN_TOKENS, **LONG_TRL, **settings["trl"]}
-    return train(
+    return train_with_trl(
         {**settings, "trl": trl}, model, problems, prompts, Chance(), partial(end_at, lengths=lengths)
     )
 

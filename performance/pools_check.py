@@ -2,7 +2,7 @@
 
 Calibrated on one engine and one learner of a thread each: every engine step is noted with what it held, every update with its
 tokens, every weight update; then some steps with both pools at work, for how much they slow each other down on one machine.
-Then whole runs of rlvr, of other lengths, group sizes, batch sizes and numbers of engines, in turn and one step ahead.
+Then whole runs of rlvr, of other lengths, group sizes, batch sizes and numbers of engines, in turn, one step ahead and in flight.
 For each run the model gets the lengths of its responses, and is to say how long a step takes.
 
 Responses are the tiny model's own on its problems, or long-tailed ones (see ``overlap``), which are another model and get
@@ -22,14 +22,16 @@ import numpy as np
 
 from performance.child import measure
 from performance.common import machine, machine_line, median, parser, recipe, table, write_result
-from performance.overlap import SEEN_TOKENS, training_of
+from performance.overlap import SEEN_TOKENS, train_by_staleness, training_of
 from performance.pools import (
     AHEAD,
     IN_TURN,
     EngineRates,
     LearnerRates,
+    Mode,
     Prompt,
     Rates,
+    in_flight,
     learning_work,
 )
 from performance.pools_simulation import Simulation
@@ -59,18 +61,24 @@ class Run:
     def __str__(self) -> str:
         """In words."""
         shape = f", median {self.median:g}, spread {self.spread:g}" if self.lengths == "long-tailed" else ""
-        loop = "one step ahead" if self.max_staleness else "in turn"
         engines = f"{self.workers} engine{'s' if self.workers > 1 else ''}"
-        return f"{self.lengths}{shape}, {self.prompts} × {self.group_size}, {engines}, {loop}"
+        return f"{self.lengths}{shape}, {self.prompts} × {self.group_size}, {engines}, {self.mode.name}"
+
+    @property
+    def mode(self) -> Mode:
+        """Its loop, as the model knows it."""
+        return {0: IN_TURN, 1: AHEAD}.get(self.max_staleness, in_flight(self.max_staleness))
 
 
 CALIBRATED = {"short": Run("short", 32, 8), "long-tailed": Run("long-tailed", 32, 8)}
 CHECKED = (
     Run("short", 24, 4),
     Run("short", 24, 16, max_staleness=1),
+    Run("short", 24, 16, max_staleness=2),
     Run("short", 32, 8, workers=2),
     Run("long-tailed", 24, 8, median=80.0, spread=1.0),
     Run("long-tailed", 48, 4, max_staleness=1),
+    Run("long-tailed", 48, 4, max_staleness=2),
     Run("long-tailed", 16, 8, workers=2),
 )
 
@@ -103,8 +111,7 @@ def main(arguments: list[str]) -> None:
             continue
         raw = _measured(base, run, "follow")
         batches = [[Prompt(**prompt) for prompt in batch] for batch in raw["batches"]]
-        loop = AHEAD if run.max_staleness else IN_TURN
-        predicted = Simulation(rates[run.lengths], batches, run.workers, 1, loop).run(args.warmup_steps)
+        predicted = Simulation(rates[run.lengths], batches, run.workers, 1, run.mode).run(args.warmup_steps)
         seconds = raw["seconds"][args.warmup_steps : args.warmup_steps + len(predicted.steps)]
         error = median(predicted.steps) / median(seconds) - 1
         rows.append((run, f"{median(seconds):.2f}", f"{median(predicted.steps):.2f}", f"{error:+.1%}"))
@@ -146,24 +153,20 @@ def workload(groups: Sequence[Any], renderer: Any, lengths: str) -> list[dict[st
 
 def follow(settings: dict[str, Any]) -> dict[str, Any]:
     """A whole run: seconds of each step, and what each had to do."""
-    from rlvr.ahead import train_ahead
-    from rlvr.checkpoint import Checkpoints
-    from rlvr.driver import Sampled, Training, train
+    from rlvr.driver import Sampled, Training
 
     batches = []
 
     class Followed(Training):
-        def sample(self, step: int, num_drawn: int) -> Sampled:
-            sampled = super().sample(step, num_drawn)
+        def check(self, step: int, sampled: Sampled) -> dict[str, float]:
             batches.append(workload(sampled.collected.groups, self.renderer, settings["lengths"]))
-            return sampled
+            return super().check(step, sampled)
 
     settings["recipe"]["train"]["prompts_per_step"] = settings["prompts"]
-    stopwatch, folder = Stopwatch(), Path(settings["folder"])
+    settings["num_steps"] += settings["max_staleness"]  # beside the last ones nothing is sampled
+    stopwatch = Stopwatch()
     with training_of(settings, stopwatch, Followed) as training:
-        loop = train_ahead if settings["max_staleness"] else train
-        started = time.time()
-        loop(training, output=folder / "model", checkpoints=Checkpoints(folder / "run"))
+        started = train_by_staleness(training, Path(settings["folder"]))
     ends = [started, *stopwatch.ends]
     names = [name for name in stopwatch.rows[0] if name.startswith("time/")]
     return {

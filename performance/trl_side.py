@@ -37,10 +37,10 @@ def trl_side(settings: dict[str, Any]) -> dict[str, Any]:
     problems = prompts_in_order(settings)
     renderer = load_renderer(settings["model"])
     prompts = [renderer.render(problem) for problem in problems]
-    return train(settings, settings["model"], problems, prompts, verifier_for(problems))
+    return train_with_trl(settings, settings["model"], problems, prompts, verifier_for(problems))
 
 
-def train(
+def train_with_trl(
     settings: dict[str, Any],
     model: str,
     problems: Sequence[Problem],
