@@ -52,7 +52,7 @@ from performance.common import (
 )
 from performance.dealing import LONGEST, wordy_model
 from performance.train_throughput import Stopwatch
-from performance.trl_side import end_at, environment, trl_side
+from performance.trl_side import end_at, environment, train_with_trl, trl_side
 
 if TYPE_CHECKING:
     from rlvr.protocols import Probe, SampleRequest, SamplingSettings, TokenRenderer
@@ -74,7 +74,7 @@ SEEN_TOKENS = 16
 """Of a long-tailed response's prompt, which the learner gets."""
 GROUP_SIZE = 8
 LONG_TRL = {"per_device_train_batch_size": 16}
-"""The fastest of 8, 16, 32 and 64 rows: TRL pads all of a batch to its longest."""
+"""Rows; 64, as with short responses, take as long per row, and four times the memory: all are padded to the longest."""
 
 
 def main(arguments: list[str]) -> None:

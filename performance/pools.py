@@ -69,7 +69,7 @@ class Prompt:
     teaches: bool = True
     """Whether its responses have advantages."""
     cached: bool = False
-    """Whether its whole blocks are in the engine's cache already."""
+    """Whether its whole blocks are in the engine's cache already, as those of all such prompts: beginnings of one text."""
     learned: int | None = None
     """Tokens of the prompt that the learner gets; None: all."""
 

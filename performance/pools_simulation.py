@@ -35,10 +35,10 @@ class Engine:
     """Up to when everything below is told."""
     done: float = 0.0
     """Engine steps so far."""
-    running: list[tuple[float, int, int, int]] = field(default_factory=list)
-    """Heap of responses in hand: step at which each ends, running number, tokens at its end, batch."""
-    waiting: deque[tuple[int, int, int]] = field(default_factory=deque)
-    """Responses that have no place yet: prompt tokens, tokens, batch."""
+    running: list[tuple[float, int, Prompt, int, int]] = field(default_factory=list)
+    """Heap of responses in hand: step at which each ends, running number, prompt, tokens, batch."""
+    waiting: deque[tuple[Prompt, int, int]] = field(default_factory=deque)
+    """Responses that have no place yet: prompt, tokens, batch."""
     context: float = 0.0
     """Tokens that the responses in hand look back on."""
     busy: float = 0.0
@@ -58,15 +58,15 @@ class Engine:
         again = prompt.tokens % self.rates.block
         first = again if prompt.cached else prompt.tokens
         self._spend(self.rates.per_prompt_token * (first + again * (len(prompt.responses) - 1)))
-        self.waiting.extend((prompt.tokens, tokens, batch) for tokens in prompt.responses)
+        self.waiting.extend((prompt, tokens, batch) for tokens in prompt.responses)
         self._fill()
 
     def _fill(self) -> None:
         while self.waiting and len(self.running) < self.rates.places:
             prompt, tokens, batch = self.waiting.popleft()
             self.number += 1
-            heapq.heappush(self.running, (self.done + tokens, self.number, prompt + tokens, batch))
-            self.context += prompt
+            heapq.heappush(self.running, (self.done + tokens, self.number, prompt, tokens, batch))
+            self.context += prompt.tokens
 
     def _spend(self, seconds: float) -> None:
         self.clock += seconds * self.slowed
@@ -86,8 +86,8 @@ class Engine:
         """Go on to the end of the next response; its batch."""
         steps = self.running[0][0] - self.done
         self._go_on(steps, self._seconds(steps))
-        _, _, length, batch = heapq.heappop(self.running)
-        self.context -= length
+        _, _, prompt, tokens, batch = heapq.heappop(self.running)
+        self.context -= prompt.tokens + tokens
         self._spend(self.rates.per_response)
         self._fill()
         return batch
@@ -114,8 +114,14 @@ class Engine:
         self.busy += seconds
 
     def compute_again(self) -> None:
-        """What the responses in hand have so far, by new weights."""
-        self._spend(self.rates.per_prompt_token * self.context)
+        """What the responses in hand have so far, by new weights: a prompt's whole blocks once for all of its responses."""
+        whole = [
+            (prompt, prompt.tokens - prompt.tokens % self.rates.block) for _, _, prompt, _, _ in self.running
+        ]
+        own = {id(prompt): tokens for prompt, tokens in whole if not prompt.cached}
+        common = max((tokens for prompt, tokens in whole if prompt.cached), default=0)
+        shared = sum(tokens for _, tokens in whole) - sum(own.values()) - common
+        self._spend(self.rates.per_prompt_token * (self.context - shared))
 
 
 class Simulation:

@@ -23,7 +23,7 @@ from performance.pools import (
 from performance.pools_check import CPU_BLOCK, fit, least_squares
 from performance.pools_model import _arguments as arguments
 from performance.pools_model import calibrated, fastest, lognormal
-from performance.pools_simulation import Simulation
+from performance.pools_simulation import Engine, Simulation
 from rlvr.errors import ConfigError
 
 STEP = EngineRates(per_step=1.0, per_running=0.0, per_context=0.0, per_prompt_token=0.0)
@@ -110,6 +110,29 @@ def test_what_goes_on_after_an_update_is_computed_again() -> None:
     free = run(PLAIN, [Prompt(1, (50,))], in_flight(2)).step
     again = replace(PLAIN, engine=replace(STEP, per_prompt_token=0.1))
     assert run(again, [Prompt(1, (50,))], in_flight(2)).step > free + 1
+
+
+@pytest.mark.parametrize(
+    ("prompts", "computed"),
+    [
+        # Of 40 tokens, 8 fill no block of 16; 32 are computed once for both responses, of which each has 10 tokens.
+        ([Prompt(40, (20, 20))], 32 + 2 * (8 + 10)),
+        # Two prompts have nothing in common,
+        ([Prompt(40, (20,)), Prompt(40, (20,))], 2 * (40 + 10)),
+        # unless they are beginnings of one text: the longer one's whole blocks are computed.
+        ([Prompt(40, (20,), cached=True), Prompt(72, (20,), cached=True)], 64 + 2 * (8 + 10)),
+    ],
+)
+def test_an_update_has_a_prompt_computed_once_for_all_of_its_responses(
+    prompts: list[Prompt], computed: int
+) -> None:
+    engine = Engine(replace(STEP, per_prompt_token=0.01))
+    for prompt in prompts:
+        engine.take(prompt, 0)
+    engine.advance(engine.clock + 10)
+    before = engine.clock
+    engine.compute_again()
+    assert engine.clock - before == pytest.approx(0.01 * computed)
 
 
 def test_a_long_tail_is_hidden_in_flight_and_not_one_step_ahead() -> None:
