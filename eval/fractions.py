@@ -13,7 +13,7 @@ from collections.abc import Callable
 import numpy as np
 
 from rlvr.errors import ConfigError
-from rlvr.eval.audit import hardest, read_audit
+from rlvr.eval.audit import hardest, read_audit, with_valid_chains
 from rlvr.eval.pass_at_k import FloatArray
 from rlvr.eval.perplexity import OWN, read_perplexities
 from rlvr.eval.store import Evaluation
@@ -73,13 +73,37 @@ def valid(base: Evaluation, model: Evaluation) -> FloatArray:
     judged, sound = {row.problem for row in rows}, {row.problem for row in rows if row.chain}
     asked = set(hardest(model))
     if asked - judged:
-        raise ConfigError(
-            f"the reasoning of {model.name!r} has not been judged on {len(asked - judged)} of its {len(asked)} hardest problems",
-            where=str(model.folder),
-            fix="rlvr audit FOLDER, with the folder of the study",
-        )
+        raise _not_judged(model, len(asked - judged), f"{len(asked)} hardest problems")
     return np.array([float(i in sound) if i in asked else np.nan for i in model.problem_ids])
 
 
-FRACTIONS: dict[str, Fraction] = {"often": often, "new": new, "likely": likely, "valid": valid}
+def reasoned(base: Evaluation, model: Evaluation) -> FloatArray:
+    """Solved in some sample with valid reasoning, so that what was hit by luck does not count: CoT-pass@k at the largest k.
+
+    Raises:
+        ConfigError: nobody has judged one of the model's right answers.
+    """
+    audit = read_audit(model)
+    sound = None if audit is None else with_valid_chains(model, audit)
+    if sound is None:
+        missing = int(model.num_correct.sum()) - (0 if audit is None else len(audit.rows))
+        raise _not_judged(model, missing, f"{int(model.num_correct.sum())} right answers")
+    return np.asarray(sound.num_correct > 0, dtype=np.float64)
+
+
+def _not_judged(model: Evaluation, count: int, asked: str) -> ConfigError:
+    return ConfigError(
+        f"the reasoning of {model.name!r} has not been judged on {count} of its {asked}",
+        where=str(model.folder),
+        fix="rlvr audit FOLDER, with the folder of the study",
+    )
+
+
+FRACTIONS: dict[str, Fraction] = {
+    "often": often,
+    "new": new,
+    "likely": likely,
+    "valid": valid,
+    "reasoned": reasoned,
+}
 """By the name that a condition has for them."""

@@ -8,10 +8,11 @@
         model/, checkpoints/step-000040/
       evaluation/BENCHMARK/MODEL/
         spec.json, problems.jsonl, prompt.txt, samples.jsonl.gz, counts.json, wall_seconds.json
-        audit.json, perplexity.json, entropy.json
+        audit.json, perplexity.json, entropy.json, equal_entropy.json
       report.html, summary.json, figures/
 
-`rlvr train` makes a RUN alone. Every other module takes the names from here.
+`rlvr train` makes a RUN alone; `rlvr pretrain` and `rlvr distill` leave pretraining.json and distilled.json beside the model; `rlvr paper`
+leaves timings.json in the folder of a study whose commands it ran. Every other module takes the names from here.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rlvr.errors import DataError
+from rlvr.errors import ConfigError, DataError
 from rlvr.files import write_json
 
 CONFIG_FILE = "config.json"
@@ -30,7 +31,10 @@ MODEL_FOLDER, CHECKPOINTS_FOLDER = "model", "checkpoints"
 EVALUATIONS_FOLDER = "evaluation"
 SPEC_FILE, PROBLEMS_FILE, PROMPT_FILE = "spec.json", "problems.jsonl", "prompt.txt"
 SAMPLES_FILE, COUNTS_FILE, SECONDS_FILE = "samples.jsonl.gz", "counts.json", "wall_seconds.json"
+PRETRAINED_FILE, DISTILLED_FILE = "pretraining.json", "distilled.json"
 AUDIT_FILE, PERPLEXITY_FILE, ENTROPY_FILE = "audit.json", "perplexity.json", "entropy.json"
+EQUAL_ENTROPY_FILE = "equal_entropy.json"
+TIMINGS_FILE = "timings.json"
 REPORT_FILE, SUMMARY_FILE, FIGURES_FOLDER = "report.html", "summary.json", "figures"
 BASE = "base"
 """Name of a study's start model in its evaluations."""
@@ -114,6 +118,72 @@ def evaluation_seconds(evaluation: Path) -> float:
 def add_evaluation_seconds(evaluation: Path, seconds: float) -> None:
     """Count the wall time of one more session."""
     write_json(evaluation / SECONDS_FILE, round(evaluation_seconds(evaluation) + seconds, 1))
+
+
+def write_equal_entropy(folder: Path, temperature: float, target: float) -> None:
+    """Keep beside a model's samples the temperature at which it has the base's entropy.
+
+    Args:
+        folder: of an evaluation of the model.
+        temperature: as `rlvr entropy match=…` found it.
+        target: the base's entropy, nats per token.
+    """
+    found = {"temperature": round(temperature, 3), "base_nats_per_token": target}
+    write_json(folder / EQUAL_ENTROPY_FILE, found)
+
+
+def equal_entropy(folder: str) -> float:
+    """The temperature at which the model of an evaluation has the base's entropy: ``${rlvr_equal_entropy:FOLDER}`` in a setting.
+
+    Raises:
+        ConfigError: `rlvr entropy` has not found it.
+    """
+    path = Path(folder) / EQUAL_ENTROPY_FILE
+    if not path.is_file():
+        raise ConfigError(
+            "no temperature is known at which this model has the base's entropy",
+            where=folder,
+            fix="rlvr entropy STUDY match=0.8,1.0,1.2,1.5,2.0, with a range that the temperature lies in",
+        )
+    return float(read_json(path)["temperature"])
+
+
+def recorded_seconds(folder: Path) -> float:
+    """Wall time of what is finished under a folder, as it was recorded: trainings, pre-trainings, distillations, evaluations.
+
+    The starts of engines, and what `rlvr audit`, `perplexity` and `entropy` took, nobody records. Folders that are links count
+    where they lie in the folder itself.
+
+    Raises:
+        DataError: a record is malformed.
+    """
+    if not folder.is_dir():
+        return 0.0
+    places = [folder, *(each for each in folder.iterdir() if each.is_symlink() and each.is_dir())]
+    found = {path.resolve(): path for place in places for path in place.rglob("*.json")}
+    records = [
+        path for path in found.values() if path.name in (TRAINED_FILE, PRETRAINED_FILE, DISTILLED_FILE)
+    ]
+    return sum(float(read_json(path).get("wall_seconds", 0)) for path in records) + sum(
+        evaluation_seconds(path.parent) for path in found.values() if path.name == SECONDS_FILE
+    )
+
+
+def command_seconds(study: Path) -> dict[str, float]:
+    """Wall time of the commands that `rlvr paper` ran for a study, over all their sessions, by their words.
+
+    Raises:
+        DataError: the file is malformed.
+    """
+    path = study / TIMINGS_FILE
+    return {words: float(value) for words, value in read_json(path).items()} if path.exists() else {}
+
+
+def add_command_seconds(study: Path, words: str, seconds: float) -> None:
+    """Count the wall time of one more session; a folder that the command has not made stays away."""
+    if study.is_dir():
+        found = command_seconds(study)
+        write_json(study / TIMINGS_FILE, {**found, words: round(found.get(words, 0.0) + seconds, 1)})
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -1,76 +1,152 @@
-"""The page of a paper's claims: what each study decides, beside what the paper has."""
+"""The page of papers' claims: what the studies here decide, beside what the papers have."""
 
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from rlvr.eval.claims import Decision
 from rlvr.eval.report.html import Markup, element, join, section, table
-from rlvr.eval.report.labels import label, number
+from rlvr.eval.report.labels import bracket, duration, label, listed
 from rlvr.eval.report.page import POLICY, asset
+from rlvr.eval.statistics import Interval
 
 STYLE = """
-.chip { display: inline-block; padding: 0 0.6em; border: 1px solid currentColor; border-radius: 1em; font-size: 0.85rem; }
+header .facts { margin-bottom: 0.6rem; }
+.chip { display: inline-block; padding: 0 0.6em; border: 1px solid currentColor; border-radius: 1em; font-size: 0.82rem; font-weight: 600; white-space: nowrap; }
 .chip.supported { color: var(--up); } .chip.contradicted { color: var(--down); } .chip { color: var(--soft); }
-td, tr > th { white-space: normal; vertical-align: top; }
-.claim { padding-bottom: 0.4rem; }
-.claim img { width: min(100%, 34rem); }
-.claim h3 { display: flex; flex-wrap: wrap; gap: 0.6rem; align-items: baseline; justify-content: space-between; }
+th, td { white-space: normal; vertical-align: top; text-align: left; }
+#claims .table tbody th, #time tbody th { font-weight: 400; }
+#claims td, #time td, #time thead th { white-space: nowrap; }
+.claim { padding: 0.4rem 0 1.2rem; border-bottom: 1px solid var(--grid); scroll-margin-top: 3.6rem; }
+.claim h3 { display: flex; gap: 0.8rem; align-items: baseline; justify-content: space-between; }
+.beside { display: grid; grid-template-columns: 1fr 1fr; gap: 0.4rem 2rem; }
+.beside > div { min-width: 0; }
+.beside h4 { margin: 0.3rem 0; color: var(--soft); font-weight: 500; font-size: 0.85rem; }
+.beside p { margin: 0.2rem 0; }
+.value { font-variant-numeric: tabular-nums; }
+.claim img { width: min(100%, 34rem); background: #ffffff; }
+@media (max-width: 40rem) { .beside { grid-template-columns: 1fr; } }
 """
-WAITING = "not run"
+WAITING = "not run yet"
+NUMBERS = {2: "Two", 3: "Three", 4: "Four"}
+METHOD = (
+    "A claim is supported where its condition holds for every model that it speaks of, contradicted where the opposite "
+    "holds for one of them, and undecided otherwise. Tests are two-sided at 5 % by the bootstrap over problems, and p is adjusted "
+    "by Holm over all claims of the same paper that are decided on this page; papers do not share a correction. Where a study trained "
+    "several seeds, their mean is tested, and its interval covers the chance in training; where it trained one, the decision is about "
+    "that run. Intervals are pointwise, at 95 %, so one that excludes the margin may belong to a claim that is undecided after Holm."
+)
 
 
-def claims_page(
-    data: Mapping[str, Any], reports: Mapping[str, str], figures: Mapping[str, str] | None = None
-) -> str:
-    """One HTML document without outside loads but the links to the studies' own reports.
+def claims_page(data: Mapping[str, Any], figures: Mapping[str, str]) -> str:
+    """One HTML document without outside loads but the links to the studies' own reports and figures.
 
     Args:
         data: as ``claims.json`` holds it.
-        reports: by study, the path of its report as seen from the page; none for studies that are not finished.
-        figures: by claim, the SVG to stand beside it.
+        figures: by the path that ``data`` has for it, the SVG to be drawn in the page.
     """
-    claims = data["claims"]
-    counts = {word: [each["decision"] for each in claims.values()].count(word) for word in Decision}
-    waiting = sum(each["decision"] is None for each in claims.values())
-    facts = ", ".join(f"{count} {word}" for word, count in counts.items())
+    papers = data["papers"]
+    titles = [paper["title"] for paper in papers.values()]
+    title = titles[0] if len(titles) == 1 else f"{NUMBERS.get(len(titles), len(titles))} papers in miniature"
+    parts = {
+        "limits": ("Limits", _limits(papers)),
+        "claims": ("Claims", _index(papers)),
+        **{f"paper-{name}": (paper["source"], _paper(name, paper, data["studies"], figures)) for name, paper in papers.items()},
+        "time": ("Wall time", _wall_time(data["studies"])),
+        "tried": ("Tried and dropped", _tried(papers)),
+    }  # fmt: skip
+    shown = {anchor: part for anchor, part in parts.items() if part[1] is not None}
+    sources = listed([f"{paper['source']}, “{paper['title']}”" for paper in papers.values()])
+    lead = f"The claims of {sources}, each decided by a small study that was run on this machine or is still to run."
     body = join(
         [
-            element(
-                "header",
-                element("h1", data["title"]),
-                element(
-                    "p",
-                    f"The claims of {data['source']}, decided by small studies: {facts}",
-                    f"; {waiting} not run" if waiting else "",
-                    ".",
-                    css="facts",
-                ),
-            ),
-            element(
-                "main",
-                section("limits", "What this does not show", element("ul", *(element("li", _with_code(each)) for each in data["limits"])), element("p", METHOD)),
-                section("index", "Claims", table(["claim", "decision"], [_row(name, each) for name, each in claims.items()], sortable=False)),
-                section("evidence", "Evidence", *(_evidence(name, each, reports, (figures or {}).get(name)) for name, each in claims.items())),
-            ),
+            element("header", element("h1", title), element("p", lead), element("p", _counts(papers.values()), css="facts")),
+            element("nav", *(element("a", name, href=f"#{anchor}") for anchor, (name, _) in shown.items())),
+            element("main", *(part for _, part in shown.values())),
         ]
     )  # fmt: skip
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
-        f"{element('title', data['title'])}<style>{asset('page.css')}{STYLE}</style></head><body>{body}</body></html>\n"
+        f"{element('title', title)}<style>{asset('page.css')}{STYLE}</style></head><body>{body}</body></html>\n"
     )
 
 
-METHOD = (
-    "A claim is supported where its condition holds for every model that it speaks of, contradicted where the opposite "
-    "holds for one of them, and undecided otherwise; tests are two-sided at 5 % by the bootstrap over problems, adjusted by "
-    "Holm over all claims on this page. Where a study trained several seeds, their mean is tested, and its interval covers "
-    "the chance in training; where it trained one, the decision is about that run."
-)
+def _counts(papers: Iterable[Mapping[str, Any]]) -> str:
+    """``12 claims: 8 supported, 0 contradicted, 3 undecided, 1 not run yet``."""
+    found = [claim["decision"] for paper in papers for claim in paper["claims"].values()]
+    counts = [f"{found.count(word)} {word or WAITING}" for word in (*Decision, None)]
+    return f"{len(found)} claims: {', '.join(counts)}"
+
+
+def _limits(papers: Mapping[str, Any]) -> Markup:
+    parts: list[object] = []
+    for paper in papers.values():
+        if len(papers) > 1:
+            parts.append(element("h3", f"{paper['source']}, {paper['title']}"))
+        parts.append(element("ul", *(element("li", _with_code(each)) for each in paper["limits"])))
+    return section("limits", "What this does not show", *parts)
+
+
+def _index(papers: Mapping[str, Any]) -> Markup:
+    parts: list[object] = []
+    for name, paper in papers.items():
+        rows = [
+            [element("a", claim["text"], href=f"#{_anchor(name, key)}"), _chip(claim["decision"])]
+            for key, claim in paper["claims"].items()
+        ]
+        if len(papers) > 1:
+            parts.append(element("h3", f"{paper['source']}, {paper['title']}"))
+            parts.append(element("p", _counts([paper]), css="small"))
+        parts.append(table(["claim", "decision"], rows, sortable=False))
+    return section("claims", "Claims", *parts, element("p", METHOD, css="small"))
+
+
+def _paper(
+    name: str, paper: Mapping[str, Any], studies: Mapping[str, Any], figures: Mapping[str, str]
+) -> Markup:
+    found = (
+        _evidence(_anchor(name, key), claim, studies[claim["study"]], figures)
+        for key, claim in paper["claims"].items()
+    )
+    return section(f"paper-{name}", f"{paper['source']}: {paper['title']}", *found)
+
+
+def _wall_time(studies: Mapping[str, Any]) -> Markup:
+    rows = [
+        [
+            element("b", name),
+            each["about"],
+            each["state"],
+            duration(each["wall_seconds"]) + ("" if each["wall_seconds_of"] == "commands" else " *") if each["wall_seconds"] else "",
+            f"{each['planned_minutes']} min",
+            element("a", "report", href=each["report"]) if each["report"] else "",
+        ]
+        for name, each in studies.items()
+    ]  # fmt: skip
+    total = sum(each["wall_seconds"] or 0 for each in studies.values())
+    note = (
+        f"All together {duration(total)}, as far as it is known. Planned are minutes on two idle cores. * The time of the trainings and "
+        "evaluations alone, as their folders have it, for studies that other commands have run: starts of engines are not in it."
+    )
+    headers = ["study", "about", "state", "took", "planned", ""]
+    return section("time", "Wall time of each study", table(headers, rows, sortable=False), element("p", note, css="small"))  # fmt: skip
+
+
+def _tried(papers: Mapping[str, Any]) -> Markup | None:
+    parts: list[object] = []
+    for paper in papers.values():
+        if paper["tried"]:
+            parts.append(element("h3", paper["source"]))
+            parts.append(element("ul", *(element("li", _with_code(each)) for each in paper["tried"])))
+    return section("tried", "Appendix: what was tried and dropped", *parts) if parts else None
+
+
+def _anchor(paper: str, claim: str) -> str:
+    return f"{paper}-{claim}"
 
 
 def _with_code(text: str) -> Markup:
@@ -83,34 +159,64 @@ def _chip(decision: str | None) -> Markup:
     return element("span", decision or WAITING, css=f"chip {decision or 'waiting'}")
 
 
-def _row(name: str, claim: Mapping[str, Any]) -> list[object]:
-    return [element("a", claim["text"], href=f"#{name}"), _chip(claim["decision"])]
-
-
-def _evidence(name: str, claim: Mapping[str, Any], reports: Mapping[str, str], drawn: str | None) -> Markup:
+def _evidence(
+    anchor: str, claim: Mapping[str, Any], study: Mapping[str, Any], figures: Mapping[str, str]
+) -> Markup:
+    """A claim: the paper's numbers and ours side by side, and our figure."""
+    here = (
+        _here(claim)
+        if claim["decision"]
+        else [element("p", f"The study {claim['study']} is {study['state']}.")]
+    )
+    asked = join(["Holds if ", element("code", claim["condition"]), f" on {claim['benchmark']}."])
     parts: list[object] = [
         element("h3", element("span", claim["text"]), _chip(claim["decision"])),
-        element("p", element("b", "The paper: "), claim["paper"]),
-        element("p", element("b", "Condition: "), element("code", claim["condition"]), f" on {claim['benchmark']}", css="small"),
-    ]  # fmt: skip
-    if claim["decision"] is None:
-        parts.append(element("p", f"The study {claim['study']} is not finished.", css="small"))
-        return element("div", *parts, css="claim", id=name)
-    runs = f"mean of {claim['num_runs']} runs" if claim["num_runs"] > 1 else "one run"
-    rows = [
-        [
-            label(each["model"]),
-            number(each["difference"]["estimate"], signed=True),
-            f"{number(each['difference']['low'], signed=True)} to {number(each['difference']['high'], signed=True)}",
-        ]
-        for each in claim["effects"]
+        element(
+            "div",
+            element("div", element("h4", "The paper"), element("p", claim["paper"])),
+            element("div", element("h4", "Here"), *here, element("p", asked, css="small")),
+            css="beside",
+        ),
     ]
-    parts.append(table(["model", "value", "95 % interval"], rows, sortable=False))
-    words = f"{claim['num_problems']} problems × {claim['num_samples']} samples, {runs}; p = {claim['p_holm']:.2g} after Holm. "
-    link = element("a", f"Report of {claim['study']}", href=reports[claim["study"]])
-    parts.append(element("p", words, link, css="small"))
-    if drawn is not None:
-        source = f"data:image/svg+xml;base64,{base64.b64encode(drawn.encode()).decode()}"
-        picture = element("img", src=source, alt=f"{claim['figure']} of {claim['study']}")
-        parts.append(element("figure", picture))
-    return element("div", *parts, css="claim", id=name)
+    if claim["decision"] is not None:
+        links = _links(claim, study)
+        path = claim["figures"].get("svg")
+        if path in figures:
+            source = f"data:image/svg+xml;base64,{base64.b64encode(figures[path].encode()).decode()}"
+            picture = element("img", src=source, alt=f"{claim['figure']} of {claim['study']}")
+            parts.append(element("figure", picture))
+        parts.append(element("p", *links, css="small"))
+    return element("div", *parts, css="claim", id=anchor)
+
+
+def _here(claim: Mapping[str, Any]) -> list[Markup]:
+    """Our numbers for each model that the claim is about, and what they rest on."""
+    values = [
+        element("p", element("b", f"{label(each['model'])}: "), bracket(Interval(**each["difference"]), signed=True), css="value")
+        for each in claim["effects"]
+    ]  # fmt: skip
+    runs = f"mean of {claim['num_runs']} runs" if claim["num_runs"] > 1 else "one run"
+    p = claim["p_holm"]
+    adjusted = "p = 1" if p >= 1 else f"p = {p:.2g}" if p >= 0.001 else "p < 0.001"
+    facts = (
+        f"{adjusted} after Holm; {claim['num_problems']} problems × {claim['num_samples']} samples, {runs}."
+    )
+    return [*values, element("p", facts, css="small")]
+
+
+def _links(claim: Mapping[str, Any], study: Mapping[str, Any]) -> list[object]:
+    """To the study's report, and to the files of the figure."""
+    parts: list[object] = []
+    if study["report"]:
+        parts += [
+            element("a", f"Report of {claim['study']}", href=study["report"]),
+            ", down to each sample. ",
+        ]
+    if claim["figures"]:
+        files = [element("a", name.upper(), href=path) for name, path in claim["figures"].items()]
+        parts += [
+            "The figure as ",
+            *(part for i, each in enumerate(files) for part in ((", " if i else ""), each)),
+            ".",
+        ]
+    return parts

@@ -30,6 +30,7 @@ from rlvr.config import MAX_TAG
 from rlvr.errors import ConfigError, RlvrError, did_you_mean
 from rlvr.files import slug
 from rlvr.provenance import redacted
+from rlvr.run_folder import equal_entropy
 
 RECIPES = Path(__file__).resolve().parent.parent / "recipes"
 COMMANDS = {
@@ -192,6 +193,7 @@ def register(schema: type) -> None:
     OmegaConf.register_new_resolver("rlvr_evaluation", evaluation_folder, replace=True)
     OmegaConf.register_new_resolver("rlvr_mid_tokens", mid_tokens, replace=True)
     OmegaConf.register_new_resolver("rlvr_rl_steps", rl_steps, replace=True)
+    OmegaConf.register_new_resolver("rlvr_equal_entropy", equal_entropy, replace=True)
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors reach us as exceptions instead of Hydra's own exit
 
 
@@ -332,6 +334,11 @@ def evaluation_folder(model: str, models: Any, regraded: str | None) -> str:
 
 def explain(error: Exception, schema: type, folder: Path) -> ConfigError:
     """Turn Hydra's and OmegaConf's messages into what, where, fix."""
+    inner: BaseException | None = error
+    while inner is not None:
+        if isinstance(inner, ConfigError):  # raised by a word that recipes may use
+            return inner
+        inner = inner.__context__
     text = str(error).strip()
     if isinstance(error, MissingConfigException) or "Could not find" in text:
         match = re.search(r"'?([\w/]+)/([\w.-]+)'?", text.rpartition("Could not find")[2])

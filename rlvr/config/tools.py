@@ -69,7 +69,7 @@ class CheckpointsConfig:
 
 @dataclass
 class PaperConfig:
-    """``rlvr paper``: a paper's claims, each decided by a study of its own."""
+    """``rlvr paper``: papers' claims, each decided by a study of its own."""
 
     folder: str = "runs"
     """Where the studies are, a folder each."""
@@ -77,15 +77,16 @@ class PaperConfig:
     """Names of claims or studies; none takes all."""
     output: str | None = None
     """Folder of the page; null takes ``FOLDER/paper``."""
-    claims: str = "2504.13837"
-    """Number of the paper, ``2504.13837`` or ``2512.07783``, or a YAML file of claims and studies of your own."""
+    claims: list[str] = field(default_factory=lambda: ["2504.13837", "2512.07783"])
+    """Papers by their numbers, or YAML files of claims and studies of your own."""
     dry_run: bool = False
     """Say which studies are there and which would be run, and start nothing."""
     overrides: list[str] = field(default_factory=list)
     """Words that go to every study, such as ``train.num_steps=4``."""
 
     def __post_init__(self) -> None:
-        """Refuse words that would make one study of all."""
+        """Refuse words that would make one study of all, and no claims."""
+        require(bool(self.claims), "no file of claims is named", "claims", "claims=2504.13837,2512.07783")
         for word in self.overrides:
             key = word.partition("=")[0].lstrip("+~")
             require(

@@ -21,10 +21,8 @@ from rlvr.eval.store import read_problems
 from rlvr.files import write_json
 from rlvr.provenance import plain_data, provenance
 from rlvr.records import Problem, Status
-from rlvr.run_folder import CONFIG_FILE, SAMPLES_FILE
+from rlvr.run_folder import CONFIG_FILE, DISTILLED_FILE, SAMPLES_FILE
 from rlvr.tracking.progress import StageProgress, say
-
-DISTILLED_FILE = "distilled.json"
 
 
 def distill_student(config: DistillConfig, resolved: dict[str, Any] | None = None) -> Path | None:

@@ -10,12 +10,18 @@ from rlvr.cluster import rollout_pool
 from rlvr.config import ClusterConfig, EntropyConfig, RolloutConfig
 from rlvr.data.prompts import longest_prompt
 from rlvr.eval.discovery import Store, stores_in
-from rlvr.eval.entropy import Entropies, matching_temperature, measure, read_entropies, write_entropies
+from rlvr.eval.entropy import (
+    Entropies,
+    matching_temperature,
+    measure,
+    read_entropies,
+    write_entropies,
+)
 from rlvr.eval.loading import chosen
 from rlvr.eval.store import read_problems
 from rlvr.eval.tables import aligned, cell
 from rlvr.protocols import RolloutEngine, SamplingSettings
-from rlvr.run_folder import BASE
+from rlvr.run_folder import BASE, write_equal_entropy
 from rlvr.tracking.progress import say
 from rlvr.workflows.perplexity import check_model, same_prompts
 
@@ -26,7 +32,8 @@ Measured = tuple[Store, Entropies]
 def measure_entropy(config: EntropyConfig) -> tuple[list[Store], list[Measured]]:
     """What `rlvr entropy` does: measure every evaluation at its own temperature, and models over a grid of others.
 
-    The former is kept beside the samples, and is not measured again.
+    The former is kept beside the samples, and is not measured again; so is the temperature that matches the base's entropy, where
+    the grid has it.
 
     Returns:
         The evaluations, and what was measured at the temperatures of ``config.match``.
@@ -48,7 +55,33 @@ def measure_entropy(config: EntropyConfig) -> tuple[list[Store], list[Measured]]
             measured += measure_all(
                 missing, own if grid else [], grid, config.responses, config.rollout, config.cluster
             )
+    for folder, (temperature, target) in matches(stores, measured).items():
+        if temperature is not None:
+            write_equal_entropy(folder, temperature, target)
     return stores, measured
+
+
+def matches(stores: Sequence[Store], measured: Sequence[Measured]) -> dict[Path, tuple[float | None, float]]:
+    """By the folder of an evaluation whose model was measured over the grid: where it has the base's entropy, and that entropy.
+
+    The temperature is None where the base's entropy lies outside of what was measured.
+    """
+    bases = {store.spec.benchmark: store.folder for store in stores if store.name == base_name(stores)}
+    found: dict[Path, tuple[float | None, float]] = {}
+    for store in {store.folder: store for store, _ in measured}.values():
+        place = bases.get(store.spec.benchmark)
+        base, own = read_entropies(place) if place else None, read_entropies(store.folder)
+        if base is not None:
+            points = [own] if own else []
+            points += [each for there, each in measured if there.folder == store.folder]
+            target = base.mean().estimate
+            at = matching_temperature(
+                target,
+                [each.temperature for each in points],
+                [each.mean().estimate for each in points],
+            )
+            found[store.folder] = at, target
+    return found
 
 
 def base_name(stores: Sequence[Store]) -> str:
@@ -102,23 +135,20 @@ def measure_one(engine: RolloutEngine, store: Store, temperature: float, respons
 def lines(stores: Sequence[Store], measured: Sequence[Measured]) -> list[str]:
     """Tables for the terminal, and the temperatures that match."""
     found = []
+    matched = matches(stores, measured)
     for benchmark in dict.fromkeys(store.spec.benchmark for store in stores):
         here = [store for store in stores if store.spec.benchmark == benchmark]
         own = [(store, each) for store in here if (each := read_entropies(store.folder)) is not None]
         hotter = [(store, each) for store, each in measured if store.spec.benchmark == benchmark]
         rows = [[store.name, f"{each.temperature:g}", cell(each.mean())] for store, each in (*own, *hotter)]
         found += [*aligned([benchmark, "temperature", "nats per token"], rows), ""]
-        base = next((each for store, each in own if store.name == base_name(stores)), None)
-        for name in dict.fromkeys(store.name for store, _ in hotter) if base else ():
-            points = [each for store, each in (*own, *hotter) if store.name == name]
-            at = matching_temperature(
-                base.mean().estimate if base else 0.0,
-                [each.temperature for each in points],
-                [each.mean().estimate for each in points],
-            )
+        for store in {store.folder: store for store, _ in hotter}.values():
+            if store.folder not in matched:
+                continue
+            at, _ = matched[store.folder]
             found.append(
-                f"{name} has the entropy of the base at temperature {at:.3g}"
+                f"{store.name} has the entropy of the base at temperature {at:.3g}"
                 if at is not None
-                else f"{name}: the base's entropy lies outside of what was measured; widen match="
+                else f"{store.name}: the base's entropy lies outside of what was measured; widen match="
             )
     return [*found, "Mean over problems; 95 % intervals over problems."]

@@ -1,23 +1,21 @@
-"""A paper's claims, each with the study that decides it: read from a YAML file, planned, and decided."""
+"""Papers' claims, each with the study that decides it, as a YAML file has them.
+
+What is there of the studies, and what is to be run: ``paper_plan.py``. What they say about the claims: ``paper_claims.py``.
+"""
 
 from __future__ import annotations
 
-import os
-import shlex
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Self
 
 import yaml
 
 from rlvr.errors import ConfigError, did_you_mean
-from rlvr.eval.claims import Condition, Decided, decide, effects_of
-from rlvr.eval.loading import load_results
-from rlvr.eval.results import BenchmarkResults
-from rlvr.run_folder import FIGURES_FOLDER
+from rlvr.eval.claims import Condition
 
-PACKAGE = Path(__file__).parent.parent
+OURS = Path(__file__).parent.parent / "recipes" / "paper"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +26,8 @@ class Command:
     """Its words, after ``rlvr``; ``{folder}`` stands for the study's folder, ``{root}`` for the one that all studies lie in,
     ``{package}`` for that of rlvr itself."""
     makes: str
-    """A file in the study's folder, or beside it (``../base/config.json``, for what several studies share), that is there
-    once it is done; then it is not run again."""
+    """A file in the study's folder, or in that of a study it goes on from (``../tiny-seeds/…``), that is there once it is done; then it
+    is not run again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +39,8 @@ class StudyOf:
     about: str
     minutes: int
     """Wall time on two idle cores, roughly."""
+    after: tuple[str, ...] = ()
+    """Studies whose models this one goes on from, so that they are run first."""
     recipe: str = ""
     """Of ``rlvr study``; empty where the commands alone make it."""
     overrides: tuple[str, ...] = ()
@@ -48,6 +48,14 @@ class StudyOf:
     """What is to be run besides, in this order."""
     measured_in: str = "."
     """Where in its folder the evaluations lie."""
+    sweep_of: str = ""
+    """The study whose models are measured here at another temperature. Conditions then speak of its base, of these models as
+    it measured them, and of these evaluations, by their own names."""
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Studies that have to be finished before."""
+        return (*self.after, *([self.sweep_of] if self.sweep_of else []))
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,19 +78,23 @@ class Claim:
 class Paper:
     """Claims, and the studies that decide them."""
 
+    name: str
+    """Of its file, without the ending."""
     title: str
     source: str
     studies: dict[str, StudyOf]
     claims: dict[str, Claim]
     limits: tuple[str, ...]
     """What the claims' decisions do not show."""
+    tried: tuple[str, ...] = ()
+    """What was tried on the way to these studies, what came of it, and what was dropped: a sentence or two each."""
 
     @classmethod
     def load(cls, path: Path) -> Self:
         """Read and check a file of claims.
 
         Raises:
-            ConfigError: a key is unknown or missing, a claim's study is not there, or its condition is none.
+            ConfigError: a key is unknown or missing, a study that is named is not there, or a condition is none.
         """
         try:
             found = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -93,44 +105,107 @@ class Paper:
             claims = {
                 name: _typed(Claim, name, words, f"claims.{name}") for name, words in found["claims"].items()
             }
-            paper = cls(found["title"], found["source"], studies, claims, tuple(found["limits"]))
+            limits, tried = tuple(found["limits"]), tuple(found.get("tried") or ())
+            paper = cls(path.stem, found["title"], found["source"], studies, claims, limits, tried)
         except (OSError, UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
             raise ConfigError(
                 f"no claims can be read: {type(error).__name__}: {error}",
                 where=str(path),
                 fix="title, source, studies, claims and limits, as in recipes/paper",
             ) from error
-        for claim in claims.values():
+        paper._check()
+        return paper
+
+    def _check(self) -> None:
+        above: list[str] = []
+        for study in self.studies.values():
+            for needed in study.needs:
+                if needed not in above:
+                    raise ConfigError(
+                        f"it needs a study {needed!r}, and there is none above it",
+                        where=f"studies.{study.name}",
+                        fix=did_you_mean(needed, above),
+                    )
+            above.append(study.name)
+        for claim in self.claims.values():
             Condition.parse(claim.condition, f"claims.{claim.name}.condition")
-            if claim.study not in studies:
+            if claim.study not in self.studies:
                 raise ConfigError(
                     f"there is no study {claim.study!r}",
                     where=f"claims.{claim.name}.study",
-                    fix=did_you_mean(claim.study, studies),
+                    fix=did_you_mean(claim.study, self.studies),
                 )
-        return paper
 
     def only(self, names: Sequence[str]) -> Paper:
-        """The claims of these names, and those of these studies; all where no name is given.
-
-        Raises:
-            ConfigError: there is no claim and no study of a name.
-        """
-        for name in names:
-            if name not in self.claims and name not in self.studies:
-                raise ConfigError(
-                    f"there is no claim and no study {name!r}",
-                    where="only",
-                    fix=did_you_mean(name, [*self.claims, *self.studies]),
-                )
+        """The claims of these names and those of these studies, with the studies that they need; all where no name is given."""
         claims = {
             name: claim
             for name, claim in self.claims.items()
             if not names or name in names or claim.study in names
         }
-        needed = {claim.study for claim in claims.values()}
+        needed = {claim.study for claim in claims.values()} | {name for name in names if name in self.studies}
+        for study in reversed(self.studies.values()):  # what a study needs stands above it
+            needed |= set(study.needs) if study.name in needed else set()
         studies = {name: study for name, study in self.studies.items() if name in needed}
         return replace(self, studies=studies, claims=claims)
+
+
+def load_papers(names: Iterable[str]) -> list[Paper]:
+    """Several files of claims, whose studies share one folder.
+
+    Args:
+        names: of ours, such as ``2504.13837``, or paths.
+
+    Raises:
+        ConfigError: a file holds no claims, two are called alike, or they mean different studies by one name.
+    """
+    papers = [Paper.load(claims_file(name)) for name in names]
+    for i, paper in enumerate(papers):
+        for other in papers[:i]:
+            if paper.name == other.name:
+                raise ConfigError(f"{paper.name} is there twice", where="claims", fix="leave one of them out")
+            for name in paper.studies.keys() & other.studies.keys():
+                if paper.studies[name] != other.studies[name]:
+                    raise ConfigError(
+                        f"{other.name} and {paper.name} have different studies {name!r}, which would share a folder",
+                        where="claims",
+                        fix="another name for one of them; or a command and a folder=… for each file",
+                    )
+    return papers
+
+
+def claims_file(name: str) -> Path:
+    """A file of claims: one of ours by its paper's number, or a path."""
+    ours = OURS / f"{name}.yaml"
+    return ours if ours.is_file() else Path(name)
+
+
+def only(papers: Sequence[Paper], names: Sequence[str]) -> list[Paper]:
+    """The claims of these names and those of these studies, in the papers that have some; all where no name is given.
+
+    Raises:
+        ConfigError: there is no claim and no study of a name, or two papers have a claim of it.
+    """
+    for name in names:
+        places = [paper.name for paper in papers if name in paper.claims]
+        if not places and not any(name in paper.studies for paper in papers):
+            known = [known for paper in papers for known in (*paper.claims, *paper.studies)]
+            raise ConfigError(
+                f"there is no claim and no study {name!r}", where="only", fix=did_you_mean(name, known)
+            )
+        if len(places) > 1:
+            raise ConfigError(
+                f"{name!r} is a claim of {' and of '.join(places)}",
+                where="only",
+                fix=f"claims={places[0]} with it, or the other one",
+            )
+    chosen = [paper.only(names) for paper in papers]
+    return [paper for paper in chosen if paper.studies]
+
+
+def studies_of(papers: Iterable[Paper]) -> dict[str, StudyOf]:
+    """Every study once, in an order in which each comes after what it needs."""
+    return {name: study for paper in papers for name, study in paper.studies.items()}
 
 
 def _typed(kind: Any, name: str, words: dict[str, Any], where: str) -> Any:
@@ -140,101 +215,9 @@ def _typed(kind: Any, name: str, words: dict[str, Any], where: str) -> Any:
             raise ConfigError(
                 f"there is no key {key!r}", where=f"{where}.{key}", fix=did_you_mean(key, known)
             )
-    if "overrides" in words:
-        words = {**words, "overrides": tuple(words["overrides"])}
+    for key in ("overrides", "after"):
+        if key in words:
+            words = {**words, key: tuple(words[key])}
     if "commands" in words:
         words = {**words, "commands": tuple(Command(**each) for each in words["commands"])}
     return kind(name=name, **words)
-
-
-def to_run(study: StudyOf, folder: Path, overrides: Sequence[str] = ()) -> list[list[str]]:
-    """The words of the commands, after ``rlvr``, that a study still lacks.
-
-    Args:
-        study: the study.
-        folder: its own.
-        overrides: further settings of `rlvr study`.
-    """
-    found = []
-    if study.recipe and measured(folder) is None:
-        found.append(["study", f"recipe={study.recipe}", *study.overrides, *overrides, f"run.dir={folder}"])
-    for command in study.commands:
-        # Normalised: beside a study's folder there may be something before the folder itself is there.
-        if not Path(os.path.normpath(folder / command.makes)).exists():
-            places = {"{folder}": folder, "{root}": folder.parent, "{package}": PACKAGE}
-            words = command.run
-            for name, place in places.items():
-                words = words.replace(name, shlex.quote(str(place)))
-            found.append(shlex.split(words))
-    return found
-
-
-def measured(folder: Path) -> dict[str, BenchmarkResults] | None:
-    """What a finished study has measured, by benchmark; None for one that is not there or not finished.
-
-    Raises:
-        ConfigError: what is there cannot stand side by side.
-        DataError: an evaluation is damaged.
-    """
-    if not folder.is_dir() or not any(folder.iterdir()):
-        return None
-    study = load_results([folder])
-    if study.unfinished or not study.benchmarks:
-        return None
-    return {each.name: each for each in study.benchmarks}
-
-
-def figure_of(claim: Claim, folder: Path) -> str | None:
-    """The SVG that a study's report has drawn of what a claim is about; None where the claim names none, or it is not there."""
-    path = folder / FIGURES_FOLDER / f"{claim.figure}.svg"
-    return path.read_text(encoding="utf-8") if claim.figure and path.is_file() else None
-
-
-def decide_claims(
-    paper: Paper, results: dict[str, dict[str, BenchmarkResults]], *, seed: int = 0
-) -> dict[str, Decided]:
-    """Decide all claims whose study is finished, together.
-
-    Args:
-        paper: the claims.
-        results: by study and benchmark, of the studies that are finished (:func:`measured`).
-        seed: of the bootstrap.
-
-    Raises:
-        ConfigError: a study has not measured what a claim is about.
-    """
-    found = {}
-    for name, claim in paper.claims.items():
-        if claim.study not in results:
-            continue
-        benchmarks = results[claim.study]
-        if claim.benchmark not in benchmarks:
-            raise ConfigError(
-                f"the study {claim.study} has not measured {claim.benchmark}",
-                where=f"claims.{name}.benchmark",
-                fix=did_you_mean(claim.benchmark, benchmarks),
-            )
-        condition = Condition.parse(claim.condition, f"claims.{name}.condition")
-        found[name] = effects_of(condition, benchmarks[claim.benchmark].evaluations, seed=seed)
-    return decide(found) if found else {}
-
-
-def claims_data(
-    paper: Paper, decided: dict[str, Decided], results: dict[str, dict[str, BenchmarkResults]]
-) -> dict[str, Any]:
-    """What ``claims.json`` holds."""
-    rows: dict[str, Any] = {}
-    for name, claim in paper.claims.items():
-        row: dict[str, Any] = {key: value for key, value in asdict(claim).items() if key != "name"}
-        if name in decided:
-            verdict, evaluations = decided[name], results[claim.study][claim.benchmark].evaluations
-            row |= {
-                "decision": verdict.decision.value,
-                "p_holm": verdict.p,
-                "num_runs": verdict.num_runs,
-                "num_problems": len(evaluations[0].problem_ids),
-                "num_samples": min(int(each.num_samples.min()) for each in evaluations),
-                "effects": [asdict(effect) for effect in verdict.effects],
-            }
-        rows[name] = row | ({} if name in decided else {"decision": None})
-    return {"title": paper.title, "source": paper.source, "claims": rows, "limits": list(paper.limits)}

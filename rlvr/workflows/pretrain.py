@@ -18,10 +18,9 @@ from rlvr.errors import ConfigError
 from rlvr.pretrain import PretrainProgress, count_parameters, pretrain
 from rlvr.provenance import plain_data, provenance
 from rlvr.rollout.engine_args import CPU_HEAD_SIZES
-from rlvr.run_folder import CONFIG_FILE
+from rlvr.run_folder import CONFIG_FILE, PRETRAINED_FILE
 from rlvr.tracking.progress import StageProgress, say
 
-PRETRAINED_FILE = "pretraining.json"
 LOOKED_AT = 2000
 """Documents of each stage that a plan looks at."""
 

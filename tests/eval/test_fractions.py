@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -40,6 +41,15 @@ def test_likely_compares_medians_under_the_base(models: tuple[Evaluation, Evalua
     np.testing.assert_array_equal(FRACTIONS["likely"](base, grpo), [1, 0, np.nan, np.nan])
 
 
+def audited(evaluation: Evaluation, rows: list[dict[str, Any]]) -> None:
+    audit = {
+        "by": "people",
+        "model_sha256": evaluation.spec.model_sha256,
+        "problems_sha256": evaluation.spec.problems_sha256,
+    }
+    (evaluation.folder / AUDIT_FILE).write_text(json.dumps({**audit, "rows": rows}))
+
+
 def test_valid_asks_for_one_valid_chain_on_each_of_the_hardest_problems(
     models: tuple[Evaluation, Evaluation],
 ) -> None:
@@ -50,10 +60,22 @@ def test_valid_asks_for_one_valid_chain_on_each_of_the_hardest_problems(
     rows = [{"problem": hard, "sample": i, "chain": i == 1, "answer": None, "note": ""} for i in range(4)] + [
         {"problem": rare, "sample": 0, "chain": False, "answer": None, "note": ""}
     ]
-    audit = {
-        "by": "people",
-        "model_sha256": base.spec.model_sha256,
-        "problems_sha256": base.spec.problems_sha256,
-    }
-    (base.folder / AUDIT_FILE).write_text(json.dumps({**audit, "rows": rows}))
+    audited(base, rows)
     np.testing.assert_array_equal(FRACTIONS["valid"](base, base), [np.nan, 0, 1, np.nan])
+
+
+def test_reasoned_counts_problems_with_a_valid_right_answer(models: tuple[Evaluation, Evaluation]) -> None:
+    base, grpo = models
+    with pytest.raises(ConfigError, match="has not been judged on 183 of its 183 right answers"):
+        FRACTIONS["reasoned"](base, grpo)
+    rows = [
+        {"problem": problem, "sample": i, "chain": problem != grpo.problem_ids[0], "answer": None, "note": ""}
+        for problem, right in zip(grpo.problem_ids, grpo.num_correct.tolist(), strict=True)
+        for i in range(right)
+    ]
+    audited(grpo, rows[1:])
+    with pytest.raises(ConfigError, match="has not been judged on 1 of its 183 right answers"):
+        FRACTIONS["reasoned"](base, grpo)
+    audited(grpo, rows)
+    # The first problem is solved twice, both times by luck; the second one never.
+    np.testing.assert_array_equal(FRACTIONS["reasoned"](base, grpo), [0, 0, 1, 1])

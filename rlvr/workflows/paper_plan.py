@@ -1,0 +1,183 @@
+"""How far the studies of papers' claims have come, the commands that they still lack, and how long those will take."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Self
+
+from rlvr.eval.discovery import stores_under
+from rlvr.eval.loading import load_results
+from rlvr.eval.tables import aligned
+from rlvr.run_folder import command_seconds, recorded_seconds
+from rlvr.workflows.paper import StudyOf
+
+PACKAGE = Path(__file__).parent.parent
+DONE, PARTLY, TO_RUN = "done", "partly done", "to run"
+LEAST = 0.1
+"""Share of a study's expected time that is left at least while something of it is to be run: what has been done took longer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How far one study has come."""
+
+    study: StudyOf
+    folder: Path
+    """Its own."""
+    waiting: tuple[tuple[str, ...], ...]
+    """The words, after ``rlvr``, of the commands that are still to be run."""
+    seconds: float
+    """Wall time so far, as far as it is known; 0 where nothing tells."""
+    is_whole: bool
+    """Whether that is the time of commands, their starts of engines included; else that of trainings and evaluations alone."""
+    has_begun: bool
+
+    @property
+    def state(self) -> str:
+        """``done``, ``partly done`` or ``to run``."""
+        return PARTLY if self.waiting and self.has_begun else TO_RUN if self.waiting else DONE
+
+    def seconds_left(self, speed: float) -> float:
+        """By the manifest's minutes, each of which takes ``speed`` of them here."""
+        expected = 60 * self.study.minutes * speed
+        return max(expected - self.seconds, LEAST * expected) if self.waiting else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How far the studies of some claims have come, and what is left to do."""
+
+    root: Path
+    """The folder that all studies share."""
+    overrides: tuple[str, ...]
+    """Further settings of `rlvr study`."""
+    there: Mapping[str, Standing]
+    """The studies of these claims, in the order in which they are run."""
+    others: Mapping[str, Standing]
+    """The other studies of these papers, which tell how fast this machine is as well."""
+
+    @classmethod
+    def of(
+        cls,
+        every: Mapping[str, StudyOf],
+        chosen: Collection[str],
+        root: Path,
+        overrides: Sequence[str] = (),
+    ) -> Self:
+        """Look at what is there.
+
+        Args:
+            every: all studies of the papers, each after what it needs.
+            chosen: names of those that are asked for.
+            root: the folder that all studies share.
+            overrides: further settings of `rlvr study`.
+
+        Raises:
+            ConfigError: what is there cannot stand side by side.
+            DataError: a record or an evaluation is damaged.
+        """
+        found = {name: standing(study, root / name, overrides) for name, study in every.items()}
+        asked = {name: each for name, each in found.items() if name in chosen}
+        others = {name: each for name, each in found.items() if name not in chosen}
+        return cls(root, tuple(overrides), asked, others)
+
+    def again(self, name: str) -> Self:
+        """The same plan after something was done for a study."""
+        now = standing(self.there[name].study, self.root / name, self.overrides)
+        return replace(self, there={**self.there, name: now})
+
+    @property
+    def waiting(self) -> list[Standing]:
+        """Studies of which something is still to be run, in this order."""
+        return [each for each in self.there.values() if each.state != DONE]
+
+    @property
+    def speed(self) -> float | None:
+        """What a minute of the manifest's takes here, by the studies that are done; None where none of them tells."""
+        known = [
+            each
+            for each in (*self.there.values(), *self.others.values())
+            if each.state == DONE and each.seconds and each.study.minutes
+        ]
+        planned = sum(60 * each.study.minutes for each in known)
+        return sum(each.seconds for each in known) / planned if known else None
+
+    def seconds_left(self, *of: Standing) -> float:
+        """Of these studies; of all without any."""
+        return sum(each.seconds_left(self.speed or 1.0) for each in of or self.waiting)
+
+
+def standing(study: StudyOf, folder: Path, overrides: Sequence[str] = ()) -> Standing:
+    """How far one study has come in its folder."""
+    recorded, timed = recorded_seconds(folder), sum(command_seconds(folder).values())
+    return Standing(
+        study,
+        folder,
+        tuple(tuple(words) for words in to_run(study, folder, overrides)),
+        max(recorded, timed),
+        timed > recorded,
+        folder.is_dir() and any(folder.iterdir()),
+    )
+
+
+def plan_lines(plan: Plan) -> list[str]:
+    """The plan for a terminal: a row for each study, the commands that it lacks, and how long all of it will take."""
+    rows = [
+        [
+            name,
+            each.state,
+            minutes(each.seconds) if each.seconds else "",
+            minutes(plan.seconds_left(each)) if each.waiting else "",
+        ]
+        for name, each in plan.there.items()
+    ]
+    rows.append(["all", "", "", minutes(plan.seconds_left()) if plan.waiting else ""])
+    commands = [f"  rlvr {shlex.join(words)}" for each in plan.waiting for words in each.waiting]
+    return [*aligned(["study", "", "took", "left, about"], rows), speed_line(plan), *commands]
+
+
+def speed_line(plan: Plan) -> str:
+    """What the minutes that are left go by."""
+    if plan.speed is None:
+        return "Minutes by the manifest, for two idle cores; no study that is done tells what they are here."
+    return f"Minutes by the manifest × {plan.speed:.2f}, which is what the studies that are done took here."
+
+
+def minutes(seconds: float) -> str:
+    """``12 min`` or ``2 h 10 min``; at least a minute."""
+    hours, rest = divmod(max(1, round(seconds / 60)), 60)
+    return f"{hours} h {rest:02d} min" if hours else f"{rest} min"
+
+
+def to_run(study: StudyOf, folder: Path, overrides: Sequence[str] = ()) -> list[list[str]]:
+    """The words of the commands, after ``rlvr``, that a study still lacks.
+
+    Args:
+        study: the study.
+        folder: its own.
+        overrides: further settings of `rlvr study`.
+    """
+    found = []
+    if study.recipe and not is_measured(folder):
+        found.append(["study", f"recipe={study.recipe}", *study.overrides, *overrides, f"run.dir={folder}"])
+    for command in study.commands:
+        # Normalised: beside a study's folder there may be something before the folder itself is there.
+        if not Path(os.path.normpath(folder / command.makes)).exists():
+            places = {"{folder}": folder, "{root}": folder.parent, "{package}": PACKAGE}
+            words = command.run
+            for name, place in places.items():
+                words = words.replace(name, shlex.quote(str(place)))
+            found.append(shlex.split(words))
+    return found
+
+
+def is_measured(folder: Path) -> bool:
+    """Whether a study in a folder is finished; one that was stopped before it measured anything is not."""
+    if not folder.is_dir() or not stores_under(folder):
+        return False
+    found = load_results([folder])
+    return bool(found.benchmarks) and not found.unfinished
