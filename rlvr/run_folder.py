@@ -111,13 +111,26 @@ def trained_steps(run: Path) -> int | None:
 
 def evaluation_seconds(evaluation: Path) -> float:
     """Wall time that an evaluation took, over all its sessions; 0 where it was not recorded."""
+    return float(_time_record(evaluation)["seconds"])
+
+
+def evaluation_engines(evaluation: Path) -> int | None:
+    """Engines of an evaluation's last session; None where it was not recorded, and of a server."""
+    found: int | None = _time_record(evaluation)["engines"]
+    return found
+
+
+def add_evaluation_seconds(evaluation: Path, seconds: float, engines: int | None) -> None:
+    """Count the wall time of one more session, with so many engines."""
+    total = round(evaluation_seconds(evaluation) + seconds, 1)
+    write_json(evaluation / SECONDS_FILE, {"seconds": total, "engines": engines})
+
+
+def _time_record(evaluation: Path) -> dict[str, Any]:
     path = evaluation / SECONDS_FILE
-    return float(json.loads(path.read_text())) if path.exists() else 0.0
-
-
-def add_evaluation_seconds(evaluation: Path, seconds: float) -> None:
-    """Count the wall time of one more session."""
-    write_json(evaluation / SECONDS_FILE, round(evaluation_seconds(evaluation) + seconds, 1))
+    found = json.loads(path.read_text()) if path.exists() else 0.0
+    # Older versions wrote the seconds alone.
+    return found if isinstance(found, dict) else {"seconds": found, "engines": None}
 
 
 def write_equal_entropy(folder: Path, temperature: float, target: float) -> None:

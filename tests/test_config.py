@@ -59,6 +59,7 @@ BAD: list[tuple[Callable[..., object], str, str, Any]] = [
     (TrainConfig, "train.", "min_p", 0.05),
     (partial(BenchmarkConfig, "own"), "benchmarks.own.", "num_problems", 0),
     (RolloutConfig, "rollout.", "num_workers", 0),
+    (EvaluationConfig, "evaluation.", "num_workers", 0),
     (RolloutConfig, "rollout.", "tensor_parallel_size", 0),
     (RolloutConfig, "rollout.", "threads_per_worker", 0),
     (RolloutConfig, "rollout.", "max_prompt_tokens", 0),

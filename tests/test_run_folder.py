@@ -10,6 +10,7 @@ from rlvr.errors import DataError
 from rlvr.run_folder import (
     METRICS_FILE,
     add_evaluation_seconds,
+    evaluation_engines,
     evaluation_folder,
     evaluation_seconds,
     is_study,
@@ -49,9 +50,18 @@ def test_an_evaluation_leads_back_to_its_run_and_adds_up_its_sessions(tmp_path: 
     assert run_dir_of(tmp_path / "alone") == tmp_path / "alone"
     folder.mkdir(parents=True)
     assert evaluation_seconds(folder) == 0.0
-    add_evaluation_seconds(folder, 1.25)
-    add_evaluation_seconds(folder, 2.0)
+    assert evaluation_engines(folder) is None
+    add_evaluation_seconds(folder, 1.25, 1)
+    add_evaluation_seconds(folder, 2.0, 2)
     assert evaluation_seconds(folder) == 3.2  # to a tenth, session by session
+    assert evaluation_engines(folder) == 2
+
+
+def test_the_time_that_an_older_version_recorded_is_read_and_added_to(tmp_path: Path) -> None:
+    (tmp_path / "wall_seconds.json").write_text("60.0")
+    assert (evaluation_seconds(tmp_path), evaluation_engines(tmp_path)) == (60.0, None)
+    add_evaluation_seconds(tmp_path, 2.0, 4)
+    assert (evaluation_seconds(tmp_path), evaluation_engines(tmp_path)) == (62.0, 4)
 
 
 @pytest.mark.parametrize(("text", "words"), [("{", "malformed JSON"), ("[1]", "not a JSON object")])

@@ -52,16 +52,14 @@ def show(config: ExperimentConfig, resolved: dict[str, Any], pace: str) -> None:
     from rlvr.workflows.forecast import pace_of
     from rlvr.workflows.inputs import training_inputs
     from rlvr.workflows.preflight import load_benchmarks, prepare_training
-    from rlvr.workflows.sources import OwnEngines
-    from rlvr.workflows.study import refuse_other_study
+    from rlvr.workflows.study import refuse_other_study, study_engines
 
     folder, runs = Path(config.run.dir), composed_runs(config)
     prepared = {name: prepare_training(run_config, ask_hub=False) for name, (run_config, _) in runs.items()}
     benchmarks = load_benchmarks(
         config.benchmarks, config.data, config.evaluation, config.prompt, config.rewards, ask_hub=False
     )
-    source = OwnEngines(config.rollout, config.cluster, ask_hub=False)
-    plan = source.plan(config.model, benchmarks)
+    plan = study_engines(config, ask_hub=False).plan(config.model, benchmarks)
     configs = {name: run for name, (run, _) in runs.items()}
     inputs = {name: training_inputs(configs[name], each) for name, each in prepared.items()}
     refuse_other_study(folder, resolved, runs, inputs)

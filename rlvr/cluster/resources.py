@@ -163,7 +163,9 @@ def check_resources(cluster: ClusterConfig, needed: Resources) -> None:
     if needed.num_gpus > available:
         raise ConfigError(
             f"the pools need {needed.num_gpus:g} GPUs, {place} {available:g}",
-            where="rollout.num_workers × rollout.tensor_parallel_size + learner.num_learners",
+            where="rollout.num_workers × rollout.tensor_parallel_size + learner.num_learners"
+            if needed.num_learners
+            else "evaluation.num_workers or rollout.num_workers, × rollout.tensor_parallel_size",
             fix="fewer workers, cluster.address=… of a larger cluster, or rollout.device=cpu learner.device=cpu; "
             "--dry-run plans for hardware that is not here",
         )

@@ -54,6 +54,10 @@ class EvaluationConfig:
     """Longest response; a longer one is cut off and wrong."""
     chunk_size: int = 32
     """Samples of one problem in one request: the unit of sharding and of resuming. With ``api.base_url`` 1."""
+    num_workers: int | None = None
+    """vLLM engines that sample, each as large as ``rollout`` says. Null: ``rollout.num_workers``, and in ``rlvr study``,
+    whose learners are gone by then, as many as there is room for on the GPUs of both pools (on CPU: for their threads, on
+    the cores that there are)."""
     checkpoints: bool = False
     """``rlvr study`` only: also measure the models that ``train.keep_model_every`` keeps."""
 
@@ -62,6 +66,8 @@ class EvaluationConfig:
         self.plan(SamplingPlan(num_samples=1))
         if self.limit is not None:
             require_positive(self, "evaluation", "limit")
+        if self.num_workers is not None:
+            require_positive(self, "evaluation", "num_workers")
 
     def plan(self, default: SamplingPlan, benchmark: BenchmarkConfig | None = None) -> SamplingPlan:
         """What is drawn on a benchmark: what it states itself, or else what is stated here, or else the default.

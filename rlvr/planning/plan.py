@@ -245,8 +245,8 @@ def _placement_problems(plan: Plan) -> list[str]:
         total = machine.num_nodes * machine.gpus_per_node
         found.append(
             f"{len(lost)} of {len(plan.workers)} workers find no GPU: {total} there "
-            f"({machine.num_nodes} × {machine.gpus_per_node}); fewer rollout.num_workers or "
-            "learner.num_learners, a larger cluster=…, or cluster.colocate=true"
+            f"({machine.num_nodes} × {machine.gpus_per_node}); {fewer_workers(plan.learner)}, a larger cluster=…"
+            + ("" if plan.learner is None else ", or cluster.colocate=true")
         )
     return found
 
@@ -293,6 +293,12 @@ def _learner_problems(plan: Plan, cluster: ClusterConfig) -> list[str]:
     ]
 
 
+def fewer_workers(learner: LearnerConfig | None) -> str:
+    """Which keys make the pools smaller: those of a training, or of an evaluation."""
+    pools = "learner.num_learners" if learner else "evaluation.num_workers"
+    return f"fewer rollout.num_workers or {pools}"
+
+
 def remedies(plan: Plan) -> str:
     """What would make a learner smaller, the cheapest first."""
     assert plan.learner is not None
@@ -318,7 +324,9 @@ def _host_problems(plan: Plan, cluster: ClusterConfig) -> list[str]:
         return []
     return [
         f"node {node} needs {needed / GIB:.0f} GiB of host memory and has {plan.machine.host_memory / GIB:.0f}: "
-        "fewer workers on a node, learner.offload_optimizer=false, or nodes with more memory"
+        f"{fewer_workers(plan.learner)}, "
+        + ("" if plan.learner is None else "learner.offload_optimizer=false, ")
+        + "or nodes with more memory"
     ]
 
 

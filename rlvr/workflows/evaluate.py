@@ -14,6 +14,7 @@ from rlvr.errors import ConfigError
 from rlvr.eval.report import Report, StudyResults, write_report
 from rlvr.eval.store import read_counts
 from rlvr.files import slug
+from rlvr.planning.evaluation_pool import evaluation_pool
 from rlvr.provenance import plain_data, provenance
 from rlvr.run_folder import MODEL_FOLDER
 from rlvr.tracking.results import ResultTracker
@@ -98,7 +99,8 @@ def prepared(
     if config.run.resume != "never":
         refuse_other_evaluations(Path(config.run.dir), models, [each.name for each in benchmarks])
     if config.api.base_url is None:
-        return models, benchmarks, OwnEngines(config.rollout, config.cluster, ask_hub)
+        pool = evaluation_pool(config.rollout, None, config.cluster, config.evaluation.num_workers)
+        return models, benchmarks, OwnEngines(pool, config.cluster, ask_hub)
     # A request there is one sample, which is stored as soon as it is judged: it may have been paid for.
     benchmarks = [replace(each, plan=replace(each.plan, chunk_size=1)) for each in benchmarks]
     return models, benchmarks, Server(config.api)

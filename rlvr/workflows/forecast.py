@@ -18,6 +18,7 @@ from rlvr.run_folder import (
     METRICS_FILE,
     SECONDS_FILE,
     SPEC_FILE,
+    evaluation_engines,
     evaluation_seconds,
     read_json,
     read_metrics,
@@ -189,13 +190,14 @@ def training_forecast(config: ExperimentConfig, resolved: dict[str, Any], num_st
     return ""
 
 
-def evaluation_forecast(missing: Mapping[Path, tuple[EvaluationSpec, int]]) -> str:
+def evaluation_forecast(missing: Mapping[Path, tuple[EvaluationSpec, int]], engines: int | None) -> str:
     """How long evaluations will take, in words; empty where none beside them tells it of each.
 
     Args:
         missing: by the folder of each evaluation what it measures, and how many samples are still to draw.
+        engines: that draw them; None of a server.
     """
-    seconds = [_sample_seconds(folder, spec) for folder, (spec, _) in missing.items()]
+    seconds = [_sample_seconds(folder, spec, engines) for folder, (spec, _) in missing.items()]
     counts = [count for _, count in missing.values()]
     known = [(each, count) for each, count in zip(seconds, counts, strict=True) if each is not None]
     if not known or len(known) < len(missing):
@@ -203,12 +205,12 @@ def evaluation_forecast(missing: Mapping[Path, tuple[EvaluationSpec, int]]) -> s
     return f"about {progress.duration(sum(each * count for each, count in known))}, as the last time"
 
 
-def _sample_seconds(folder: Path, spec: EvaluationSpec) -> float | None:
-    """Of the last evaluation of this model, or of another one of this study, that sampled alike."""
+def _sample_seconds(folder: Path, spec: EvaluationSpec, engines: int | None) -> float | None:
+    """Of the last evaluation of this model, or of another one of this study, that sampled alike on as many engines."""
     for path in _newest_first(run_dir_of(folder), SECONDS_FILE, EVALUATION_DEPTH):
         other = path.parent
         theirs = _spec_of(other)
-        if theirs is None or not is_counted(other):
+        if theirs is None or not is_counted(other) or evaluation_engines(other) != engines:
             continue
         is_alike = (theirs.benchmark, theirs.prompt_template, theirs.sampling) == (
             spec.benchmark, spec.prompt_template, spec.sampling,

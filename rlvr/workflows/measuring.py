@@ -90,7 +90,7 @@ def run_evaluations(
                 spec = _spec(model, name, benchmark, source, renderer, seed, verifier.identity)
                 home = evaluation_folder(folder, benchmark.name, name)
                 tasks.append(EvaluationTask(home, benchmark, spec, renderer, verifier))
-            _run_missing(tasks, model, name, engines, seed)
+            _run_missing(tasks, model, name, engines, source.num_engines, seed)
     return load_results(
         [folder],
         [each.name for each in benchmarks],
@@ -126,6 +126,7 @@ def _run_missing(
     model: str,
     name: str,
     engines: Engines,
+    num_engines: int | None,
     seed: int,
 ) -> None:
     """Sample what is missing of all tasks of a model, and ask for no engine if nothing is."""
@@ -135,13 +136,17 @@ def _run_missing(
         return
     pairs = list(zip(tasks, stored, strict=True))
     missing = {task.folder: (task.spec, task.num_samples - count) for task, count in pairs}
-    notes = [f"{done:,} already there" if done else "", evaluation_forecast(missing)]
+    notes = [
+        f"{done:,} already there" if done else "",
+        "" if num_engines is None else f"on {num_engines} engine{'s' * (num_engines > 1)}",
+        evaluation_forecast(missing, num_engines),
+    ]
     say(", ".join([f"evaluate {name}: {wanted - done:,} samples to draw", *(note for note in notes if note)]))
     # A resumed session must not draw the samples of the first one again.
     engine = engines.of(model, seed * 1_000_003 + done)
     for task, count in pairs:
         if count < task.num_samples:
-            _sample(engine, task, count)
+            _sample(engine, task, count, num_engines)
 
 
 def _spec(
@@ -170,7 +175,7 @@ def _spec(
     )
 
 
-def _sample(engine: RolloutEngine, task: EvaluationTask, num_done: int) -> None:
+def _sample(engine: RolloutEngine, task: EvaluationTask, num_done: int, num_engines: int | None) -> None:
     """Draw what is missing of one evaluation, with a line or a bar of progress."""
     started = time.monotonic()
     if isinstance(task.renderer, PromptRenderer):
@@ -193,4 +198,4 @@ def _sample(engine: RolloutEngine, task: EvaluationTask, num_done: int) -> None:
             folder=task.folder,
             on_progress=show,
         )
-    add_evaluation_seconds(task.folder, time.monotonic() - started)
+    add_evaluation_seconds(task.folder, time.monotonic() - started, num_engines)

@@ -27,7 +27,7 @@ from rlvr.tracking.progress import say
 LENGTH = "train.num_steps"
 MAY_CHANGE = (
     *("run.", "cluster.", "tracking.", "guards."),
-    *("train.checkpoint_every", "train.keep_checkpoints", LENGTH),
+    *("train.checkpoint_every", "train.keep_checkpoints", "evaluation.num_workers", LENGTH),
 )
 """Keys that decide where, how and for how long a run is carried out, and not what a step computes."""
 MAY_GROW = ("seeds", "algorithms", "variants", "benchmarks")

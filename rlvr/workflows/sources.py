@@ -32,6 +32,10 @@ class Engines(Protocol):
 class Source(Protocol):
     """What an evaluation needs to know of models, and what samples from them."""
 
+    @property
+    def num_engines(self) -> int | None:
+        """That sample side by side; None of a server, which does not say."""
+
     def check(self, models: Sequence[str], benchmarks: Sequence[Benchmark]) -> None:
         """Say what is wrong with models or benchmarks before anything starts.
 
@@ -57,6 +61,11 @@ class OwnEngines:
     cluster: ClusterConfig
     ask_hub: bool = True
     """False in a dry run: what is on the hub has the length that ``rollout.max_prompt_tokens`` allows."""
+
+    @property
+    def num_engines(self) -> int:
+        """As the rollout pool says."""
+        return self.rollout.num_workers
 
     def check(self, models: Sequence[str], benchmarks: Sequence[Benchmark]) -> None:
         """Refuse hardware that is not there, sequences longer than a model's positions, and plans that do not fit."""
@@ -152,6 +161,10 @@ class Server:
     """Models behind a server, by the names that it gives them."""
 
     api: ApiConfig
+
+    @property
+    def num_engines(self) -> None:
+        """Unknown."""
 
     def check(self, models: Sequence[str], benchmarks: Sequence[Benchmark]) -> None:
         """Refuse prompts that no server can be given, and models that this one does not have."""

@@ -13,6 +13,7 @@ from rlvr.errors import ConfigError, did_you_mean
 from rlvr.eval.names import checkpoint_of, seed_name, seed_of
 from rlvr.eval.report import BenchmarkResults, Report, write_report
 from rlvr.files import slug
+from rlvr.planning.evaluation_pool import evaluation_pool
 from rlvr.provenance import plain_data, provenance
 from rlvr.run_folder import BASE, EVALUATIONS_FOLDER, read_provenance
 from rlvr.tracking.progress import say
@@ -60,7 +61,7 @@ def run_study(
     benchmarks = load_benchmarks(
         config.benchmarks, config.data, config.evaluation, config.prompt, config.rewards
     )
-    source = OwnEngines(config.rollout, config.cluster)
+    source = study_engines(config)
     source.check([config.model], benchmarks)
     take_folders(refuse_other_study(folder, resolved, runs, inputs))
 
@@ -84,6 +85,12 @@ def run_study(
     with ResultTracker(folder, in_group(config.tracking, folder), resolved) as tracker:
         log_report(tracker, report)
     return report
+
+
+def study_engines(config: ExperimentConfig, *, ask_hub: bool = True) -> OwnEngines:
+    """What the models of a study are measured with, once both pools of the training are gone."""
+    pool = evaluation_pool(config.rollout, config.learner, config.cluster, config.evaluation.num_workers)
+    return OwnEngines(pool, config.cluster, ask_hub)
 
 
 def refuse_other_study(

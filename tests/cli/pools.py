@@ -54,6 +54,8 @@ class Pools:
         """Models that were sampled from, and the seeds of the engines."""
         self.started = 0
         """Pools for evaluation."""
+        self.engines: list[int] = []
+        """In each of them."""
         self.load_error: RlvrError | None = None
         """What a pool fails with when it is to read another model's weights."""
         self.die_after: int | None = None
@@ -106,6 +108,7 @@ class Pools:
     ) -> Iterator[FakeEngine]:
         self.evaluated.append((model, seed))
         self.started += 1
+        self.engines.append(rollout.num_workers)
         engine = self.engine()
 
         def load(other: str) -> None:

@@ -86,6 +86,22 @@ def test_a_quick_look_is_planned_as_one(rlvr) -> None:
     assert "top-k 5, at most" in result.out
 
 
+def test_a_study_is_planned_with_the_learners_gpus_for_its_measurements(rlvr) -> None:
+    words = (
+        "study", "recipe=tiny", "model=Qwen/Qwen2.5-7B", "cluster=node_8gpu", "rollout.max_prompt_tokens=1024",
+        "rollout.max_response_tokens=8192", "learner.micro_batch_tokens=16384", "--dry-run",
+    )  # fmt: skip
+    result = rlvr(*words)
+    assert result.code == 0, result.err
+    training, measuring = result.out.split("\nevaluation of ")
+    assert re.findall(r"rollout (\d): GPU (\d)", training) == [(str(each), str(each)) for each in range(4)]
+    assert re.findall(r"rollout (\d): GPU (\d)", measuring) == [(str(each), str(each)) for each in range(8)]
+    too_many = rlvr(*words, "evaluation.num_workers=9")
+    assert too_many.code == 2
+    assert "1 of 9 workers find no GPU" in too_many.err
+    assert "fewer rollout.num_workers or evaluation.num_workers, a larger cluster=…" in too_many.err
+
+
 def test_what_does_not_fit_is_refused_with_a_way_out(rlvr) -> None:
     result = rlvr(
         "train", "recipe=tiny", "cluster=gpu_1", "model=Qwen/Qwen2.5-32B",

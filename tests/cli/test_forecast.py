@@ -64,8 +64,10 @@ def test_an_evaluation_goes_by_the_last_of_the_same_model(evaluate, pools: Pools
     here = runs(tmp_path)
     assert "the last time" not in evaluate(pools.model, f"run.dir={here}/one").err
     [seconds] = (here / "one").rglob("wall_seconds.json")
-    seconds.write_text("60.0")  # for 6 problems × 4 samples
+    seconds.write_text('{"seconds": 60.0, "engines": 1}')  # for 6 problems × 4 samples
     again = evaluate(pools.model, f"run.dir={here}/again", "evaluation.num_samples=8")
-    assert "48 samples to draw, about 2:00, as the last time" in again.err
+    assert "48 samples to draw, on 1 engine, about 2:00, as the last time" in again.err
+    faster = evaluate(pools.model, f"run.dir={here}/faster", "evaluation.num_workers=2")
+    assert "24 samples to draw, on 2 engines\n" in faster.err  # nobody knows how much faster
     other = evaluate(pools.model, f"run.dir={here}/hot", "evaluation.temperature=0.5")
     assert "the last time" not in other.err

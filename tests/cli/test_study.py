@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import psutil
 import pytest
 
 from rlvr.eval.samples import read_samples
@@ -59,6 +60,27 @@ def test_a_study_trains_measures_both_and_reports_once(
     assert again.code == 0
     assert again.out == result.out
     assert (len(pools.trained), len(pools.evaluated)) == (1, 2)
+
+
+def test_models_are_measured_with_what_training_leaves_free(
+    study, pools: Pools, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(psutil, "cpu_count", lambda: 8)
+    pools.samples_left = 16 + 40 + 24  # training, the base, the trained model on the first benchmark
+    words = ("learner.threads_per_learner=3", "rollout.device=cpu", "learner.device=cpu")
+    assert study(*words, "rollout.num_workers=1").code == 130
+    assert pools.engines == [4]  # one pool for both models
+    config = tmp_path / "study" / "config.json"
+    stored = json.loads(config.read_text())
+    del stored["evaluation"]["num_workers"]  # as a version has it that measured with rollout.num_workers
+    config.write_text(json.dumps(stored))
+    pools.samples_left = None
+    result = study(*words, "rollout.num_workers=1", "evaluation.num_workers=2")
+    assert result.code == 0, result.err
+    assert "evaluate grpo: 16 samples to draw, 24 already there, on 2 engines\n" in result.err
+    assert pools.engines == [4, 2]
+    rows = list(read_samples(tmp_path / "study" / "evaluation" / "chains" / "grpo" / "samples.jsonl.gz"))
+    assert len({(row.problem, row.sample) for row in rows}) == len(rows) == 24
 
 
 def test_several_algorithms_start_from_the_same_base(study, pools: Pools, tmp_path: Path) -> None:
