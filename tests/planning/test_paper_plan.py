@@ -47,7 +47,7 @@ def test_a_study_is_done_partly_done_or_to_run(tmp_path: Path) -> None:
 
 def test_all_kinds_of_records_count_and_links_once(tmp_path: Path) -> None:
     study = study_folder(tmp_path / "it", ("base", "grpo"))  # its training took 30 s
-    add_evaluation_seconds(study / "evaluation/toy/base", 5)
+    add_evaluation_seconds(study / "evaluation/toy/base", 5, 1)
     pretrained(tmp_path / "elsewhere", 7)
     (study / "teacher").symlink_to(tmp_path / "elsewhere")
     (study / "again").symlink_to(tmp_path / "elsewhere")
