@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rlvr.records import Problem, Status, Verdict
-from rlvr.user_code import identity_of, load_function
+from rlvr.user_code import identity_of, load_function, refuse_failing
+
+NO_ANSWER = "I do not know."
+"""What a function is tried on beside a problem's ground truth."""
 
 
 class FunctionVerifier:
@@ -22,6 +25,7 @@ class FunctionVerifier:
         Raises:
             ConfigError: there is no such function.
         """
+        self._place = place
         self._function = load_function(place, "rewards.function")
         self.identity = identity_of(place)
         self.expects = f"where {place} looks for it"
@@ -37,6 +41,19 @@ class FunctionVerifier:
         if not 0 <= score <= 1:
             raise ValueError(f"the function returned {found!r}, which is no score from 0 to 1")
         return Verdict(score, Status.CORRECT if score == 1 else Status.INCORRECT)
+
+    def try_out(self, problem: Problem) -> None:
+        """Judge the ground truth of a problem and a response without an answer.
+
+        Raises:
+            ConfigError: the function fails.
+        """
+        refuse_failing(
+            lambda response: self.verify(problem, response, "stop"),
+            self._place,
+            "rewards.function",
+            [problem.ground_truth, NO_ANSWER],
+        )
 
     def check(self, problems: Sequence[Problem]) -> None:
         """Nothing: what a ground truth must be, the function alone knows."""

@@ -100,11 +100,14 @@ def verifier_for(problems: Sequence[Problem], config: RewardsConfig | None = Non
 
     Raises:
         DataError: a ground truth that no verifier can check, named by problem.
-        ConfigError: programs are to be run and this machine cannot hold them.
+        ConfigError: programs are to be run and this machine cannot hold them; or a function of the user's fails.
     """
     config = config or RewardsConfig()
     if config.function is not None:
-        return FunctionVerifier(config.function)
+        verifier = FunctionVerifier(config.function)
+        if problems:
+            verifier.try_out(problems[0])
+        return verifier
     by_ability: dict[str, list[Problem]] = {}
     for problem in problems:
         refuse_unknown(problem)

@@ -6,12 +6,13 @@ import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 from rlvr.errors import ConfigError, RlvrError, TrainingError
 from rlvr.records import Problem, Rollout
-from rlvr.user_code import load_function
+from rlvr.rewards.function import NO_ANSWER
+from rlvr.user_code import load_function, refuse_failing
 
 
 @dataclass
@@ -73,6 +74,20 @@ class TrainingReward:
         for each in self.functions:
             _loaded(each.function)
 
+    def try_out(self, problem: Problem) -> None:
+        """Call the functions with a problem, so that a mistake in them is found before anything starts.
+
+        Raises:
+            ConfigError: one fails.
+        """
+        for each in self.functions:
+            refuse_failing(
+                partial(_called, each.function, problem),
+                each.function,
+                "train.reward.functions",
+                [problem.ground_truth, NO_ANSWER],
+            )
+
     def __call__(self, problem: Problem, rollout: Rollout) -> float:
         """What a response to a problem earns that could be judged.
 
@@ -98,9 +113,16 @@ def _loaded(place: str) -> Callable[..., Any]:
     return load_function(place, "train.reward.functions")
 
 
+def _called(place: str, problem: Problem, response: str) -> float:
+    found = float(_loaded(place)(problem, response))
+    if not math.isfinite(found):
+        raise ValueError(f"it returned {found}, which is no finite number")
+    return found
+
+
 def _number(place: str, problem: Problem, response: str) -> float:
     try:
-        found = float(_loaded(place)(problem, response))
+        return _called(place, problem, response)
     except RlvrError:
         raise
     except Exception as error:
@@ -109,10 +131,3 @@ def _number(place: str, problem: Problem, response: str) -> float:
             where=f"{place}, problem {problem.id}",
             fix="mend it; the same command goes on from the last checkpoint",
         ) from error
-    if not math.isfinite(found):
-        raise TrainingError(
-            f"a reward function returned {found}",
-            where=f"{place}, problem {problem.id}",
-            fix="a finite number",
-        )
-    return found

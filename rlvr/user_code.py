@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import sys
-from collections.abc import Callable
+import traceback
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -53,6 +54,37 @@ def load_function(place: str, where: str) -> Callable[..., Any]:
             f"{file} has no function {name!r}", where=f"{where}={place}", fix=did_you_mean(name, own)
         )
     return function
+
+
+def refuse_failing(call: Callable[[str], object], place: str, where: str, responses: Sequence[str]) -> None:
+    """Try a function of the user's on some responses, before anything depends on it.
+
+    Args:
+        call: has the function judge a response.
+        place: ``PATH.py:NAME`` of the function.
+        where: the key that names it.
+        responses: what it is tried on.
+
+    Raises:
+        ConfigError: it has failed; the message carries its error, with the line of its file.
+    """
+    for response in responses:
+        try:
+            call(response)
+        except Exception as error:
+            raise ConfigError(
+                f"the function fails on the response {response[:80]!r}: {type(error).__name__}: {error}",
+                where=f"{where}={place}{_line_of(error, place)}",
+                fix="mend it: it is called with a problem and a response, which may hold anything",
+            ) from error
+
+
+def _line_of(error: Exception, place: str) -> str:
+    """Where in the user's file an error arose; nothing if it is not from there."""
+    file = Path(place.rpartition(":")[0]).resolve()
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [frame.lineno for frame in frames if Path(frame.filename).resolve() == file]
+    return f", line {lines[-1]}" if lines else ""
 
 
 def identity_of(place: str) -> str:

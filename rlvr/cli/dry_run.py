@@ -20,6 +20,7 @@ from rlvr.planning.plan import Plan
 from rlvr.records import Problem
 from rlvr.rewards.code import ABILITIES
 from rlvr.rewards.config import RewardsConfig
+from rlvr.rewards.function import NO_ANSWER
 from rlvr.rewards.registry import verifier_for
 from rlvr.run_folder import BASE
 from rlvr.workflows.forecast import Pace, Speed
@@ -332,7 +333,7 @@ def sample_lines(
     responses = [] if problem.ability in ABILITIES else [right.format(problem.ground_truth)]
     verifier = verifier_for([problem], rewards.asked_for(words.extraction))
     try:
-        for response in [*responses, "I do not know."]:
+        for response in [*responses, NO_ANSWER]:
             verdict = verifier.verify(problem, response, "stop")
             lines.append(f"{response!r} → {verdict.status}, score {verdict.score:g}")
     finally:

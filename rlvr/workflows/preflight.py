@@ -93,6 +93,8 @@ def prepare_training(config: ExperimentConfig, *, ask_hub: bool = True) -> Prepa
     rewards = config.rewards.asked_for(template.extraction)
     stages = _training_stages(config, rewards, ask_hub)
     problems = problems_of(stages)
+    if problems:
+        config.train.reward.try_out(problems[0])
     check_trainable(config.model, config.learner)
     if renderer is not None:
         if problems:

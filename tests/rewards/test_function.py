@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -79,3 +80,31 @@ def test_a_file_that_fails_says_how(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text("import nothing_of_this_name")
     with pytest.raises(ConfigError, match="the file fails: ModuleNotFoundError"):
         FunctionVerifier(f"{tmp_path}/mine.py:judge")
+
+
+@pytest.mark.parametrize(
+    ("body", "message", "line"),
+    [
+        (
+            "(problem, response):\n    return int(response) == 1",
+            "'I do not know.': ValueError: invalid literal",
+            2,
+        ),
+        (
+            "(problem, response):\n    return problem.answer",
+            "'42': AttributeError: .* no attribute 'answer'",
+            2,
+        ),
+        ("(response):\n    return True", "'42': TypeError: .* takes 1 positional argument", None),
+        ("(problem, response):\n    return 2", "the function returned 2, which is no score", None),
+    ],
+)
+def test_a_function_that_fails_is_found_before_anything_starts(
+    tmp_path: Path, body: str, message: str, line: int | None
+) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(f"def judge{body}\n")
+    with pytest.raises(ConfigError, match=message) as caught:
+        verifier_for([replace(PROBLEM, ground_truth="42")], RewardsConfig(function=f"{file}:judge"))
+    place = f"rewards.function={file}:judge"
+    assert caught.value.where == (place if line is None else f"{place}, line {line}")

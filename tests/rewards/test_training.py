@@ -99,6 +99,10 @@ def test_functions_of_ones_own_are_added_with_their_weights(tmp_path: Path) -> N
     for name, message in (("broken", "ZeroDivisionError"), ("endless", "returned inf")):
         with pytest.raises(TrainingError, match=message):
             rule(**{name: 1.0})(PROBLEM, rollout(1))
+        with pytest.raises(ConfigError, match=message) as tried:
+            rule(**{name: 1.0}).try_out(PROBLEM)
+        assert f"train.reward.functions={file}:{name}" in str(tried.value.where)
+    both.try_out(PROBLEM)
     with pytest.raises(ConfigError, match="has no function 'brevty'") as caught:
         rule(brevty=1.0).load()
     assert "brevity" in str(caught.value.fix)
