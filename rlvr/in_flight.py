@@ -93,35 +93,40 @@ def train_in_flight(
     if resume is not None:
         flight.restore(resume.folder)
     at_rest = True  # the learner stands where ``progress`` says
+    learner = ThreadPoolExecutor(1, thread_name_prefix="learner")
     try:
-        with ThreadPoolExecutor(1, thread_name_prefix="learner") as learner:
-            while progress.step < run.config.num_steps:
-                step, laps = progress.step + 1, StepClock()
-                sampled = flight.batch()
-                laps.lap("wait_for_rollout")
-                measured = run.check(step, sampled)
-                with SIGNALS.held():
-                    at_rest = False
-                    learned = flight.beside(learner.submit(run.learn, step, sampled))
-                    laps.lap("learn")
-                    sync = run.publish(step, sampled)
-                    laps.lap("sync")
-                    speed = laps.metrics() | flight.metrics(sampled, laps)
-                    speed |= speed_metrics(sampled.collected, laps.total)
-                    run.tracker.log(step, measured | learned | sync.metrics() | speed)
-                    progress = Progress(step, sampled.num_drawn, clock.seconds, dict(run.guards.watched))
-                    flight.go_on_after(progress)
-                    at_rest = True
-                    if is_due(step, run.config):
-                        write = partial(write_all, run, flight.num_drawn, flight.finished)
-                        flight.beside(learner.submit(checkpoints.save, progress, write))
+        while progress.step < run.config.num_steps:
+            step, laps = progress.step + 1, StepClock()
+            sampled = flight.batch()
+            laps.lap("wait_for_rollout")
+            measured = run.check(step, sampled)
+            with SIGNALS.held():
+                at_rest = False
+                learned = flight.beside(learner.submit(run.learn, step, sampled))
+                laps.lap("learn")
+                sync = run.publish(step, sampled)
+                laps.lap("sync")
+                speed = laps.metrics() | flight.metrics(sampled, laps)
+                speed |= speed_metrics(sampled.collected, laps.total)
+                run.tracker.log(step, measured | learned | sync.metrics() | speed)
+                progress = Progress(step, sampled.num_drawn, clock.seconds, dict(run.guards.watched))
+                flight.go_on_after(progress)
+                at_rest = True
+                if is_due(step, run.config):
+                    write = partial(write_all, run, flight.num_drawn, flight.finished)
+                    flight.beside(learner.submit(checkpoints.save, progress, write))
         with SIGNALS.held():
             save_model(output, run.learner.save)
     except (KeyboardInterrupt, RlvrError):
         if at_rest:
+            learner.shutdown()  # a checkpoint may be being written
             with SIGNALS.held():
                 checkpoints.rescue(progress, partial(write_all, run, flight.num_drawn, flight.finished))
         raise
+    finally:
+        if not at_rest:
+            run.learner.stop()  # nobody waits for its update any more
+        learner.shutdown()
     return progress
 
 

@@ -174,6 +174,9 @@ class Learner(Protocol):
     def load_state(self, folder: Path) -> None:
         """Go on from what :meth:`save_state` wrote; before the first update."""
 
+    def stop(self) -> None:
+        """End a call that is under way in another thread, by a WorkerLostError; nothing is learned any more."""
+
 
 class Verifier(Protocol):
     """Judges responses; training and evaluation share one."""

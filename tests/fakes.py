@@ -229,6 +229,9 @@ class FakeLearner:
         self.calls.append("load state")
         self.num_updates = json.loads((folder / "state.json").read_text())
 
+    def stop(self) -> None:
+        self.calls.append("stop")
+
 
 class FakeVerifier:
     """Judges by the word that the response holds: ``error``, ``timeout``, or the answer after #."""

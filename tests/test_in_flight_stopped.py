@@ -16,6 +16,7 @@ from rlvr.config import GuardsConfig, TrainConfig
 from rlvr.errors import ConfigError, TrainingError, WorkerLostError
 from rlvr.signals import SIGNALS
 from tests.polled import (
+    PATIENCE,
     PROMPTS,
     K,
     PolledFake,
@@ -148,6 +149,38 @@ def test_a_signal_waits_for_the_step_and_not_for_a_batch(tmp_path: Path) -> None
     assert [
         each for session in sessions for batch in session.learner.batches for each in prompts_of(batch)
     ] == (in_order(8 * PROMPTS))
+
+
+@pytest.mark.parametrize("end", ["second signal", "lost engine"])
+def test_an_update_that_nobody_wants_any_more_is_not_waited_for(tmp_path: Path, end: str) -> None:
+    run = flight(tmp_path)
+    engine: Any = run.engine
+    poll, at_work, stopped = engine.poll, threading.Event(), threading.Event()
+
+    def endless(*args: Any, **kwargs: Any) -> dict[str, float]:
+        at_work.set()
+        assert stopped.wait(PATIENCE)
+        raise WorkerLostError("the learner's process was ended with the run")
+
+    def ending_poll() -> Any:
+        if at_work.is_set() and end == "lost engine":
+            raise WorkerLostError("no engine is left")
+        if at_work.is_set():
+            signal.raise_signal(signal.SIGTERM)  # held
+            signal.raise_signal(signal.SIGTERM)
+        return poll()
+
+    run.learner.update, run.learner.stop, engine.poll = endless, stopped.set, ending_poll
+    before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
+    SIGNALS.install()
+    try:
+        with pytest.raises(WorkerLostError if end == "lost engine" else KeyboardInterrupt):
+            run()
+    finally:
+        for number, handler in zip((signal.SIGTERM, signal.SIGINT), before, strict=True):
+            signal.signal(number, handler)
+    assert stopped.is_set()
+    assert not any(thread.name.startswith("learner") for thread in threading.enumerate())
 
 
 @pytest.mark.parametrize("side", ["engine", "learner"])

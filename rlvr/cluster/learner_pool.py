@@ -246,3 +246,8 @@ class LearnerPool:
             self._is_published = False
             self._take_the_gpus()
             self._all("load_state", str(folder.resolve()))
+
+    def stop(self) -> None:
+        """End the ranks, and within seconds a call of them in another thread."""
+        for worker in self.workers:
+            worker.lose("was ended with the run")

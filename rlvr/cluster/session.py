@@ -11,7 +11,7 @@ from typing import Any
 
 import psutil
 import ray
-from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
+from ray.util.placement_group import PlacementGroup, placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from rlvr.algorithms.registry import PLUGINS
@@ -74,7 +74,8 @@ def start_ray(**options: Any) -> None:
     for attempt in range(1, START_ATTEMPTS + 1):
         before = set(psutil.Process().children(recursive=True))
         try:
-            ray.init(**options)
+            with GROUPS.of_their_own():
+                ray.init(**options)
         except Exception as error:
             ray.shutdown()
             for process in set(psutil.Process().children(recursive=True)) - before:
@@ -95,9 +96,39 @@ def start_ray(**options: Any) -> None:
             return
 
 
-@contextmanager
-def placed(bundle: dict[str, float], count: int, pool: str) -> Iterator[PlacementGroup]:
-    """A placement group of ``count`` bundles, as close together as there is room.
+class Groups:
+    """Which process group Ray's own processes are in.
+
+    In the driver's, they would end at once by a signal that is meant for the driver, and is sent to its whole group as
+    `timeout` does: before a checkpoint is written, for which they are needed.
+    """
+
+    def __init__(self) -> None:
+        """Processes stay in the group of the one that starts them."""
+        self._apart = False
+        # Ray starts its processes with a function that runs in the child, and therefore so does this.
+        os.register_at_fork(after_in_child=self._leave)
+
+    def _leave(self) -> None:
+        if self._apart:
+            os.setpgrp()
+
+    @contextmanager
+    def of_their_own(self) -> Iterator[None]:
+        """What is started within has groups of its own."""
+        self._apart = True
+        try:
+            yield
+        finally:
+            self._apart = False
+
+
+GROUPS = Groups()
+"""Of this process."""
+
+
+def placed(bundle: dict[str, float], count: int, pool: str) -> PlacementGroup:
+    """A placement group of ``count`` bundles, as close together as there is room; Ray ends it with the session.
 
     Raises:
         ConfigError: there is no room.
@@ -109,27 +140,19 @@ def placed(bundle: dict[str, float], count: int, pool: str) -> Iterator[Placemen
             where=f"{pool} pool",
             fix="the cluster is too small or busy: `ray status` shows what is free",
         )
-    try:
-        yield group
-    finally:
-        remove_placement_group(group)
+    return group
 
 
-@contextmanager
-def placed_pools(needed: Resources, colocate: bool) -> Iterator[tuple[PlacementGroup, PlacementGroup]]:
+def placed_pools(needed: Resources, colocate: bool) -> tuple[PlacementGroup, PlacementGroup]:
     """A placement group per pool, or one whose every bundle holds a worker and a learner."""
     if colocate:
         pair = {
             name: needed.rollout_bundle[name] + needed.learner_bundle[name] for name in needed.rollout_bundle
         }
-        with placed(pair, needed.num_learners, "shared") as group:
-            yield group, group
-        return
-    with (
-        placed(needed.rollout_bundle, needed.num_rollout_workers, "rollout") as rollout_group,
-        placed(needed.learner_bundle, needed.num_learners, "learner") as learner_group,
-    ):
-        yield rollout_group, learner_group
+        group = placed(pair, needed.num_learners, "shared")
+        return group, group
+    rollout_group = placed(needed.rollout_bundle, needed.num_rollout_workers, "rollout")
+    return rollout_group, placed(needed.learner_bundle, needed.num_learners, "learner")
 
 
 def actor_options(

@@ -32,10 +32,8 @@ def rollout_pool(
     """A rollout pool alone, for evaluation of prompts with up to ``max_images`` images each."""
     rollout = resolve_rollout(rollout)
     needed = plan_resources(rollout, None)
-    with (
-        ray_session(cluster, needed),
-        placed(needed.rollout_bundle, rollout.num_workers, "rollout") as group,
-    ):
+    with ray_session(cluster, needed):
+        group = placed(needed.rollout_bundle, rollout.num_workers, "rollout")
         start = engine_starter(
             rollout, group, needed.rollout_bundle, seed, backend=None, max_images=max_images
         )
@@ -66,10 +64,8 @@ def training_pools(
     backend = resolve_transfer(rollout, learner, cluster)
     needed = plan_resources(rollout, learner, cluster.colocate)
     watch = Watch(cluster)
-    with (
-        ray_session(cluster, needed),
-        placed_pools(needed, cluster.colocate) as (rollout_group, learner_group),
-    ):
+    with ray_session(cluster, needed):
+        rollout_group, learner_group = placed_pools(needed, cluster.colocate)
         start = engine_starter(
             rollout,
             rollout_group,

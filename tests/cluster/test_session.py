@@ -64,3 +64,35 @@ def test_ray_that_does_not_start_is_one_error(
     assert str(error) in raised.value.what
     assert raised.value.where == "cluster.address=10.0.0.1:6379"
     assert len(calls) == attempts
+
+
+KILLED_WITH_ITS_GROUP = """
+import os, signal, sys, time
+import ray
+from rlvr.cluster.resources import plan_resources, resolve_rollout
+from rlvr.cluster.session import placed, ray_session
+from rlvr.config import ClusterConfig, RolloutConfig
+from rlvr.signals import SIGNALS
+
+SIGNALS.install()
+needed = plan_resources(resolve_rollout(RolloutConfig(num_workers=1, device="cpu")), None)
+try:
+    with ray_session(ClusterConfig(), needed):
+        placed(needed.rollout_bundle, 1, "rollout")
+        try:
+            os.killpg(os.getpgrp(), signal.SIGTERM)
+            time.sleep(60)
+        except KeyboardInterrupt:
+            time.sleep(3)  # a checkpoint is written, on living workers
+            assert ray.get(ray.remote(num_cpus=0)(lambda: os.getpid()).remote(), timeout=60) != os.getpid()
+            raise
+except KeyboardInterrupt:
+    sys.exit(SIGNALS.exit_code)
+"""
+
+
+@pytest.mark.engines
+def test_a_signal_to_the_whole_process_group_leaves_ray_to_the_driver() -> None:
+    command = [sys.executable, "-c", KILLED_WITH_ITS_GROUP]
+    done = subprocess.run(command, start_new_session=True, capture_output=True, text=True, timeout=200)
+    assert done.returncode == 128 + signal.SIGTERM, done.stderr
