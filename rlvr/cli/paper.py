@@ -17,6 +17,7 @@ rlvr paper: the claims of arXiv 2504.13837 and 2512.07783, each decided by a stu
 Examples:
   rlvr paper --dry-run                          the claims, their studies, how far these are, and how long the rest will take
   rlvr paper                                    runs what is missing, and writes the page after every study
+  rlvr paper --page-only                        the page of the studies that are there; nothing is run
   rlvr paper claims=2504.13837                  one of the papers; or a file of your own, claims=mine.yaml
   rlvr paper only=tiny-steps,pass_at_1_rises    some claims, by their names or those of their studies
   rlvr paper folder=runs/quick train.num_steps=4 evaluation.num_samples=8   other words go to every study
@@ -38,7 +39,7 @@ def app(config: PaperConfig) -> None:
     from rlvr.tracking.progress import say
     from rlvr.workflows.paper import load_papers, only, studies_of
     from rlvr.workflows.paper_plan import Plan, plan_lines
-    from rlvr.workflows.paper_run import decision_lines, run_studies
+    from rlvr.workflows.paper_run import decision_lines, page_of, run_studies
 
     every = load_papers(config.claims)
     papers = only(every, config.only)
@@ -50,7 +51,11 @@ def app(config: PaperConfig) -> None:
     if config.dry_run:
         print("\n".join([*plan_lines(plan), *(line for paper in papers for line in claim_lines(paper))]))
         return
-    page, data = run_studies(papers, plan, Path(config.output or plan.root / "paper"))
+    output = Path(config.output or plan.root / "paper")
+    if config.page_only:
+        page, data, _ = page_of(papers, plan, output)
+    else:
+        page, data = run_studies(papers, plan, output)
     print("\n".join([*decision_lines(data), "", f"report: {page}"]))
 
 

@@ -80,7 +80,9 @@ class PaperConfig:
     claims: list[str] = field(default_factory=lambda: ["2504.13837", "2512.07783"])
     """Papers by their numbers, or YAML files of claims and studies of your own."""
     dry_run: bool = False
-    """Say which studies are there and which would be run, and start nothing."""
+    """Say how far the studies are, what would be run and how long it would take, and start nothing."""
+    page_only: bool = False
+    """Write the page of what is there, and start nothing."""
     overrides: list[str] = field(default_factory=list)
     """Words that go to every study, such as ``train.num_steps=4``."""
 

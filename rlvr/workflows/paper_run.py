@@ -11,11 +11,35 @@ from pathlib import Path
 from typing import Any
 
 from rlvr.errors import RlvrError
+from rlvr.eval.report.claims import WAITING
 from rlvr.run_folder import add_command_seconds
 from rlvr.tracking.progress import say
 from rlvr.workflows.paper import Paper
 from rlvr.workflows.paper_claims import Gathered, claims_data, gather, write_claims
 from rlvr.workflows.paper_plan import DONE, Plan, Standing, minutes, speed_line
+
+
+def page_of(papers: Sequence[Paper], plan: Plan, output: Path) -> tuple[Path, dict[str, Any], Gathered]:
+    """Write the page of what is there.
+
+    Args:
+        papers: the claims.
+        plan: their studies.
+        output: the folder of the page.
+
+    Returns:
+        The page's path, what ``claims.json`` holds, and the evidence that the decisions rest on.
+
+    Raises:
+        ConfigError: a study has not measured what a claim is about.
+        DataError: an evaluation is damaged.
+    """
+    say("claims: intervals by bootstrap")
+    gathered: Gathered = {}
+    for each in plan.there.values():
+        gathered |= gather(papers, each) if each.state == DONE else {}
+    data = claims_data(papers, gathered, plan.there, output)
+    return write_claims(output, data), data, gathered
 
 
 def run_studies(papers: Sequence[Paper], plan: Plan, output: Path) -> tuple[Path, dict[str, Any]]:
@@ -33,12 +57,7 @@ def run_studies(papers: Sequence[Paper], plan: Plan, output: Path) -> tuple[Path
         RlvrError: a command failed, with its exit code.
         ConfigError: a study has not measured what a claim is about.
     """
-    say("claims: intervals by bootstrap")
-    gathered: Gathered = {}
-    for each in plan.there.values():
-        gathered |= gather(papers, each) if each.state == DONE else {}
-    data = claims_data(papers, gathered, plan.there, output)
-    page = write_claims(output, data)
+    page, data, gathered = page_of(papers, plan, output)
     waiting = plan.waiting
     if waiting:
         say(f"the page so far: {page}. {speed_line(plan)}")
@@ -65,7 +84,7 @@ def run_studies(papers: Sequence[Paper], plan: Plan, output: Path) -> tuple[Path
 def decision_lines(data: Mapping[str, Any]) -> list[str]:
     """A line for each claim."""
     return [
-        f"{claim['decision']:<14}{claim['text']}"
+        f"{claim['decision'] or WAITING:<14}{claim['text']}"
         for paper in data["papers"].values()
         for claim in paper["claims"].values()
     ]

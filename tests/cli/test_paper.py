@@ -221,6 +221,15 @@ def both(cwd: Path, own: str) -> str:
     return "claims=own.yaml,other.yaml"
 
 
+def test_the_page_of_what_is_there_runs_nothing(rlvr, cwd: Path, both: str) -> None:
+    study_folder(cwd / "runs/one", ("base", "grpo"))
+    result = rlvr("paper", both, "--page-only")
+    assert result.code == 0, result.err
+    assert result.out.count("not run yet") == 2
+    assert (cwd / "runs/paper/report.html").is_file()
+    assert not (cwd / "runs/two").exists()
+
+
 def test_without_words_it_is_about_both_papers() -> None:
     assert [paper.source for paper in load_papers(PaperConfig().claims)] == [
         "arXiv 2504.13837",
