@@ -18,7 +18,8 @@ header .facts { margin-bottom: 0.6rem; }
 .chip.supported { color: var(--up); } .chip.contradicted { color: var(--down); } .chip { color: var(--soft); }
 th, td { white-space: normal; vertical-align: top; text-align: left; }
 #claims .table tbody th, #time tbody th { font-weight: 400; }
-#claims td, #time td, #time thead th { white-space: nowrap; }
+#claims td, #time td { white-space: nowrap; }
+#time small { display: block; color: var(--soft); }
 .claim { padding: 0.4rem 0 1.2rem; border-bottom: 1px solid var(--grid); scroll-margin-top: 3.6rem; }
 .claim h3 { display: flex; gap: 0.8rem; align-items: baseline; justify-content: space-between; }
 .beside { display: grid; grid-template-columns: 1fr 1fr; gap: 0.4rem 2rem; }
@@ -34,7 +35,8 @@ NUMBERS = {2: "Two", 3: "Three", 4: "Four"}
 METHOD = (
     "A claim is supported where its condition holds for every model that it speaks of, contradicted where the opposite "
     "holds for one of them, and undecided otherwise. Tests are two-sided at 5 % by the bootstrap over problems, and p is adjusted "
-    "by Holm over all claims of the same paper that are decided on this page; papers do not share a correction. Where a study trained "
+    "by Holm over all claims of the same paper that are decided on this page, so a page of fewer of them corrects less; papers do not "
+    "share a correction. Where a study trained "
     "several seeds, their mean is tested, and its interval covers the chance in training; where it trained one, the decision is about "
     "that run. Intervals are pointwise, at 95 %, so one that excludes the margin may belong to a claim that is undecided after Holm."
 )
@@ -118,22 +120,31 @@ def _paper(
 def _wall_time(studies: Mapping[str, Any]) -> Markup:
     rows = [
         [
-            element("b", name),
-            each["about"],
+            element("span", _study(name, each), element("small", each["about"])),
             each["state"],
-            duration(each["wall_seconds"]) + ("" if each["wall_seconds_of"] == "commands" else " *") if each["wall_seconds"] else "",
+            _took(each),
             f"{each['planned_minutes']} min",
-            element("a", "report", href=each["report"]) if each["report"] else "",
         ]
         for name, each in studies.items()
-    ]  # fmt: skip
+    ]
     total = sum(each["wall_seconds"] or 0 for each in studies.values())
     note = (
         f"All together {duration(total)}, as far as it is known. Planned are minutes on two idle cores. * The time of the trainings and "
         "evaluations alone, as their folders have it, for studies that other commands have run: starts of engines are not in it."
     )
-    headers = ["study", "about", "state", "took", "planned", ""]
+    headers = ["study", "", "took", "planned"]
     return section("time", "Wall time of each study", table(headers, rows, sortable=False), element("p", note, css="small"))  # fmt: skip
+
+
+def _study(name: str, each: Mapping[str, Any]) -> Markup:
+    """A study's name, which leads to its report."""
+    return element("a", name, href=each["report"]) if each["report"] else element("b", name)
+
+
+def _took(each: Mapping[str, Any]) -> str:
+    if not each["wall_seconds"]:
+        return ""
+    return duration(each["wall_seconds"]) + ("" if each["wall_seconds_of"] == "commands" else " *")
 
 
 def _tried(papers: Mapping[str, Any]) -> Markup | None:
