@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import shlex
+import signal
 import subprocess
 import sys
 import time
@@ -13,10 +15,14 @@ from typing import Any
 from rlvr.errors import RlvrError
 from rlvr.eval.report.claims import WAITING
 from rlvr.run_folder import add_command_seconds
+from rlvr.signals import SIGNALS
 from rlvr.tracking.progress import say
 from rlvr.workflows.paper import Paper
 from rlvr.workflows.paper_claims import Gathered, claims_data, gather, write_claims
 from rlvr.workflows.paper_plan import DONE, Plan, Standing, minutes, speed_line
+
+PR_SET_PDEATHSIG = 1
+"""Of ``prctl(2)``."""
 
 
 def page_of(papers: Sequence[Paper], plan: Plan, output: Path) -> tuple[Path, dict[str, Any], Gathered]:
@@ -112,5 +118,32 @@ def run_command(words: Sequence[str], each: Standing) -> None:
 
 
 def call(words: Sequence[str]) -> int:
-    """Run ``rlvr`` with these words; returns the exit code."""
-    return subprocess.run([sys.executable, "-m", "rlvr.cli.main", *words], check=False).returncode
+    """Run ``rlvr`` with these words; returns the exit code.
+
+    A signal is passed on once, and the command ends as it does alone: training leaves a checkpoint. If this process is killed, the
+    command is terminated.
+
+    Raises:
+        KeyboardInterrupt: a signal came; the command has ended.
+    """
+    process = subprocess.Popen(
+        [sys.executable, "-m", "rlvr.cli.main", *words],
+        start_new_session=True,  # a signal to the whole group comes here alone, since a second one would not wait
+        preexec_fn=end_with_parent,
+    )
+    interrupted = False
+    while True:
+        try:
+            code = process.wait()
+        except KeyboardInterrupt:
+            interrupted = True
+            process.send_signal(SIGNALS.received or signal.SIGINT)
+            continue
+        if interrupted:
+            raise KeyboardInterrupt
+        return code
+
+
+def end_with_parent() -> None:
+    """Have the kernel terminate this process when its parent dies."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
