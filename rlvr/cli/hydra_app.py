@@ -25,7 +25,7 @@ from rlvr.cli.completion import candidates, completing, show
 from rlvr.cli.help import asked_for, help_lines, options_of
 from rlvr.cli.other_names import meant, meant_by_flag
 from rlvr.cli.overrides import job_name, job_words, key_of, replacing, swept_keys
-from rlvr.cli.schema import ALGORITHM, below, dictionaries, known_keys
+from rlvr.cli.schema import ALGORITHM, below, dictionaries, kind_of, known_keys
 from rlvr.config import MAX_TAG
 from rlvr.errors import ConfigError, RlvrError, did_you_mean
 from rlvr.files import slug
@@ -373,7 +373,10 @@ def explain(error: Exception, schema: type, folder: Path) -> ConfigError:
     match = re.match(r"Error merging override ([^=]+)=", lines[0])
     if match:
         reason = (lines[1:] or str(error.__cause__).strip().splitlines() or lines)[0]
-        return ConfigError(reason, where=match.group(1), fix="see its type in rlvr/config/")
+        key = key_of(match.group(1))
+        kind = kind_of(key, schema)
+        a_value = f"a value of the type {kind}" if kind else "another value"
+        return ConfigError(reason, where=key, fix=f"{a_value}; --help={key} says what it means")
     full_key = getattr(error, "full_key", None)
     if isinstance(error, MissingMandatoryValue):
         return ConfigError("the recipe leaves this value to you", where=str(full_key), fix=f"{full_key}=…")

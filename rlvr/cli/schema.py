@@ -82,11 +82,21 @@ def first_paragraph(schema: type) -> str:
 
 def known_keys(schema: type) -> set[str]:
     """Everything that may stand before ``=``: the keys, those of every algorithm, and the groups."""
-    found = {*GROUPS, *(key.name for key in keys_of(schema))}
-    if ALGORITHM in found:
-        for kind in {type(config) for config in ALGORITHMS.values()}:
-            found |= {key.name for key in keys_of(kind, prefix=f"{ALGORITHM}.")}
-    return found
+    return {*GROUPS, *(key.name for key in _all_keys(schema))}
+
+
+def kind_of(name: str, schema: type) -> str | None:
+    """The type of a key as its dataclass has it; of an algorithm's, that of the first algorithm that has it."""
+    return next((key.kind for key in _all_keys(schema) if key.name == name), None)
+
+
+def _all_keys(schema: type) -> Iterator[Key]:
+    """The keys of a schema, and those of every algorithm where it has one."""
+    for key in keys_of(schema):
+        yield key
+        if key.name == ALGORITHM:
+            for kind in dict.fromkeys(type(config) for config in ALGORITHMS.values()):
+                yield from keys_of(kind, prefix=f"{ALGORITHM}.")
 
 
 def dictionaries(schema: type) -> dict[str, str]:

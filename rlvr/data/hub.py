@@ -91,7 +91,7 @@ def check_hub_model(model: str) -> None:
     except Exception as error:  # the client raises many types for "no network"
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise ModelError(
-            f"the model cannot be fetched from the hub: {type(error).__name__}: {reason}",
+            f"there is no such folder, and the model cannot be fetched from the hub: {type(error).__name__}: {reason}",
             where=model,
             fix=NO_MODEL,
         ) from error

@@ -106,7 +106,11 @@ GREEDY = [
         (("evaluate", "model=m", "num_sample=4"), ["unknown key 'num_sample'", "num_samples'?"]),
         (("pretrain", "hidden=4"), ["unknown key 'hidden'", "'hidden_size'?"]),
         (("doctor", "--jsno"), ["unknown flag '--jsno'", "'--json'?"]),
-        ((*TINY, "train.num_steps=many"), ["train.num_steps", "'many'"]),
+        (
+            (*TINY, "train.num_steps=many"),
+            ["where: train.num_steps", "'many'", "of the type int; --help=train.num_steps"],
+        ),
+        ((*TINY, "algorithm.clip_low=a"), ["where: algorithm.clip_low", "of the type float"]),
         ((*TINY, "train.num_steps=0"), ["where: train.num_steps"]),
         ((*TINY, "train.num_steps=null"), ["train.num_steps"]),
         ((*TINY, "train=4"), ["where: train"]),
