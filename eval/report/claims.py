@@ -202,8 +202,9 @@ def _evidence(
 
 def _here(claim: Mapping[str, Any]) -> list[Markup]:
     """Our numbers for each model that the claim is about, and what they rest on."""
+    signed = " - " in claim["condition"]  # a difference
     values = [
-        element("p", element("b", f"{label(each['model'])}: "), bracket(Interval(**each["difference"]), signed=True), css="value")
+        element("p", element("b", f"{label(each['model'])}: "), bracket(Interval(**each["difference"]), signed=signed), css="value")
         for each in claim["effects"]
     ]  # fmt: skip
     runs = f"mean of {claim['num_runs']} runs" if claim["num_runs"] > 1 else "one run"

@@ -71,7 +71,7 @@ class Claim:
     condition: str
     """As :class:`rlvr.eval.claims.Condition` reads it."""
     figure: str = ""
-    """Of the study's report, drawn beside the claim; its file's name without an ending."""
+    """Of the study's report, drawn beside the claim; its file's name without an ending, as for the report's first benchmark."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from rlvr.eval.loading import load_results
 from rlvr.eval.report.claims import claims_page
 from rlvr.eval.store import Evaluation
 from rlvr.files import write_json, write_text
-from rlvr.run_folder import FIGURES_FOLDER, REPORT_FILE
+from rlvr.run_folder import FIGURES_FOLDER, REPORT_FILE, SUMMARY_FILE, read_json
 from rlvr.workflows.paper import Claim, Paper, StudyOf
 from rlvr.workflows.paper_plan import DONE, Standing
 
@@ -172,11 +172,20 @@ def report_folder(there: Standing) -> Path:
 
 
 def figure_files(claim: Claim, there: Standing, output: Path) -> dict[str, str]:
-    """By its format (svg, png, csv) the study's figure of what a claim is about, as seen from the page; those that are there."""
-    places = {each: report_folder(there) / FIGURES_FOLDER / f"{claim.figure}.{each}" for each in FORMATS}
+    """By its format (svg, png, csv) the study's figure of what a claim is about, as seen from the page; those that are there.
+
+    Raises:
+        DataError: the summary of the study's report is malformed.
+    """
     if not claim.figure or there.state != DONE:
         return {}
-    return {each: os.path.relpath(path, output) for each, path in places.items() if path.is_file()}
+    report = report_folder(there)
+    summary = read_json(report / SUMMARY_FILE) if (report / SUMMARY_FILE).is_file() else {}
+    benchmarks = list(summary.get("benchmarks", {}))
+    place = benchmarks.index(claim.benchmark) if claim.benchmark in benchmarks else 0
+    name = f"benchmark_{place + 1}_{claim.figure}" if place else claim.figure
+    paths = {each: report / FIGURES_FOLDER / f"{name}.{each}" for each in FORMATS}
+    return {each: os.path.relpath(path, output) for each, path in paths.items() if path.is_file()}
 
 
 def write_claims(output: Path, data: Mapping[str, Any]) -> Path:

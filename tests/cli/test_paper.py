@@ -135,16 +135,21 @@ def test_commands_beside_the_study_run_once(
 
 
 def test_the_figure_of_a_claim_stands_beside_it(rlvr, cwd: Path) -> None:
-    claims = {"up": {**OWN["claims"]["up"], "figure": "pass_at_k"}}
+    claims = {
+        "up": {**OWN["claims"]["up"], "figure": "pass_at_k"},
+        "out": {**OWN["claims"]["up"], "figure": "pass_at_k", "benchmark": "toy_long"},
+        "none": {**OWN["claims"]["up"], "figure": "pass_at_j"},
+    }
     (cwd / "own.yaml").write_text(yaml.safe_dump({**OWN, "claims": claims}))
-    study_folder(cwd / "runs/one", ("base", "grpo"))
+    study_folder(cwd / "runs/one", ("base", "grpo"), ("toy", "toy_long"))
     assert rlvr("report", "runs/one", "output=runs/one").code == 0
     assert rlvr("paper", "claims=own.yaml").code == 0
     page = (cwd / "runs/paper/report.html").read_text()
-    assert "data:image/svg+xml;base64," in page
+    assert page.count("data:image/svg+xml;base64,") == 2
     for ending in ("svg", "png", "csv"):
-        assert f'href="../one/figures/pass_at_k.{ending}"' in page
-        assert (cwd / f"runs/paper/../one/figures/pass_at_k.{ending}").is_file()
+        for name in ("pass_at_k", "benchmark_2_pass_at_k"):
+            assert f'href="../one/figures/{name}.{ending}"' in page
+            assert (cwd / f"runs/paper/../one/figures/{name}.{ending}").is_file()
 
 
 def test_a_dry_run_names_claims_and_what_is_to_run(rlvr, cwd: Path, own: str) -> None:
