@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import comb
+from math import atan, comb, cos, pi, sin, sqrt
 
 import numpy as np
 from numpy.typing import NDArray
@@ -204,6 +204,35 @@ def mcnemar_exact(base_only: int, model_only: int) -> float:
     discordant = base_only + model_only
     tail = sum(comb(discordant, i) for i in range(min(base_only, model_only) + 1))
     return float(min(1.0, 2 * tail / 2**discordant))
+
+
+def student_t(freedom: int, level: float = LEVEL) -> float:
+    """The t beyond which, to both sides, 1 − ``level`` of Student's distribution lies.
+
+    Args:
+        freedom: degrees of freedom, at least 1.
+        level: of the interval that reaches to t.
+    """
+    low, high = 0.0, 1.0
+    while _within(high, freedom) < level:
+        high *= 2
+    while high - low > TOLERANCE * high:
+        middle = (low + high) / 2
+        low, high = (middle, high) if _within(middle, freedom) < level else (low, middle)
+    return high
+
+
+def _within(t: float, freedom: int) -> float:
+    """Probability that Student's t lies within ±t (Abramowitz and Stegun 26.7.3 and 26.7.4)."""
+    angle = atan(t / sqrt(freedom))
+    odd = freedom % 2
+    term = total = cos(angle) if odd else 1.0
+    for i in range(2 + odd, freedom - 1, 2):
+        term *= cos(angle) ** 2 * (i - 1) / i
+        total += term
+    if not odd:
+        return sin(angle) * total
+    return 2 / pi * (angle + (sin(angle) * total if freedom > 1 else 0.0))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

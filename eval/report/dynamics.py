@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
+from rlvr.eval.names import family_of
 from rlvr.eval.report.charts import Chart, LineChart, Series, StackChart
 from rlvr.eval.report.labels import label, model_styles, significant
 from rlvr.run_folder import MetricRow
@@ -68,9 +69,9 @@ def dynamics_charts(
     for key, (title, unit) in PANELS.items():
         points = points_of(metrics, key)
         if points and key not in said:
-            series = [smoothed(label(run), styles[run], *each) for run, each in points.items()]
+            series = [line_of(runs, styles, points) for runs in grouped(points)]
             if len(series) > MAX_FAINT:
-                series = [replace(each, faint=()) for each in series]
+                series = [replace(each, faint=(), runs=()) for each in series]
             slug = "training_" + key.replace("/", "_")
             charts[slug] = LineChart(slug, title, key, "step", unit, tuple(series))
     if (split := time_split(metrics)) is not None:
@@ -141,6 +142,31 @@ def recorded(rows: Sequence[MetricRow], key: str) -> Points:
     return [x for x, _ in pairs], [y for _, y in pairs]
 
 
+def grouped(runs: Iterable[str]) -> list[list[str]]:
+    """Runs in their order, those of one family from several seeds together."""
+    found: dict[str, list[str]] = {}
+    for run in runs:
+        found.setdefault(family_of(run), []).append(run)
+    return list(found.values())
+
+
+def group_label(runs: Sequence[str]) -> str:
+    """What a run, or the mean of several of one family, is called, as in the comparison of what was measured."""
+    return label(runs[0]) if len(runs) == 1 else f"{label(family_of(runs[0]))} (mean of {len(runs)} runs)"
+
+
+def line_of(runs: Sequence[str], styles: Mapping[str, int], points: Mapping[str, Points]) -> Series:
+    """The line of a run; of several the mean, at the steps that all have, with the runs beside it."""
+    name, style = group_label(runs), styles[runs[0]]
+    if len(runs) == 1:
+        return smoothed(name, style, *points[runs[0]])
+    values = [dict(zip(*points[run], strict=True)) for run in runs]
+    common = [step for step in values[0] if all(step in each for each in values)]
+    lines = [smoothed(name, style, common, [each[step] for step in common]) for each in values]
+    means = tuple(_mean(column) for column in zip(*(line.y for line in lines), strict=True))
+    return replace(lines[0], y=means, faint=(), runs=tuple(line.y for line in lines))
+
+
 def smoothed(name: str, style: int, x: Sequence[float], y: Sequence[float]) -> Series:
     """A line of centred means, with the values themselves behind it."""
     half = len(y) // (2 * SMOOTHING)
@@ -158,13 +184,14 @@ def smoothed(name: str, style: int, x: Sequence[float], y: Sequence[float]) -> S
 def time_split(metrics: Mapping[str, Sequence[MetricRow]]) -> StackChart | None:
     """Mean seconds per step by stage; None if no run measured them."""
     rows = []
-    for run, recorded_rows in metrics.items():
-        parts = [_mean(recorded(recorded_rows, key)[1]) for key in TIME_PARTS]
-        if waited := recorded(recorded_rows, WAIT_FOR_ROLLOUT)[1]:
+    for runs in grouped(metrics):
+        steps = [row for run in runs for row in metrics[run]]
+        parts = [_mean(recorded(steps, key)[1]) for key in TIME_PARTS]
+        if waited := recorded(steps, WAIT_FOR_ROLLOUT)[1]:
             parts[0] = _mean(waited)
-        total = _mean(recorded(recorded_rows, "time/step")[1])
+        total = _mean(recorded(steps, "time/step")[1])
         if sum(parts) > 0:
-            rows.append((label(run), (*parts, max(0.0, total - sum(parts)))))
+            rows.append((group_label(runs), (*parts, max(0.0, total - sum(parts)))))
     if not rows:
         return None
     used = [i for i in range(len(TIME_COLOURS)) if any(values[i] > 0 for _, values in rows)]

@@ -95,14 +95,16 @@ def model_cells(comparison: Comparison, name: str) -> list[Cell]:
     return cells
 
 
-def two_lines(value: Interval, digits: int, difference: Interval | None = None) -> Cell:
-    """An estimate, its sign against the base, and below it the interval."""
+def two_lines(
+    value: Interval, digits: int, difference: Interval | None = None, *, signed: bool = False
+) -> Cell:
+    """An estimate, its sign against the base, and below it the interval; ``signed`` is for what is itself a difference."""
     mark: list[Markup] = []
     if difference is not None and difference.excludes_zero:
         up = difference.estimate > 0
         mark = [element("span", ARROWS[up], css="right" if up else "wrong")]
-    ends = f"[{number(value.low, digits)}, {number(value.high, digits)}]"
-    text = join([element("strong", number(value.estimate, digits)), *mark, element("small", ends)])
+    estimate, low, high = (number(part, digits, signed) for part in (value.estimate, value.low, value.high))
+    text = join([element("strong", estimate), *mark, element("small", f"[{low}, {high}]")])
     return Cell(text, value.estimate)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rlvr.eval.report import over_time, overview, reading
+from rlvr.eval.report.cost import cost_section, costs
 from rlvr.eval.report.dynamics import undrawn_sentences
 from rlvr.eval.report.examples import examples
 from rlvr.eval.report.html import Markup, element, join, section, table
@@ -22,6 +23,7 @@ NAVIGATION = {
     "summary": "Summary",
     **{each.anchor: each.navigation for each in MEASUREMENTS},
     "steps": "Over steps",
+    "cost": "Cost",
     "training": "Training",
     "samples": "Samples",
     "provenance": "Provenance",
@@ -37,6 +39,7 @@ def page(study: StudyResults, analyses: Sequence[BenchmarkAnalysis], charts: Stu
         built |= measured_sections(study, analyses, charts, titles)
     else:
         built |= {
+            "cost": cost_section(costs(study.metrics), charts.cost, charts.styles, None),
             "training": over_time.dynamics_section(charts.training, undrawn_sentences(study.metrics)),
             "provenance": reading.provenance_section(study, analyses),
         }
@@ -73,6 +76,7 @@ def measured_sections(
         built[anchor] = overview.further_benchmark(Part(analysis, drawn, within=anchor), first)
     built |= {
         "steps": over_time.steps_section(analyses, charts.steps),
+        "cost": cost_section(costs(study.metrics), charts.cost, charts.styles, first.comparison),
         "training": over_time.dynamics_section(charts.training, undrawn_sentences(study.metrics)),
         "problems": problems,
         "samples": reading.samples_section(examples(first)),

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from rlvr.eval.report.charts import Chart, LineChart, comparison_charts
+from rlvr.eval.report.cost import cost_charts, costs
 from rlvr.eval.report.dynamics import dynamics_charts, run_styles
 from rlvr.eval.report.measurement import BenchmarkAnalysis, Drawing
 from rlvr.eval.report.measurements import MEASUREMENTS
@@ -21,11 +22,15 @@ class StudyCharts:
     """Of each benchmark, in their order."""
     steps: Sequence[Mapping[str, LineChart]]
     """Of each benchmark, empty without checkpoints."""
+    cost: Mapping[str, LineChart]
+    """Empty with one run."""
     training: Mapping[str, Chart]
+    styles: Mapping[str, int]
+    """Of models and runs, by name."""
 
     def __iter__(self) -> Iterator[Chart]:
         """All of them."""
-        for charts in (*self.benchmarks, *self.steps, self.training):
+        for charts in (*self.benchmarks, *self.steps, self.cost, self.training):
             yield from charts.values()
 
 
@@ -40,7 +45,9 @@ def study_charts(study: StudyResults, analyses: Sequence[BenchmarkAnalysis]) -> 
     return StudyCharts(
         [benchmark_charts(each, prefix, drawing) for each, prefix in zip(analyses, prefixes, strict=True)],
         [step_charts(each, styles, prefix) for each, prefix in zip(analyses, prefixes, strict=True)],
+        cost_charts(costs(study.metrics), styles),
         dynamics_charts(study.metrics, styles),
+        styles,
     )
 
 

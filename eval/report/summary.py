@@ -7,6 +7,7 @@ from typing import Any
 
 from rlvr.eval.compare import MeanOfRuns, ModelResult
 from rlvr.eval.coverage import HISTOGRAM_LABELS
+from rlvr.eval.report.cost import cost_summary, costs
 from rlvr.eval.report.measurement import BenchmarkAnalysis, StepPoint
 from rlvr.eval.report.measurements import MEASUREMENTS
 from rlvr.eval.report.rounding import DIGITS, difference, ends, rounded, rounded_list
@@ -30,6 +31,7 @@ def summary(study: StudyResults, analyses: Sequence[BenchmarkAnalysis]) -> dict[
             for each in study.unfinished
         ],
         "training": {run: settings_of(config) for run, config in study.configs.items()},
+        "training_cost": cost_summary(costs(study.metrics)),
         "wall_seconds": provenance.pop("wall_seconds", {}),
         "seed": provenance.pop("seed", None),
         "versions": provenance.pop("versions", {}),
