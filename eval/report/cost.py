@@ -20,8 +20,7 @@ from rlvr.eval.report.charts import CLEAR_BANDS, LineChart, Series
 from rlvr.eval.report.dynamics import MAX_POINTS, group_label, grouped, recorded
 from rlvr.eval.report.html import Cell, Markup, element, join, section, table
 from rlvr.eval.report.labels import duration, label, percent
-from rlvr.eval.report.measurement import panels
-from rlvr.eval.report.overview import two_lines
+from rlvr.eval.report.measurement import panels, two_lines
 from rlvr.eval.report.rounding import DIGITS
 from rlvr.eval.statistics import LEVEL, Interval, student_t
 from rlvr.run_folder import MetricRow

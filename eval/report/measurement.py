@@ -15,12 +15,14 @@ from rlvr.eval.compare import Comparison
 from rlvr.eval.report.charts import Chart, LineChart
 from rlvr.eval.report.draw_web import FACET, NARROW, draw, keys_of, legend
 from rlvr.eval.report.findings import Findings
-from rlvr.eval.report.html import Cell, Markup, element, section
-from rlvr.eval.report.labels import bracket
+from rlvr.eval.report.html import Cell, Markup, element, join, section
+from rlvr.eval.report.labels import bracket, number
 from rlvr.eval.report.responses import Responses
 from rlvr.eval.results import BenchmarkResults
 from rlvr.eval.statistics import Interval
 from rlvr.eval.store import Evaluation
+
+ARROWS = {True: "▲", False: "▼"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +93,19 @@ def figure(chart: Chart, *, width: float | None = None, heading: bool = False) -
 def interval_cell(value: Interval, signed: bool = False) -> Cell:
     """A number with its interval, ordered by the number."""
     return Cell(bracket(value, signed=signed), value.estimate)
+
+
+def two_lines(
+    value: Interval, digits: int, difference: Interval | None = None, *, signed: bool = False
+) -> Cell:
+    """An estimate, its sign against the base, and below it the interval; ``signed`` is for what is itself a difference."""
+    mark: list[Markup] = []
+    if difference is not None and difference.excludes_zero:
+        up = difference.estimate > 0
+        mark = [element("span", ARROWS[up], css="right" if up else "wrong")]
+    estimate, low, high = (number(part, digits, signed) for part in (value.estimate, value.low, value.high))
+    text = join([element("strong", estimate), *mark, element("small", f"[{low}, {high}]")])
+    return Cell(text, value.estimate)
 
 
 def no_data(results: BenchmarkResults, models: Sequence[Evaluation]) -> Any:

@@ -10,11 +10,8 @@ from rlvr.eval.report.charts import FEW_MODELS
 from rlvr.eval.report.findings import Findings, headline, headline_ks, tally
 from rlvr.eval.report.html import Cell, Markup, details, element, join, section, table
 from rlvr.eval.report.labels import bracket, crossing_words, k_text, label, number, percent, style_of
-from rlvr.eval.report.measurement import BenchmarkAnalysis, Part
+from rlvr.eval.report.measurement import BenchmarkAnalysis, Part, two_lines
 from rlvr.eval.report.measurements import MEASUREMENTS
-from rlvr.eval.statistics import Interval
-
-ARROWS = {True: "▲", False: "▼"}
 
 
 def overview_table(analyses: Sequence[BenchmarkAnalysis]) -> Markup:
@@ -93,19 +90,6 @@ def model_cells(comparison: Comparison, name: str) -> list[Cell]:
     if large > 1:
         cells.append(two_lines(against.gap if against else comparison.base_gap, 1))
     return cells
-
-
-def two_lines(
-    value: Interval, digits: int, difference: Interval | None = None, *, signed: bool = False
-) -> Cell:
-    """An estimate, its sign against the base, and below it the interval; ``signed`` is for what is itself a difference."""
-    mark: list[Markup] = []
-    if difference is not None and difference.excludes_zero:
-        up = difference.estimate > 0
-        mark = [element("span", ARROWS[up], css="right" if up else "wrong")]
-    estimate, low, high = (number(part, digits, signed) for part in (value.estimate, value.low, value.high))
-    text = join([element("strong", estimate), *mark, element("small", f"[{low}, {high}]")])
-    return Cell(text, value.estimate)
 
 
 def reference_columns(analyses: Sequence[BenchmarkAnalysis]) -> tuple[int, ...]:
