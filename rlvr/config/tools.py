@@ -84,7 +84,7 @@ class PaperConfig:
     page_only: bool = False
     """Write the page of what is there, and start nothing."""
     overrides: list[str] = field(default_factory=list)
-    """Words that go to every study, such as ``train.num_steps=4``."""
+    """Words that go to every study of a recipe, such as ``train.num_steps=4``."""
 
     def __post_init__(self) -> None:
         """Refuse words that would make one study of all, and no claims."""

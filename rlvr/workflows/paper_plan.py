@@ -13,10 +13,12 @@ from rlvr.eval.discovery import stores_under
 from rlvr.eval.loading import load_results
 from rlvr.eval.tables import aligned
 from rlvr.run_folder import command_seconds, recorded_seconds
-from rlvr.workflows.paper import StudyOf
+from rlvr.workflows.paper import Command, StudyOf
 
 PACKAGE = Path(__file__).parent.parent
 DONE, PARTLY, TO_RUN = "done", "partly done", "to run"
+MEASURING = ("evaluation.", "data.", "rewards.")
+"""Sections of the settings that decide how a model is measured."""
 LEAST = 0.1
 """Share of a study's expected time that is left at least while something of it is to be run: what has been done took longer."""
 
@@ -171,8 +173,15 @@ def to_run(study: StudyOf, folder: Path, overrides: Sequence[str] = ()) -> list[
             words = command.run
             for name, place in places.items():
                 words = words.replace(name, shlex.quote(str(place)))
-            found.append(shlex.split(words))
+            found.append([*shlex.split(words), *as_measured(study, command, overrides)])
     return found
+
+
+def as_measured(study: StudyOf, command: Command, overrides: Sequence[str]) -> list[str]:
+    """The settings that measure a study otherwise, for evaluations that stand beside its own."""
+    if not (study.sweep_of and command.run.startswith("evaluate ")):
+        return []
+    return [each for each in overrides if each.lstrip("+~").startswith(MEASURING)]
 
 
 def is_measured(folder: Path) -> bool:
