@@ -317,19 +317,17 @@ def trained_of(cost: Cost, comparison: Comparison | None) -> Trained | None:
 def note(found: Sequence[Cost]) -> str:
     """What lines, bands and times are."""
     bands = "Bands (point at a name) and intervals" if len(found) > CLEAR_BANDS else "Bands and intervals"
-    level, several = percent(LEVEL), {len(each.runs) > 1 for each in found}
-    of_runs = "of several runs by Student's t between them, of which the differences are paired by seed"
-    of_steps = (
-        "of a single run by the scatter of its steps, of which the differences are paired step by step: they do not cover "
-        "the chance in training"
-    )
-    how = "; ".join(
-        text for is_said, text in ((True in several, of_runs), (False in several, of_steps)) if is_said
-    )
+    several = {len(each.runs) > 1 for each in found}
+    how = {
+        True: "Those of several runs are Student's t between them, with differences paired by seed. ",
+        False: "Those of a single run come from the scatter of its steps, with differences paired step by step, and do not "
+        "cover the chance in training. ",
+    }
     return (
-        f"Lines are centred means over a sixth of a run. {bands}: {level}, {how}. Reward: mean of the last "
-        f"{found[0].last} steps. s/step: median. Wall time is that of the steps, on the machine as it was: starting, saving "
-        "and logging are left out."
+        f"Lines are centred means over a sixth of a run. {bands}: {percent(LEVEL)}. "
+        + "".join(words for which, words in how.items() if which in several)
+        + f"Reward: mean of the last {found[0].last} steps. s/step: median. Wall time is that of the steps, on the machine "
+        "as it was: starting, saving and logging are left out."
     )
 
 

@@ -77,7 +77,8 @@ def show_training(
             for name, each in configs.items()
             for _ in range(num_kept_models(each) if each.evaluation.checkpoints else 0)
         ]
-        lines += evaluation_work(first_config, benchmarks, [BASE, *configs, *kept], pace.evaluation)
+        speed = pace.evaluation and pace.evaluation.on(evaluation.rollout.num_workers)
+        lines += evaluation_work(first_config, benchmarks, [BASE, *configs, *kept], speed)
     shown = sample_lines(
         first.problems,
         first.template,
@@ -201,7 +202,8 @@ def show_evaluation(
         *(f"weights and tokenizer of {each}" for each in models.values() if not is_local(each)),
         *(f"the problems of {each.name}" for each in benchmarks if not each.problems),
     ]
-    work = evaluation_work(config, benchmarks, list(models), pace.evaluation)
+    speed = pace.evaluation and pace.evaluation.on(plans[0][1].rollout.num_workers)
+    work = evaluation_work(config, benchmarks, list(models), speed)
     _show(config, resolved, plans, work, shown, unchecked)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -55,6 +55,16 @@ class Speed:
     """Response tokens over wall time; in training, whose steps also learn, over all of it."""
     response_tokens: float | None = None
     """Mean length of a response; None where nobody knows."""
+    engines: float | None = None
+    """That an evaluation had, mean over its time; None where nobody knows."""
+
+    def on(self, engines: int) -> Speed:
+        """That of an evaluation with so many engines, which sample each for itself."""
+        if self.engines is None:
+            return self
+        return replace(
+            self, tokens_per_second=self.tokens_per_second * engines / self.engines, engines=float(engines)
+        )
 
     def line(self, num_responses: int, most_tokens: int) -> str:
         """The time for so many responses, or at most for so many tokens where their length is only bounded."""
@@ -135,8 +145,13 @@ def _measured(folder: Path) -> Speed | None:
             continue
     samples = [sum(each.status_counts.values()) for each in found]
     tokens = sum(count * each.mean_num_tokens for count, each in zip(samples, found, strict=True))
-    seconds = sum(evaluation_seconds(each.folder) for each in found)
-    return Speed(tokens / seconds, tokens / sum(samples)) if tokens and seconds else None
+    took = [evaluation_seconds(each.folder) for each in found]
+    if not tokens or not sum(took):
+        return None
+    counts = [evaluation_engines(each.folder) for each in found]
+    known = [seconds * count for seconds, count in zip(took, counts, strict=True) if count is not None]
+    engines = sum(known) / sum(took) if len(known) == len(took) else None
+    return Speed(tokens / sum(took), tokens / sum(samples), engines)
 
 
 def work_ahead(

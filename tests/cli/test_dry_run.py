@@ -330,8 +330,15 @@ def test_the_time_is_told_from_a_speed_or_a_past_run(rlvr, study_folder: Path, m
             f"--dry-run={study_folder}",
         ).out
     )
-    # 4 problems × 10 samples × 5 tokens
+    # 4 problems × 10 samples × 5 tokens, on as many engines
     assert "about 4.0 s at 50 tokens/s, with responses of 5 tokens" in measured
+    four = work(
+        rlvr(
+            "evaluate", f"model={model_folder}", *FEW, "benchmark=chains", "num_samples=10",
+            "evaluation.num_workers=4", f"--dry-run={study_folder}",
+        ).out
+    )  # fmt: skip
+    assert "about 1.0 s at 200 tokens/s, with responses of 5 tokens" in four
 
 
 @pytest.fixture
@@ -340,7 +347,7 @@ def study_folder(tmp_path: Path) -> Path:
     folder = tmp_path / "past"
     store = folder / "evaluation" / "toy" / "base"
     evaluation(store, "base", [1] * 12)
-    (store / "wall_seconds.json").write_text("9.6")
+    (store / "wall_seconds.json").write_text('{"seconds": 9.6, "engines": 1}')
     (folder / "grpo").mkdir()
     row = {"time/step": 2.0, "throughput/tokens_per_second": 100.0, "throughput/rollouts_per_second": 5.0}
     (folder / "grpo" / "metrics.jsonl").write_text(
