@@ -193,7 +193,7 @@ def command_seconds(study: Path) -> dict[str, float]:
 
 
 def add_command_seconds(study: Path, words: str, seconds: float) -> None:
-    """Count the wall time of one more session; a folder that the command has not made stays away."""
+    """Count the wall time of one more session; a study that has no folder yet gets none."""
     if study.is_dir():
         found = command_seconds(study)
         write_json(study / TIMINGS_FILE, {**found, words: round(found.get(words, 0.0) + seconds, 1)})

@@ -102,11 +102,13 @@ def run_command(words: Sequence[str], each: Standing) -> None:
     Raises:
         RlvrError: it failed, with its exit code.
     """
-    line, started = shlex.join(words), time.monotonic()
+    line, started, code = shlex.join(words), time.monotonic(), None
     say(f"rlvr {line}")
     try:
         code = call(words)
     finally:
+        if code == 0:
+            each.folder.mkdir(parents=True, exist_ok=True)  # what it has made may lie in another one
         add_command_seconds(each.folder, line, time.monotonic() - started)
     if code:
         error = RlvrError(

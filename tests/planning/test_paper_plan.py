@@ -97,7 +97,7 @@ def test_the_minutes_left_go_by_what_finished_studies_took(tmp_path: Path) -> No
 
 def test_the_time_of_commands_is_kept_over_sessions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     study = pretrain()
-    clock, codes = iter([0.0, 100.0, 1000.0, 1250.0, 0.0, 1.0]), iter([1, 0, 0])
+    clock, codes = iter([0.0, 100.0, 1000.0, 1250.0, 0.0, 1.0, 0.0, 5.0]), iter([1, 0, 2, 0])
     monkeypatch.setattr(paper_run, "time", SimpleNamespace(monotonic=lambda: next(clock)))
 
     def call(words: Any) -> int:
@@ -116,9 +116,13 @@ def test_the_time_of_commands_is_kept_over_sessions(tmp_path: Path, monkeypatch:
     there = standing(study, tmp_path / "base")
     # More than its record of the training, since starts are in it.
     assert (there.seconds, there.is_whole) == (350.0, True)
-    # A command that has made no folder leaves none behind.
-    paper_run.run_command(["study"], standing(pretrain("other"), tmp_path / "other"))
+    # A command that has failed before it made a folder leaves none behind; one that has made what lies elsewhere does.
+    other = standing(pretrain("other"), tmp_path / "other")
+    with pytest.raises(RlvrError, match="exit code 2"):
+        paper_run.run_command(["study"], other)
     assert not (tmp_path / "other").exists()
+    paper_run.run_command(["entropy"], other)
+    assert command_seconds(tmp_path / "other") == {"entropy": 5.0}
 
 
 def test_studies_that_others_go_on_from_come_first(tmp_path: Path) -> None:
