@@ -9,7 +9,15 @@ from pathlib import Path
 from rlvr.config import as_benchmarks
 from rlvr.errors import ConfigError
 from rlvr.eval.store import EvaluationSpec, read_spec
-from rlvr.run_folder import CONFIG_FILE, SPEC_FILE, TRAINED_FILE, read_config, read_json, run_dir_of
+from rlvr.run_folder import (
+    CONFIG_FILE,
+    METRICS_FILE,
+    SPEC_FILE,
+    TRAINED_FILE,
+    read_config,
+    read_json,
+    run_dir_of,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,20 +66,21 @@ def nothing_in(folder: Path) -> ConfigError:
     )
 
 
-def study_command(folder: Path) -> str:
-    """How to go on with the study that a folder belongs to: its own command where a run recorded it."""
+def run_command(folder: Path) -> str:
+    """How to go on with the study or training run that a folder belongs to: its own command where a run recorded it."""
     places = [folder, *([folder.parent] if (folder.parent / CONFIG_FILE).exists() else [])]
     for place in places:
         for path in (place / TRAINED_FILE, *sorted(place.glob(f"*/{TRAINED_FILE}"))):
             if path.exists() and (command := read_json(path).get("command")):
                 return f"run this again, it goes on: {command}"
-    return f"run the `rlvr study` command of {places[-1]} again, it goes on (settings: {places[-1] / CONFIG_FILE})"
+    kind = "train" if (places[-1] / METRICS_FILE).exists() else "study"
+    return f"run the `rlvr {kind}` command of {places[-1]} again, it goes on (settings: {places[-1] / CONFIG_FILE})"
 
 
 def evaluation_command(store: Store) -> str:
     """How to go on with one evaluation, and all others of its folder: a command for fewer would not have its report."""
     if (store.run_dir / CONFIG_FILE).exists():
-        return study_command(store.run_dir)
+        return run_command(store.run_dir)
     spec = store.spec
     if spec.is_served:
         return "run the same `rlvr evaluate … api.base_url=…` again, it goes on"

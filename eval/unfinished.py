@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rlvr.config import as_benchmarks
-from rlvr.eval.discovery import Store, evaluation_command, study_command
+from rlvr.eval.discovery import Store, evaluation_command, run_command
 from rlvr.eval.names import seed_name
 from rlvr.eval.results import Stage
 from rlvr.eval.samples import read_samples
@@ -86,7 +86,7 @@ def _training(run: Path) -> Stage | None:
     rows, config = read_metrics(run), run / CONFIG_FILE
     train: Mapping[str, Any] = read_json(config).get("train") or {} if config.exists() else {}
     done, total = int(rows[-1]["step"]) if rows else 0, train.get("num_steps")
-    return Stage(f"training {run.name}", done, total, "steps", run, study_command(run))
+    return Stage(f"training {run.name}", done, total, "steps", run, run_command(run))
 
 
 def _not_measured(run_dir: Path, names: Sequence[str]) -> Iterator[Stage]:
@@ -97,7 +97,7 @@ def _not_measured(run_dir: Path, names: Sequence[str]) -> Iterator[Stage]:
         missing = [model for model in (BASE, *names) if not (place / model / SAMPLES_FILE).exists()]
         if missing:
             title = f"measuring {', '.join(missing)} on {benchmark}"
-            yield Stage(title, 0, None, "samples", place, study_command(run_dir))
+            yield Stage(title, 0, None, "samples", place, run_command(run_dir))
 
 
 def _never_measured(run: Path, stores: Sequence[Store]) -> Stage | None:

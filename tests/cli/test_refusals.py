@@ -257,16 +257,19 @@ def test_more_gpus_than_there_are(rlvr, cwd: Path, model: Path, command: str) ->
 
 
 @pytest.mark.parametrize(
-    "words",
+    ("words", "fix"),
     [
-        ("train", "rollout.max_response_tokens=177"),
-        ("evaluate", "evaluation.max_tokens=250", "benchmark=chains"),
+        (("train", "rollout.max_response_tokens=177"), "rollout.max_response_tokens=176"),
+        (("train", "rollout.max_prompt_tokens=256"), "a model with more positions"),
+        (("evaluate", "evaluation.max_tokens=250", "benchmark=chains"), "evaluation.max_tokens="),
     ],
-    ids=["train", "evaluate"],
+    ids=["train", "prompts", "evaluate"],
 )
-def test_responses_that_the_model_has_no_positions_for(rlvr, model: Path, words: tuple[str, ...]) -> None:
+def test_responses_that_the_model_has_no_positions_for(
+    rlvr, model: Path, words: tuple[str, ...], fix: str
+) -> None:
     command, *rest = words
-    refused(rlvr(command, f"model={model}", DATA, *FIT, *rest), "tokens", "256 positions")
+    refused(rlvr(command, f"model={model}", DATA, *FIT, *rest), "tokens", "256 positions", fix)
 
 
 def test_an_unknown_key_in_a_recipe_is_named() -> None:

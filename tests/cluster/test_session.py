@@ -5,12 +5,19 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+import ray
 
 from rlvr.cluster import session
-from rlvr.errors import WorkerError
+from rlvr.cluster.learner_pool import LearnerPool
+from rlvr.cluster.resources import plan_resources, resolve_rollout
+from rlvr.cluster.watch import Watch, Worker
+from rlvr.config import ClusterConfig, RolloutConfig
+from rlvr.errors import WorkerError, WorkerLostError
 
 BUSY = "The current node timed out during startup. This could happen because"
 
@@ -96,3 +103,27 @@ def test_a_signal_to_the_whole_process_group_leaves_ray_to_the_driver() -> None:
     command = [sys.executable, "-c", KILLED_WITH_ITS_GROUP]
     done = subprocess.run(command, start_new_session=True, capture_output=True, text=True, timeout=200)
     assert done.returncode == 128 + signal.SIGTERM, done.stderr
+
+
+class Sleeper:
+    """Stands for a learner that is at work for long."""
+
+    def update(self) -> None:
+        time.sleep(600)
+
+
+@pytest.mark.engines
+def test_a_learner_that_is_stopped_ends_its_call_in_another_thread() -> None:
+    needed = plan_resources(resolve_rollout(RolloutConfig(num_workers=1, device="cpu")), None)
+    with session.ray_session(ClusterConfig(), needed), ThreadPoolExecutor(1) as thread:
+        watch = Watch(ClusterConfig())
+        learner = Worker("learner 0", ray.remote(Sleeper).remote())
+        watch.learners.append(learner)
+        pool = LearnerPool.__new__(LearnerPool)  # without engines, which it would connect to
+        pool._watch = watch
+        update = thread.submit(watch.call, [learner], "update")
+        with pytest.raises(TimeoutError):
+            update.result(timeout=5)
+        pool.stop()
+        with pytest.raises(WorkerLostError, match="was ended with the run"):
+            update.result(timeout=60)

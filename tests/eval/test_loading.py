@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from rlvr.errors import ConfigError, DataError
+from rlvr.eval.discovery import run_command
 from rlvr.eval.loading import load_results, numbers_in_order, shortest_endings
 from rlvr.eval.report.analysis import analyse
 from rlvr.eval.results import StudyResults
@@ -255,3 +256,14 @@ def test_endings_are_as_short_as_they_can_be() -> None:
     assert set(shortest_endings(paths).values()) == {"a/tiny", "b/tiny", "b/large"}
     assert shortest_endings([Path("/x/a")]) == {Path("/x/a"): "a"}
     assert re.fullmatch(r"[^/]+", next(iter(shortest_endings([Path()]).values())))
+
+
+def test_the_command_that_goes_on_is_that_of_the_run(tmp_path: Path) -> None:
+    training, study = tmp_path / "training", tmp_path / "study"
+    for folder in (training, study, study / "grpo"):
+        folder.mkdir()
+        (folder / "config.json").write_text("{}")
+    for folder in (training, study / "grpo"):
+        (folder / "metrics.jsonl").write_text("")
+    assert f"the `rlvr train` command of {training} again" in run_command(training)
+    assert f"the `rlvr study` command of {study} again" in run_command(study / "grpo")
