@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -97,6 +97,8 @@ class Comparison:
     against_base: tuple[AgainstBase, ...]
     means: tuple[MeanOfRuns, ...]
     """Of the models that were trained from several seeds."""
+    less_first: Mapping[str, Curve]
+    """Of each of ``trained`` but the first, its pass@k less that of the first over the same problems, by name."""
     base_gap: Interval
     """pass@K(base) − pass@1(base), points: the gap of a model that learned nothing."""
     gap_k: int
@@ -115,9 +117,7 @@ class Comparison:
     @property
     def trained(self) -> tuple[Trained, ...]:
         """What there is to conclude about: the mean in place of its runs, and the models trained once."""
-        mean_of = {name: mean for mean in self.means for name in mean.runs}
-        found = (mean_of.get(run.name, run) for run in self.against_base)
-        return tuple({each.name: each for each in found}.values())
+        return in_place_of_runs(self.against_base, self.means)
 
     def runs_of(self, each: ModelResult | Trained) -> tuple[AgainstBase, ...]:
         """The runs of a mean; none for what is one run itself."""
@@ -178,6 +178,7 @@ def compare(
         )
         for m, adjusted in enumerate(holm(p_values), start=1)
     )
+    means, extended = means_of_runs(replicates, against_base, rng)
     return Comparison(
         benchmark=base.spec.benchmark,
         ks=grid,
@@ -186,7 +187,8 @@ def compare(
         guess=guess_pass_at_k(base.spec.chance_level, grid),
         models=models,
         against_base=against_base,
-        means=means_of_runs(replicates, against_base, rng),
+        means=means,
+        less_first=less_first(extended, against_base, means),
         base_gap=sampling_efficiency_gap(replicates, 0, 0),
         gap_k=gap_k(grid),
         num_tests=len(p_values),
@@ -208,22 +210,41 @@ def against(replicates: Replicates, model: int) -> dict[str, Any]:
 
 def means_of_runs(
     replicates: Replicates, against_base: Sequence[AgainstBase], rng: np.random.Generator
-) -> tuple[MeanOfRuns, ...]:
-    """The mean of every family of runs."""
+) -> tuple[tuple[MeanOfRuns, ...], Replicates]:
+    """The mean of every family of runs, and the replicates with these as further models."""
     found = []
     for family, places in families([each.name for each in against_base]).items():
         runs = tuple(against_base[place] for place in places)
-        extended = with_mean(replicates, [place + 1 for place in places], rng)
+        replicates = with_mean(replicates, [place + 1 for place in places], rng)
         found.append(
             MeanOfRuns(
-                **against(extended, len(extended.estimate) - 1),
+                **against(replicates, len(replicates.estimate) - 1),
                 name=f"{family} (mean of {len(runs)} runs)",
                 family=family,
                 runs=tuple(run.name for run in runs),
                 between_runs=np.std([run.difference.estimate for run in runs], axis=0, ddof=1),
             )
         )
-    return tuple(found)
+    return tuple(found), replicates
+
+
+def in_place_of_runs(against_base: Sequence[AgainstBase], means: Sequence[MeanOfRuns]) -> tuple[Trained, ...]:
+    """Every mean in the place of its runs, and the models trained once."""
+    mean_of = {name: mean for mean in means for name in mean.runs}
+    found = (mean_of.get(run.name, run) for run in against_base)
+    return tuple({each.name: each for each in found}.values())
+
+
+def less_first(
+    replicates: Replicates, against_base: Sequence[AgainstBase], means: Sequence[MeanOfRuns]
+) -> dict[str, Curve]:
+    """What was trained less the first of it; means are the last models of the replicates.
+
+    The runs of two means are taken as independent, as if no seed were the same.
+    """
+    places = {each.name: place for place, each in enumerate((*against_base, *means), start=1)}
+    names = [each.name for each in in_place_of_runs(against_base, means)]
+    return {name: paired_difference(replicates, places[names[0]], places[name]) for name in names[1:]}
 
 
 def holm_across(comparisons: Sequence[Comparison]) -> tuple[Comparison, ...]:

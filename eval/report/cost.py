@@ -19,7 +19,7 @@ from rlvr.eval.pass_at_k import FloatArray
 from rlvr.eval.report.charts import CLEAR_BANDS, LineChart, Series
 from rlvr.eval.report.dynamics import MAX_POINTS, group_label, grouped, recorded
 from rlvr.eval.report.html import Cell, Markup, element, join, section, table
-from rlvr.eval.report.labels import duration, label, percent
+from rlvr.eval.report.labels import duration, percent
 from rlvr.eval.report.measurement import panels, two_lines
 from rlvr.eval.report.rounding import DIGITS
 from rlvr.eval.statistics import LEVEL, Interval, student_t
@@ -272,11 +272,14 @@ def cost_section(
     """
     if not found:
         return None
+    first = found[0].title
     return section(
         ANCHOR,
         "Cost of training",
         panels(list(charts.values())),
         cost_table(found, styles, comparison),
+        element("h3", f"Less what {first} has"),
+        difference_table(found, styles, comparison),
         element("p", note(found), css="small"),
     )
 
@@ -285,7 +288,7 @@ def cost_table(found: Sequence[Cost], styles: Mapping[str, int], comparison: Com
     """Seconds per step, the reward at the end, and what is left of it in pass@k."""
     ks = sorted({1, comparison.gap_k}) if comparison else []
     headers = ["", "s/step", "steps", "wall time", f"reward, last {found[0].last}"]
-    headers += [f"less {label(found[0].name)}’s", *(f"pass@{k} − base" for k in ks)]
+    headers += [f"pass@{k} − base" for k in ks]
     rows = []
     for each in found:
         trained = trained_of(each, comparison)
@@ -296,14 +299,38 @@ def cost_table(found: Sequence[Cost], styles: Mapping[str, int], comparison: Com
                 Cell(f"{each.num_steps:,}", each.num_steps),
                 Cell(duration(each.seconds), each.seconds),
                 two_lines(each.reward, 3),
-                "–" if each.difference is None else two_lines(each.difference, 3, signed=True),
-                *(
-                    "–" if trained is None else two_lines(trained.difference.at(k), 3, signed=True)
-                    for k in ks
-                ),
+                *(difference_cell(trained.difference.at(k) if trained else None) for k in ks),
             ]
         )
     return element("div", table(headers, rows), css="overview")
+
+
+def difference_table(
+    found: Sequence[Cost], styles: Mapping[str, int], comparison: Comparison | None
+) -> Markup:
+    """Reward at the end and pass@k, less those of the first."""
+    first, *others = found
+    # What was measured first need not be what was trained first: that may still be unfinished.
+    is_same = comparison is not None and trained_of(first, comparison) in comparison.trained[:1]
+    ks = sorted({1, comparison.gap_k}) if comparison and is_same else []
+    headers = ["", f"reward, last {first.last}", *(f"pass@{k}" for k in ks)]
+    rows = []
+    for each in others:
+        trained = trained_of(each, comparison)
+        less = comparison.less_first.get(trained.name) if comparison and trained else None
+        rows.append(
+            [
+                join([element("span", css=f"swatch s{styles[each.runs[0]]}"), each.title]),
+                difference_cell(each.difference),
+                *(difference_cell(less.at(k) if less else None) for k in ks),
+            ]
+        )
+    return element("div", table(headers, rows), css="overview")
+
+
+def difference_cell(value: Interval | None) -> Cell | str:
+    """A difference with its interval; a dash where there is none."""
+    return "–" if value is None else two_lines(value, 3, signed=True)
 
 
 def trained_of(cost: Cost, comparison: Comparison | None) -> Trained | None:

@@ -8,7 +8,7 @@ import numpy as np
 
 from rlvr.eval.compare import Trained
 from rlvr.eval.pass_at_k import FloatArray
-from rlvr.eval.statistics import Interval
+from rlvr.eval.statistics import Curve, Interval
 
 DIGITS = 9
 """Decimal places kept: far below any sampling error, and free of rounding noise."""
@@ -32,10 +32,15 @@ def rounded_list(values: FloatArray) -> list[float]:
 
 def difference(each: Trained) -> dict[str, Any]:
     """The paired difference of a model to the base, with interval and band."""
+    return plain_difference(each.difference)
+
+
+def plain_difference(curve: Curve) -> dict[str, Any]:
+    """A paired difference with interval and band."""
     return {
-        "estimate": rounded_list(each.difference.estimate),
-        "ci_low": rounded_list(each.difference.low),
-        "ci_high": rounded_list(each.difference.high),
-        "band_low": rounded_list(each.difference.band_low),
-        "band_high": rounded_list(each.difference.band_high),
+        "estimate": rounded_list(curve.estimate),
+        "ci_low": rounded_list(curve.low),
+        "ci_high": rounded_list(curve.high),
+        "band_low": rounded_list(curve.band_low),
+        "band_high": rounded_list(curve.band_high),
     }

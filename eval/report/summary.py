@@ -10,7 +10,7 @@ from rlvr.eval.coverage import HISTOGRAM_LABELS
 from rlvr.eval.report.cost import cost_summary, costs
 from rlvr.eval.report.measurement import BenchmarkAnalysis, StepPoint
 from rlvr.eval.report.measurements import MEASUREMENTS
-from rlvr.eval.report.rounding import DIGITS, difference, ends, rounded, rounded_list
+from rlvr.eval.report.rounding import DIGITS, difference, ends, plain_difference, rounded, rounded_list
 from rlvr.eval.report.settings import settings_of
 from rlvr.eval.results import StudyResults
 from rlvr.eval.statistics import Curve, Interval
@@ -51,6 +51,9 @@ def benchmark_summary(analysis: BenchmarkAnalysis) -> dict[str, Any]:
             for model, evaluation in zip(comparison.models, analysis.evaluations, strict=True)
         },
         "paired_difference": {name: difference(each) for name, each in against.items()},
+        "difference_to_first": {
+            name: plain_difference(curve) for name, curve in comparison.less_first.items()
+        },
         "sampling_efficiency_gap": {name: round(each.gap.estimate, DIGITS) for name, each in against.items()},
         "sampling_efficiency_gap_interval": {name: ends(each.gap) for name, each in against.items()},
         "sampling_efficiency_gap_k": comparison.gap_k,

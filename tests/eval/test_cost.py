@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from rlvr.eval.compare import compare
 from rlvr.eval.report import BenchmarkResults, StudyResults, write_report
 from rlvr.eval.report.charts import LineChart, Series
 from rlvr.eval.report.cost import LAST, SMOOTHING, Cost, cost_charts, costs, smooth
@@ -148,7 +149,7 @@ def test_the_page_has_cost_and_what_is_left_of_it_in_one_table(study: StudyResul
     section = section[: section.index("</section>")]
     for words in (
         "s/step",
-        "less slow’s",
+        "Less what slow has",
         "pass@1 − base",
         "3.00",
         "1 min 20 s",
@@ -161,6 +162,40 @@ def test_the_page_has_cost_and_what_is_left_of_it_in_one_table(study: StudyResul
     assert found["slow"]["difference"] is None
     assert found["fast"]["step_seconds"] == 2.0
     assert found["fast"]["difference"]["ci_high"] < 0
+
+
+def test_pass_at_k_is_compared_with_that_of_the_first_trained_model(study: StudyResults) -> None:
+    evaluations = study.benchmarks[0].evaluations
+    whole = compare(evaluations, num_resamples=2000)
+    [(name, less)] = whole.less_first.items()
+    assert name == "fast"
+    direct = compare(evaluations[1:], num_resamples=2000).against_base[0].difference
+    assert less.estimate == pytest.approx(direct.estimate)
+    assert less.low == pytest.approx(direct.low, abs=0.03)
+    assert less.high == pytest.approx(direct.high, abs=0.03)
+    assert compare(evaluations[:2], num_resamples=20).less_first == {}
+
+
+def test_means_of_runs_are_compared_with_one_another(tmp_path: Path) -> None:
+    levels = {"base": 4, "a-seed0": 6, "a-seed1": 7, "b-seed0": 2, "b-seed1": 3, "c": 5}
+    measured = [evaluation(tmp_path / name, name, [level] * 12) for name, level in levels.items()]
+    found = compare(measured, num_resamples=500)
+    assert list(found.less_first) == ["b (mean of 2 runs)", "c"]
+    num_samples = int(measured[0].num_samples[0])
+    of_means, of_one = (each.at(1) for each in found.less_first.values())
+    assert of_means.estimate == pytest.approx((2.5 - 6.5) / num_samples)
+    assert of_one.estimate == pytest.approx((5 - 6.5) / num_samples)
+    assert of_means.high - of_means.low > of_one.high - of_one.low  # the chance in the training of both
+
+
+def test_what_is_measured_first_is_not_taken_for_what_was_trained_first(
+    study: StudyResults, tmp_path: Path
+) -> None:
+    other = StudyResults(study.benchmarks, {"unmeasured": rows(0.5, 1.0), **study.metrics})
+    write_report(tmp_path / "report", other, num_resamples=100)
+    page = (tmp_path / "report" / "report.html").read_text()
+    table = page[page.index("Less what unmeasured has") :]
+    assert "pass@" not in table[: table.index("</table>")]
 
 
 def test_a_page_of_one_run_speaks_of_no_cost(study: StudyResults, tmp_path: Path) -> None:
