@@ -60,7 +60,7 @@ def stores_under(folder: Path) -> list[Store]:
 def nothing_in(folder: Path) -> ConfigError:
     """The error for a folder without evaluations."""
     return ConfigError(
-        "no evaluation was found here",
+        "no evaluation that is finished was found here",
         where=str(folder),
         fix=f"`rlvr evaluate model={folder}` makes one of a trained model, `rlvr study` of base and trained ones",
     )

@@ -40,6 +40,19 @@ Run = tuple[Path, str]
 """A training run, or a model that was only evaluated: the folder of its study or evaluate command, and its name there."""
 
 
+def load_measured(folders: Sequence[str], benchmarks: Sequence[str] = ()) -> Sequence[BenchmarkResults]:
+    """The benchmarks on which something was measured under some folders, one at least; arguments as for :func:`load_results`.
+
+    Raises:
+        ConfigError: no evaluation is finished, and the errors of :func:`load_results`.
+        DataError: likewise.
+    """
+    found = load_results([Path(folder) for folder in folders], benchmarks).benchmarks
+    if not found:
+        raise nothing_in(Path(folders[0]))
+    return found
+
+
 def load_results(
     folders: Sequence[Path],
     benchmarks: Sequence[str] = (),

@@ -356,6 +356,6 @@ def check_context(model: str, prompt_tokens: int, response_tokens: int) -> None:
             fix=f"after a prompt of {prompt_tokens} tokens at most {room}: evaluation.max_tokens={room}, or in "
             f"training rollout.max_response_tokens={room}"
             if room > 0
-            else f"a model with more positions than the {prompt_tokens} of the longest prompt; or leave long problems out "
-            "(in training, rollout.max_prompt_tokens)",
+            else f"prompts of {prompt_tokens} tokens leave no room for a response: leave long problems out; in training "
+            f"rollout.max_prompt_tokens and rollout.max_response_tokens of at most {limit} together; or another model",
         )

@@ -11,7 +11,7 @@ from rlvr.config import AuditConfig
 from rlvr.errors import ConfigError
 from rlvr.eval import audit
 from rlvr.eval.audit import Audit
-from rlvr.eval.loading import load_results
+from rlvr.eval.loading import load_measured
 from rlvr.eval.store import Evaluation
 
 
@@ -69,7 +69,7 @@ def audit_reasoning(config: AuditConfig) -> list[Audited]:
         ConfigError: there is no evaluation, no such benchmark, or no such file.
         DataError: a problem has no solution graph; or a row is malformed, or of a response that is not there.
     """
-    results = load_results([Path(folder) for folder in config.folders], config.benchmarks).benchmarks
+    results = load_measured(config.folders, config.benchmarks)
     evaluations = [(evaluation, each.problems) for each in results for evaluation in each.evaluations]
     if config.read is None:
         return kept([(one, audit.judge_by_graph(one, problems)) for one, problems in evaluations])
@@ -88,7 +88,7 @@ def write_for_people(config: AuditConfig) -> int:
     """
     if not config.write:
         raise ConfigError("no file is named", where="write", fix="write=to_read.jsonl")
-    results = load_results([Path(folder) for folder in config.folders], config.benchmarks).benchmarks
+    results = load_measured(config.folders, config.benchmarks)
     rows = [row for each in results for row in audit.rows_to_read(each.evaluations, list(each.problems))]
     text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     Path(config.write).write_text(text, encoding="utf-8")

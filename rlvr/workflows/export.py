@@ -8,7 +8,7 @@ from pathlib import Path
 from rlvr.config import ExportConfig
 from rlvr.errors import ConfigError, did_you_mean
 from rlvr.eval.export import FORMATS
-from rlvr.eval.loading import load_results
+from rlvr.eval.loading import load_measured
 
 
 def export_logs(config: ExportConfig) -> Iterator[Path]:
@@ -22,7 +22,6 @@ def export_logs(config: ExportConfig) -> Iterator[Path]:
         raise ConfigError(
             f"there is no format {config.format!r}", where="format", fix=did_you_mean(config.format, FORMATS)
         )
-    folders = [Path(folder) for folder in config.folders]
-    for benchmark in load_results(folders, config.benchmarks).benchmarks:
+    for benchmark in load_measured(config.folders, config.benchmarks):
         for evaluation in benchmark.evaluations:
             yield FORMATS[config.format](evaluation, Path(config.output))

@@ -15,7 +15,7 @@ from rlvr.data.model_folder import check_model_folder, model_hash
 from rlvr.data.prompts import PromptRenderer, check_context, load_renderer
 from rlvr.data.templates import template
 from rlvr.errors import ConfigError
-from rlvr.eval.loading import load_results
+from rlvr.eval.loading import load_measured
 from rlvr.eval.perplexity import (
     OWN,
     REFERENCE,
@@ -61,7 +61,7 @@ def measure_perplexity(config: PerplexityConfig) -> list[BenchmarkResults]:
         RlvrError: an engine failed.
     """
     reference = Path(config.reference) if config.reference else None
-    benchmarks = list(load_results([Path(folder) for folder in config.folders], config.benchmarks).benchmarks)
+    benchmarks = list(load_measured(config.folders, config.benchmarks))
     refuse_images(benchmarks)
     jobs = [job for each in benchmarks for job in jobs_of(each, config.responses, reference)]
     scorers = {job.scorer.spec.model_sha256: job.scorer for job in jobs}

@@ -260,7 +260,7 @@ def test_more_gpus_than_there_are(rlvr, cwd: Path, model: Path, command: str) ->
     ("words", "fix"),
     [
         (("train", "rollout.max_response_tokens=177"), "rollout.max_response_tokens=176"),
-        (("train", "rollout.max_prompt_tokens=256"), "a model with more positions"),
+        (("train", "rollout.max_prompt_tokens=256"), "of at most 256 together"),
         (("evaluate", "evaluation.max_tokens=250", "benchmark=chains"), "evaluation.max_tokens="),
     ],
     ids=["train", "prompts", "evaluate"],

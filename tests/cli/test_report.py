@@ -69,6 +69,17 @@ def test_a_study_that_trains_has_a_page_with_its_curves(rlvr, cwd: Path) -> None
     assert summary["benchmarks"] == {}
 
 
+@pytest.mark.parametrize("command", [("audit",), ("perplexity",), ("entropy",), ("export", "format=inspect")])
+def test_where_nothing_is_measured_yet_there_is_nothing_to_look_at(
+    rlvr, cwd: Path, command: tuple[str, ...]
+) -> None:
+    study_in_training(cwd / "tiny")
+    result = rlvr(command[0], "tiny", *command[1:])
+    assert result.code == 2
+    assert result.out == ""
+    assert "no evaluation that is finished was found here\n  where: tiny\n" in result.err
+
+
 def test_what_is_half_measured_is_named_on_the_page_and_in_no_number(rlvr, cwd: Path) -> None:
     home = study_folder(cwd / "tiny", ("base", "grpo", "ppo"))
     (home / "evaluation" / "toy" / "ppo" / "samples.jsonl.gz").write_bytes(b"")
@@ -89,7 +100,7 @@ def test_what_is_half_measured_is_named_on_the_page_and_in_no_number(rlvr, cwd: 
         (["one", "--outptu"], ["unknown flag '--outptu'"]),
         (["one", "output="], ["where: output"]),
         (["one", "benchmarks=toi"], ["no evaluation on 'toi'", "'toy'?"]),
-        (["empty"], ["no evaluation was found here", "where: empty"]),
+        (["empty"], ["no evaluation that is finished was found here", "where: empty"]),
         (["one", "other"], ["verifier is math-1 against math-2", "one/evaluation/toy/base"]),
     ],
 )

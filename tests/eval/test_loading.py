@@ -210,7 +210,7 @@ def test_a_run_alone_has_its_curves(tmp_path: Path) -> None:
 
 
 def test_a_folder_without_evaluations(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="no evaluation was found"):
+    with pytest.raises(ConfigError, match="no evaluation that is finished was found"):
         load_results([tmp_path])
     with pytest.raises(ConfigError, match="no such folder"):
         load_results([tmp_path / "nowhere"])
