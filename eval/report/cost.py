@@ -343,7 +343,7 @@ def trained_of(cost: Cost, comparison: Comparison | None) -> Trained | None:
 
 def note(found: Sequence[Cost]) -> str:
     """What lines, bands and times are."""
-    bands = "Bands (point at a name) and intervals" if len(found) > CLEAR_BANDS else "Bands and intervals"
+    bands = "Bands (point at a name)" if len(found) > CLEAR_BANDS else "Bands"
     several = {len(each.runs) > 1 for each in found}
     how = {
         True: "Those of several runs are Student's t between them, with differences paired by seed. ",
@@ -351,10 +351,10 @@ def note(found: Sequence[Cost]) -> str:
         "cover the chance in training. ",
     }
     return (
-        f"Lines are centred means over a sixth of a run. {bands}: {percent(LEVEL)}. "
+        f"Lines are centred means over a sixth of a run. {bands} and intervals of the reward: {percent(LEVEL)}. "
         + "".join(words for which, words in how.items() if which in several)
-        + f"Reward: mean of the last {found[0].last} steps. s/step: median. Wall time is that of the steps, on the machine "
-        "as it was: starting, saving and logging are left out."
+        + "Those of pass@k are over problems and samples, as everywhere in the report. s/step: median. Wall time is that of "
+        "the steps, on the machine as it was: starting, saving and logging are left out."
     )
 
 
