@@ -11,9 +11,10 @@ the quantity less the margin, in the direction that the condition claims:
   (Bonferroni);
 * *undecided* otherwise.
 
-Either side counts as half of a two-sided test, and the smaller p value, doubled, is adjusted by Holm over all claims
-that are decided together. So under claims that are all just false, at most 5 % of such collections call any of them
-supported, and the same for true ones called contradicted.
+Either side counts as half of a two-sided test, and the smaller p value, doubled, is adjusted by Holm over all claims of
+a family, those that nothing is known of yet included. So under claims that are all just false, at most 5 % of such
+families call any of them supported, and the same for true ones called contradicted; and a decision does not hang on which
+other claims happen to be decided with it: further evidence can only add decisions.
 """
 
 from __future__ import annotations
@@ -139,7 +140,7 @@ class Decided:
 
     decision: Decision
     p: float
-    """Two-sided, adjusted by Holm over all claims that were decided together."""
+    """Two-sided, adjusted by Holm over all claims of the family."""
     effects: tuple[Effect, ...]
     num_runs: int
     """Training runs behind a model: 1, or the seeds whose mean it is."""
@@ -181,18 +182,22 @@ def effects_of(
     return tuple(_effect(condition, quantities, places, name) for name in wanted), num_runs
 
 
-def decide(found: Mapping[str, tuple[tuple[Effect, ...], int]], level: float = LEVEL) -> dict[str, Decided]:
-    """Decide all claims together.
+def decide(
+    found: Mapping[str, tuple[tuple[Effect, ...], int]], num_claims: int = 0, level: float = LEVEL
+) -> dict[str, Decided]:
+    """Decide all claims of a family together.
 
     Args:
         found: by the name of each claim, its effects and the number of runs behind a model.
+        num_claims: in the family; those beyond ``found``, of which nothing is known yet, count as tests with p = 1.
         level: 1 less the chance of any wrong decision.
     """
     sides = {
         name: (max(e.p_against for e in effects), min(1.0, len(effects) * min(e.p_for for e in effects)))
         for name, (effects, _) in found.items()
     }
-    adjusted = holm([min(1.0, 2 * min(pair)) for pair in sides.values()])
+    known = [min(1.0, 2 * min(pair)) for pair in sides.values()]
+    adjusted = holm([*known, *[1.0] * (num_claims - len(known))])[: len(known)]
     decided = {}
     for (name, (against, in_favour)), p in zip(sides.items(), adjusted, strict=True):
         decision = Decision.SUPPORTED if against < in_favour else Decision.CONTRADICTED

@@ -35,8 +35,8 @@ NUMBERS = {2: "Two", 3: "Three", 4: "Four"}
 METHOD = (
     "A claim is supported where its condition holds for every model that it speaks of, contradicted where the opposite "
     "holds for one of them, and undecided otherwise. Tests are two-sided at 5 % by the bootstrap over problems, and p is adjusted "
-    "by Holm over all claims of the same paper that are decided on this page, so a page of fewer of them corrects less; papers do not "
-    "share a correction. Where a study trained "
+    "by Holm over all claims of the same paper, also those that are not run yet or not on this page, so a decision does not hang on "
+    "which others are there; papers do not share a correction. Where a study trained "
     "several seeds, their mean is tested, and its interval covers the chance in training; where it trained one, the decision is about "
     "that run. Intervals are pointwise, at 95 %, so one that excludes the margin may belong to a claim that is undecided after Holm."
 )

@@ -86,6 +86,8 @@ class Paper:
     claims: dict[str, Claim]
     limits: tuple[str, ...]
     """What the claims' decisions do not show."""
+    num_claims: int
+    """That the paper makes, whichever of them are asked for: the family that decisions are corrected for."""
     tried: tuple[str, ...] = ()
     """What was tried on the way to these studies, what came of it, and what was dropped: a sentence or two each."""
 
@@ -106,7 +108,9 @@ class Paper:
                 name: _typed(Claim, name, words, f"claims.{name}") for name, words in found["claims"].items()
             }
             limits, tried = tuple(found["limits"]), tuple(found.get("tried") or ())
-            paper = cls(path.stem, found["title"], found["source"], studies, claims, limits, tried)
+            paper = cls(
+                path.stem, found["title"], found["source"], studies, claims, limits, len(claims), tried
+            )
         except (OSError, UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
             raise ConfigError(
                 f"no claims can be read: {type(error).__name__}: {error}",

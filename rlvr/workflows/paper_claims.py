@@ -94,7 +94,7 @@ def measured(study: StudyOf, root: Path) -> dict[str, Sequence[Evaluation]]:
 
 
 def decisions(papers: Iterable[Paper], gathered: Gathered) -> dict[tuple[str, str], Decided]:
-    """Decide all claims that there is evidence on, those of one paper together."""
+    """Decide all claims that there is evidence on, corrected for all that their paper makes."""
     found: dict[tuple[str, str], Decided] = {}
     for paper in papers:
         effects = {
@@ -102,7 +102,10 @@ def decisions(papers: Iterable[Paper], gathered: Gathered) -> dict[tuple[str, st
             for name in paper.claims
             if (paper.name, name) in gathered
         }
-        found |= {(paper.name, name): each for name, each in (decide(effects) if effects else {}).items()}
+        found |= {
+            (paper.name, name): each
+            for name, each in (decide(effects, paper.num_claims) if effects else {}).items()
+        }
     return found
 
 

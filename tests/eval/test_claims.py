@@ -121,6 +121,19 @@ def test_many_claims_are_adjusted_together() -> None:
     assert several["0"].p == pytest.approx(8 * 2 * 0.01)
 
 
+def test_claims_that_are_still_to_come_count_so_that_none_is_taken_back() -> None:
+    def found(p: float) -> Any:
+        return (Effect("grpo", 1, Interval(0.1, 0.0, 0.2), p_against=p, p_for=1 - p),), 1
+
+    early = decide({"0": found(0.01)}, num_claims=8)
+    assert early["0"].decision is Decision.UNDECIDED
+    assert early["0"].p == pytest.approx(8 * 2 * 0.01)
+    others = {str(i): found(0.001) for i in range(1, 8)}
+    late = decide({"0": found(0.01), **others}, num_claims=8)
+    assert late["0"].p == pytest.approx(2 * 0.01)
+    assert all(each.decision is Decision.SUPPORTED for each in late.values())
+
+
 def test_of_many_just_false_claims_hardly_ever_one_is_decided() -> None:
     rng, condition = np.random.default_rng(6), Condition.parse("each@1 - base@1 > 0", "it")
     wrong = 0
