@@ -52,8 +52,8 @@ from rlvr.signals import SIGNALS
 from rlvr.tracking.progress import say
 
 Result = TypeVar("Result")
-KEYS = 2
-"""Of a prompt's requests: one for its group, and one for a greedy baseline."""
+KEYS_PER_PROMPT = 2
+"""One of the request for a prompt's group, and one of that for a greedy baseline."""
 Finished = Sequence[tuple[int, RolloutGroup]]
 """Groups whose verdicts are there, each after the number of its prompt in the stream."""
 
@@ -264,7 +264,7 @@ class Flight:
         self._fill()
         started, is_idle = time.perf_counter(), not self._engine.num_open
         for key, completions in self._engine.poll():
-            flying = self._flying[key // KEYS - self._flying[0].number]
+            flying = self._flying[key // KEYS_PER_PROMPT - self._flying[0].number]
             flying.judged[key] = [
                 (completion, judge_later(self._run.verifier, flying.problem, completion))
                 for completion in completions
@@ -288,7 +288,7 @@ class Flight:
             self._begin(number, next(self._stream))
 
     def _begin(self, number: int, problem: Problem) -> None:
-        request = self._run.renderer.request(KEYS * number, problem, self._sampling.group_size)
+        request = self._run.renderer.request(KEYS_PER_PROMPT * number, problem, self._sampling.group_size)
         requests = [request]
         if self._sampling.greedy_baseline:
             requests.append(replace(request, key=request.key + 1, num_samples=1, greedy=True))
