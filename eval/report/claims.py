@@ -60,7 +60,7 @@ def claims_page(data: Mapping[str, Any], figures: Mapping[str, str]) -> str:
         "tried": ("Tried and dropped", _tried(papers)),
     }  # fmt: skip
     shown = {anchor: part for anchor, part in parts.items() if part[1] is not None}
-    sources = listed([f"{paper['source']}, “{paper['title']}”" for paper in papers.values()])
+    sources = listed([paper["source"] for paper in papers.values()])
     lead = f"The claims of {sources}, each decided by a small study that was run on this machine or is still to run."
     body = join(
         [
