@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import hydra
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException, MissingConfigException
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
@@ -24,7 +24,7 @@ from rlvr.budgets import mid_tokens, rl_steps
 from rlvr.cli.completion import candidates, completing, show
 from rlvr.cli.help import asked_for, help_lines, options_of
 from rlvr.cli.other_names import meant, meant_by_flag
-from rlvr.cli.overrides import job_name, job_words, key_of, replacing, swept_keys
+from rlvr.cli.overrides import job_name, job_words, key_of, replacing, swept_keys, unreadable
 from rlvr.cli.schema import ALGORITHM, below, dictionaries, kind_of, known_keys
 from rlvr.config import MAX_TAG
 from rlvr.errors import ConfigError, RlvrError, did_you_mean
@@ -339,6 +339,8 @@ def explain(error: Exception, schema: type, folder: Path) -> ConfigError:
         if isinstance(inner, ConfigError):  # raised by a word that recipes may use
             return inner
         inner = inner.__context__
+    if isinstance(error, OverrideParseException):
+        return unreadable(error)
     text = str(error).strip()
     if isinstance(error, MissingConfigException) or "Could not find" in text:
         match = re.search(r"'?([\w/]+)/([\w.-]+)'?", text.rpartition("Could not find")[2])

@@ -7,8 +7,9 @@ from collections.abc import Collection, Mapping, Sequence
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import HydraException
+from hydra.errors import HydraException, OverrideParseException
 
+from rlvr.errors import ConfigError
 from rlvr.files import slug
 
 LONGEST_NAME = 100
@@ -38,6 +39,23 @@ def replacing(overrides: Sequence[str], dictionaries: Mapping[str, str]) -> list
         else:
             found.append(override)
     return found
+
+
+def unreadable(error: OverrideParseException) -> ConfigError:
+    """What Hydra says of a word that its grammar does not know, such as ``variants={a: [train.num_steps=4]}``."""
+    reason = str(error).strip().partition("\n")[0].removeprefix("LexerNoViableAltException: ")
+    word = error.override.lstrip("+")  # `replacing` may have added it
+    key, _, value = word.partition("=")
+    return ConfigError(
+        f"{word!r} cannot be read: {reason}",
+        where="command line",
+        fix="close brackets and quotes; text with = or other signs in it has quotes of its own within the shell's, such as "
+        + (
+            """'variants={a: ["train.num_steps=4"]}'"""
+            if value.startswith(("{", "["))
+            else f"""'{key}="…"'"""
+        ),
+    )
 
 
 def swept_keys(overrides: Sequence[str]) -> list[str]:

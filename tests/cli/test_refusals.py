@@ -272,6 +272,18 @@ def test_responses_that_the_model_has_no_positions_for(
     refused(rlvr(command, f"model={model}", DATA, *FIT, *rest), "tokens", "256 positions", fix)
 
 
+@pytest.mark.parametrize(
+    ("word", "fix"),
+    [
+        ("variants={a: [train.num_steps=4]}", '["train.num_steps=4"]'),
+        ("seeds=[1,2", "close brackets"),
+        ("run.dir=a(b", "'run.dir=\"…\"'"),
+    ],
+)
+def test_a_word_that_the_grammar_does_not_know_is_shown(rlvr, word: str, fix: str) -> None:
+    refused(rlvr("study", "recipe=tiny", word), f"{word!r} cannot be read", "command line", fix)
+
+
 def test_an_unknown_key_in_a_recipe_is_named() -> None:
     error = ConfigCompositionException(
         "In 'recipe/mine': ConfigKeyError raised while composing config:\n"
