@@ -2,7 +2,8 @@
 
 Runs `rlvr train recipe=tiny` with tiny steps on the real engines, checkpoints included, and reads the metrics that
 the run itself writes about every process of it (`process/…`). Compared are the medians of the first and of the last
-fifth of the steps after the warm-up.
+fifth of the steps after the warm-up. Of a run in flight (``--rlvr train.max_staleness=2 algorithm.importance_cap=2``), whose
+prompts are begun and used at different times, it is also counted that every step has used as many as it should.
 """
 
 from __future__ import annotations
@@ -18,8 +19,9 @@ from typing import Any
 from performance.common import machine, machine_line, median, parser, table, write_result
 from rlvr.run_folder import read_metrics
 
+PROMPTS_PER_STEP = 4
 TINY_STEPS = (
-    "train.prompts_per_step=4",
+    f"train.prompts_per_step={PROMPTS_PER_STEP}",
     "algorithm.group_size=4",
     "learner.threads_per_learner=1",
     "tracking.process_every=1",
@@ -30,6 +32,7 @@ LIMITS = {"memory_gib": 0.02, "open_files": 0.01, "threads": 0.01}
 MAX_SLOWDOWN = 0.1
 """Largest growth of the median step time; single steps vary with what the policy writes."""
 STEP_TIME = "time/step"
+PROMPTS_USED = "rollout/prompts_used"
 
 
 def main(arguments: list[str]) -> None:
@@ -48,6 +51,9 @@ def main(arguments: list[str]) -> None:
     header = ("", "first fifth", "last fifth", "largest", "growth", "")
     print(table(header, [_line(result) for result in results]))
     grown = [result["name"] for result in results if not result["flat"]]
+    if lost := _miscounted(rows):
+        grown.append(PROMPTS_USED)
+        print(f"prompts were lost or used twice: {lost}")
     print(
         f"{len(rows)} steps, {args.warm_up} of them warm-up; " + (f"grows: {grown}" if grown else "all flat")
     )
@@ -109,6 +115,14 @@ def _compare(name: str, values: Sequence[float]) -> dict[str, Any]:
 def _line(result: dict[str, Any]) -> Sequence[object]:
     numbers = (f"{result[key]:.4g}" for key in ("first", "last", "largest"))
     return (result["name"], *numbers, f"{result['growth']:+.2%}", "" if result["flat"] else "GROWS")
+
+
+def _miscounted(rows: Sequence[dict[str, float]]) -> list[tuple[int, float]]:
+    """Steps after which not as many prompts have been used as steps times their batch; GRPO refuses no group."""
+    used = [(step, row[PROMPTS_USED]) for step, row in enumerate(rows, start=1) if PROMPTS_USED in row]
+    if used:
+        print(f"{used[-1][1]:.0f} prompts were used in {used[-1][0]} steps")
+    return [(step, count) for step, count in used if count != step * PROMPTS_PER_STEP]
 
 
 def _write_curve(path: Path, rows: Sequence[dict[str, float]], series: Sequence[str]) -> None:
