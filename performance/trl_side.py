@@ -4,8 +4,7 @@ TRL generates with transformers, the only way it has on a CPU. With ``use_vllm=T
 a CPU, but TRL 1.16 hands it new weights by ``load_weights`` parameter by parameter, and vLLM's CPU layers have packed theirs
 and dropped the originals: its first step ends with an error (``train_throughput --trl use_vllm=true`` shows it). Its ``server``
 mode sends weights over NCCL. What costs TRL time without being needed here is off: gradient checkpointing, bfloat16 autocast,
-logging, checkpoints, the progress bar. Its micro-batch is the fastest of those tried (see README.md). It samples and learns in
-turn, on all cores.
+logging, checkpoints, the progress bar. It samples and learns in turn, on all cores.
 """
 
 from __future__ import annotations

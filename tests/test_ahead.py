@@ -6,7 +6,7 @@ import json
 import math
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from rlvr.protocols import SampleRequest, SamplingSettings
 from rlvr.records import Completion, Rollout, RolloutGroup, Status, Verdict
 from rlvr.signals import SIGNALS
 from tests.fakes import FakeEngine, group, problem
-from tests.test_resuming import Killed, SeededEngine
+from tests.test_resuming import Killed, SeededEngine, killed_at
 from tests.training import Run, half_right
 from tests.vision import encoded
 
@@ -173,22 +173,6 @@ def killed_while_sampling(run: Run) -> None:
             yield answer
 
     run.engine.generate = killed
-
-
-def killed_at(method: str, call: int) -> Callable[[Run], None]:
-    """Kill in the so manieth call of a method of the learner."""
-
-    def prepare(run: Run) -> None:
-        plain, calls = getattr(run.learner, method), iter(range(1, 100))
-
-        def killed(*args: Any, **kwargs: Any) -> Any:
-            if next(calls) == call:
-                raise Killed
-            return plain(*args, **kwargs)
-
-        setattr(run.learner, method, killed)
-
-    return prepare
 
 
 PLACES = {

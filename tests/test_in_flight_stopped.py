@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import signal
 import threading
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,24 +24,8 @@ from tests.polled import (
     in_order,
     prompts_of,
 )
-from tests.test_resuming import Killed
+from tests.test_resuming import Killed, killed_at
 from tests.training import Run
-
-
-def killed_at(method: str, call: int) -> Callable[[Run], None]:
-    """Kill in the so manieth call of a method of the learner."""
-
-    def prepare(run: Run) -> None:
-        plain, calls = getattr(run.learner, method), iter(range(1, 100))
-
-        def killed(*args: Any, **kwargs: Any) -> Any:
-            if next(calls) == call:
-                raise Killed
-            return plain(*args, **kwargs)
-
-        setattr(run.learner, method, killed)
-
-    return prepare
 
 
 def killed_while_sampling(run: Run) -> None:

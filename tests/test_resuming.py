@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import random
 import signal
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -72,6 +72,22 @@ class SeededEngine(FakeEngine):
 
 class Killed(BaseException):
     """Stands for kill -9: nothing is done about it."""
+
+
+def killed_at(method: str, call: int) -> Callable[[Run], None]:
+    """Kill in the so manieth call of a method of the learner."""
+
+    def prepare(run: Run) -> None:
+        plain, calls = getattr(run.learner, method), iter(range(1, 100))
+
+        def killed(*args: Any, **kwargs: Any) -> Any:
+            if next(calls) == call:
+                raise Killed
+            return plain(*args, **kwargs)
+
+        setattr(run.learner, method, killed)
+
+    return prepare
 
 
 class DyingTracker(FakeTracker):
