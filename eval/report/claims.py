@@ -64,7 +64,7 @@ def claims_page(data: Mapping[str, Any], figures: Mapping[str, str]) -> str:
     lead = f"The claims of {sources}, each decided by a small study that was run on this machine or is still to run."
     body = join(
         [
-            element("header", element("h1", title), element("p", lead), element("p", _counts(papers.values()), css="facts")),
+            element("header", element("h1", title), element("p", lead), element("p", counts_line(papers.values()), css="facts")),
             element("nav", *(element("a", name, href=f"#{anchor}") for anchor, (name, _) in shown.items())),
             element("main", *(part for _, part in shown.values())),
         ]
@@ -77,7 +77,7 @@ def claims_page(data: Mapping[str, Any], figures: Mapping[str, str]) -> str:
     )
 
 
-def _counts(papers: Iterable[Mapping[str, Any]]) -> str:
+def counts_line(papers: Iterable[Mapping[str, Any]]) -> str:
     """``12 claims: 8 supported, 0 contradicted, 3 undecided, 1 not run yet``."""
     found = [claim["decision"] for paper in papers for claim in paper["claims"].values()]
     counts = [f"{found.count(word)} {word or WAITING}" for word in (*Decision, None)]
@@ -102,7 +102,7 @@ def _index(papers: Mapping[str, Any]) -> Markup:
         ]
         if len(papers) > 1:
             parts.append(element("h3", f"{paper['source']}, {paper['title']}"))
-            parts.append(element("p", _counts([paper]), css="small"))
+            parts.append(element("p", counts_line([paper]), css="small"))
         parts.append(table(["claim", "decision"], rows, sortable=False))
     return section("claims", "Claims", *parts, element("p", METHOD, css="small"))
 
@@ -208,12 +208,14 @@ def _here(claim: Mapping[str, Any]) -> list[Markup]:
         for each in claim["effects"]
     ]  # fmt: skip
     runs = f"mean of {claim['num_runs']} runs" if claim["num_runs"] > 1 else "one run"
-    p = claim["p_holm"]
-    adjusted = "p = 1" if p >= 1 else f"p = {p:.2g}" if p >= 0.001 else "p < 0.001"
-    facts = (
-        f"{adjusted} after Holm; {claim['num_problems']} problems × {claim['num_samples']} samples, {runs}."
-    )
+    measured = f"{claim['num_problems']} problems × {claim['num_samples']} samples, {runs}."
+    facts = f"{adjusted_p(claim['p_holm'])} after Holm; {measured}"
     return [*values, element("p", facts, css="small")]
+
+
+def adjusted_p(p: float) -> str:
+    """``p = 0.012``, and nothing smaller than 0.001."""
+    return "p = 1" if p >= 1 else f"p = {p:.2g}" if p >= 0.001 else "p < 0.001"
 
 
 def _links(claim: Mapping[str, Any], study: Mapping[str, Any]) -> list[object]:

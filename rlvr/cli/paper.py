@@ -23,7 +23,7 @@ Examples:
   rlvr paper folder=runs/quick train.num_steps=4 evaluation.num_samples=8   other words go to every study of a recipe
 
 A study that is finished is not run again, whoever ran it; after an interruption the same command goes on.
-Writes report.html and claims.json.
+Writes report.html, claims.json, and claims.md with the tables of all studies.
 """
 COMMAND = WordsCommand("paper", PaperConfig, EXAMPLES, others="overrides")
 

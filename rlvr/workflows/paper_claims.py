@@ -1,4 +1,4 @@
-"""What finished studies say about papers' claims: the evidence, the decisions, and what the page and ``claims.json`` hold."""
+"""What finished studies say about papers' claims: the evidence, the decisions, and what page, tables and ``claims.json`` hold."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from rlvr.errors import ConfigError, did_you_mean
 from rlvr.eval.claims import Condition, Decided, Effect, decide, effects_of
 from rlvr.eval.loading import load_results
 from rlvr.eval.report.claims import claims_page
+from rlvr.eval.report.claims_markdown import claims_markdown
 from rlvr.eval.store import Evaluation
 from rlvr.files import write_json, write_text
 from rlvr.run_folder import FIGURES_FOLDER, REPORT_FILE, SUMMARY_FILE, read_json
@@ -19,6 +20,7 @@ from rlvr.workflows.paper import Claim, Paper, StudyOf
 from rlvr.workflows.paper_plan import DONE, Standing
 
 CLAIMS_FILE = "claims.json"
+MARKDOWN_FILE = "claims.md"
 FORMATS = ("svg", "png", "csv")
 
 
@@ -165,7 +167,48 @@ def study_data(there: Standing, output: Path) -> dict[str, Any]:
         "wall_seconds": round(there.seconds, 1) if there.seconds else None,
         "wall_seconds_of": "commands" if there.is_whole else "trainings and evaluations",
         "report": os.path.relpath(report, output) if report.is_file() else None,
+        "measured": study_numbers(there.folder / there.study.measured_in) if there.state == DONE else {},
     }
+
+
+def study_numbers(measured_in: Path) -> dict[str, Any]:
+    """By benchmark of a study, pass@k of each model and what it is less the base's, with intervals, at the smallest and largest k.
+
+    Several seeds stand as their mean.
+
+    Args:
+        measured_in: the folder of the study's evaluations and their report.
+
+    Raises:
+        DataError: the summary of the report is malformed.
+    """
+    summary = read_json(measured_in / SUMMARY_FILE) if (measured_in / SUMMARY_FILE).is_file() else {}
+    found = {}
+    for name, numbers in summary.get("benchmarks", {}).items():
+        means = numbers["mean_of_runs"]
+        in_means = {run for mean in means.values() for run in mean["runs"]}
+        models = {model: row for model, row in numbers["models"].items() if model not in in_means}
+        less = numbers["paired_difference"] | {
+            model: mean["paired_difference"] for model, mean in means.items()
+        }
+        found[name] = {
+            "k": [numbers["k"][0], numbers["k"][-1]],
+            "num_problems": numbers["num_problems"],
+            "num_samples": numbers["num_samples"],
+            "models": {
+                model: {
+                    "pass_at_k": both_ends(row, "pass_at_k"),
+                    "difference": both_ends(less[model], "estimate") if model in less else None,
+                }
+                for model, row in {**models, **means}.items()
+            },
+        }
+    return found
+
+
+def both_ends(curve: Mapping[str, Sequence[float]], estimate: str) -> list[list[float]]:
+    """Estimate and interval at the smallest and at the largest k."""
+    return [[curve[key][place] for key in (estimate, "ci_low", "ci_high")] for place in (0, -1)]
 
 
 def report_folder(there: Standing) -> Path:
@@ -192,7 +235,7 @@ def figure_files(claim: Claim, there: Standing, output: Path) -> dict[str, str]:
 
 
 def write_claims(output: Path, data: Mapping[str, Any]) -> Path:
-    """Write ``claims.json`` and the page, in which the figures are drawn; returns the page's path."""
+    """Write ``claims.json``, ``claims.md`` and the page, in which the figures are drawn; returns the page's path."""
     output.mkdir(parents=True, exist_ok=True)
     drawn = {
         path: (output / path).read_text(encoding="utf-8")
@@ -201,5 +244,6 @@ def write_claims(output: Path, data: Mapping[str, Any]) -> Path:
         if (path := claim["figures"].get("svg"))
     }
     write_json(output / CLAIMS_FILE, data)
+    write_text(output / MARKDOWN_FILE, claims_markdown(data))
     write_text(output / REPORT_FILE, claims_page(data, drawn))
     return output / REPORT_FILE

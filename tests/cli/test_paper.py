@@ -78,6 +78,15 @@ def test_finished_studies_decide_their_claims(rlvr, cwd: Path, own: str) -> None
         None,
         "../two/report.html",
     )
+    numbers = json.loads((cwd / "runs/two/summary.json").read_text())
+    mean = numbers["mean_of_runs"]["grpo"]
+    assert list(data["studies"]["two"]["measured"]["toy"]["models"]) == ["base", "grpo"]
+    first, last = data["studies"]["two"]["measured"]["toy"]["models"]["grpo"]["difference"]
+    assert [first[0], last[0]] == [mean["paired_difference"]["estimate"][place] for place in (0, -1)]
+    tables = (cwd / "runs/paper/claims.md").read_text()
+    assert f"| GRPO | {mean['pass_at_k'][0]:.3f} [" in tables
+    assert f"| It <falls>. | {claims['down']['decision']} | " in tables
+    assert ", mean of 2 runs | " in tables
 
 
 def test_what_is_missing_is_run_by_rlvr_study(
@@ -232,6 +241,7 @@ def test_the_page_of_what_is_there_runs_nothing(rlvr, cwd: Path, both: str) -> N
     assert result.code == 0, result.err
     assert result.out.count("not run yet") == 2
     assert (cwd / "runs/paper/report.html").is_file()
+    assert (cwd / "runs/paper/claims.md").read_text().count("| not run yet |  |  |") == 2
     assert not (cwd / "runs/two").exists()
 
 
