@@ -22,7 +22,7 @@ from rlvr.errors import ConfigError, DataError
 from rlvr.eval.samples import Sample, encode_samples, lock, read_samples
 from rlvr.files import write_json, write_text
 from rlvr.records import ImageFile, Problem, Status
-from rlvr.run_folder import COUNTS_FILE, PROBLEMS_FILE, PROMPT_FILE, SAMPLES_FILE, SPEC_FILE
+from rlvr.run_folder import COUNTS_FILE, PROBLEMS_FILE, PROMPT_FILE, SAMPLES_FILE, SPEC_FILE, read_json
 
 SERVED = "served:"
 COUNTED = {"of", "correct", "valid", "status", "cut_off", "unanswered", "tokens"}
@@ -38,6 +38,7 @@ class EvaluationSpec:
     model_name: str
     """Name in tables and plots, such as ``base`` or ``grpo``."""
     model_path: str
+    """Where it lay when it was last asked for; the hash is what tells it from others."""
     model_sha256: str
     """Hash over the model folder's weight and tokenizer files; ``served:HOST/NAME`` for a model behind a server,
     which does not show them."""
@@ -112,7 +113,7 @@ class SampleStore:
         self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
         try:
             lock(self._file, path)
-            if not spec_path.exists():
+            if not spec_path.exists() or read_json(spec_path).get("model_path") != spec.model_path:
                 write_json(spec_path, asdict(spec))
             stored = list(read_samples(path, repair=True))
         except BaseException:
@@ -146,9 +147,9 @@ class SampleStore:
 
 
 def refuse_other_spec(stored: dict[str, Any], wanted: dict[str, Any], path: Path) -> None:
-    """Raise a ConfigError that names the first difference between two specs."""
+    """Raise a ConfigError that names the first difference between two specs, but for where the model lies."""
     for key, value in wanted.items():
-        if stored.get(key) != value:
+        if stored.get(key) != value and key != "model_path":
             raise ConfigError(
                 f"the evaluation in this folder was made with {key} = {stored.get(key)!r}, now it is {value!r}",
                 where=str(path),

@@ -243,11 +243,22 @@ def check_end_of_text(tokenizer: Any, model: str) -> None:
 
 
 def model_hash(model: str) -> str:
-    """SHA-256 over the files of a model folder; of the name itself for a hub model."""
-    digest = hashlib.sha256(b"" if Path(model).exists() else model.encode())
-    for path in sorted({path for pattern in IDENTITY_FILES for path in Path(model).glob(pattern)}):
-        digest.update(path.name.encode())
-        with path.open("rb") as file:
+    """SHA-256 over the files of a model folder; of the name itself for a hub model.
+
+    The files are read once for as long as they do not change.
+    """
+    paths = sorted({path for pattern in IDENTITY_FILES for path in Path(model).glob(pattern)})
+    files = tuple((str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in paths)
+    return _hash("" if Path(model).exists() else model, files)
+
+
+@lru_cache(maxsize=64)
+def _hash(name: str, files: tuple[tuple[str, int, int], ...]) -> str:
+    """Of a name and of files. Their sizes and times are what a hash is remembered by."""
+    digest = hashlib.sha256(name.encode())
+    for path, _, _ in files:
+        digest.update(Path(path).name.encode())
+        with Path(path).open("rb") as file:
             while part := file.read(HASHED_BYTES):
                 digest.update(part)
     return digest.hexdigest()

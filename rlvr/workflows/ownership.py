@@ -11,6 +11,7 @@ from typing import Any
 from rlvr.algorithms.registry import ALGORITHMS
 from rlvr.checkpoint import Checkpoints, set_aside
 from rlvr.config import ExperimentConfig
+from rlvr.data.model_folder import model_hash
 from rlvr.errors import ConfigError
 from rlvr.run_folder import (
     CONFIG_FILE,
@@ -32,6 +33,9 @@ MAY_CHANGE = (
 """Keys that decide where, how and for how long a run is carried out, and not what a step computes."""
 MAY_GROW = ("seeds", "algorithms", "variants", "benchmarks")
 """Keys of a study that name its runs and what they are measured on: more of them leave what is there as it is."""
+
+START = "start_model_sha256"
+"""Kept in ``config.json`` beside the settings: the start model may lie elsewhere when a run goes on, if it is the same."""
 
 STUDY, TRAINING, EVALUATION = "a study", "a training run", "an evaluation"
 """Kinds of run, as :func:`kind_in` tells them by what they leave in a folder."""
@@ -125,7 +129,7 @@ def take_folders(owners: Iterable[Owner]) -> None:
         if resolved["run"]["resume"] == "never" and (aside := set_aside(folder)):
             say(f"run.resume=never: what was in {folder} is now in {aside}")
         folder.mkdir(parents=True, exist_ok=True)
-        write_config(folder, resolved)
+        write_config(folder, {**resolved, START: model_hash(resolved["model"])})
 
 
 def refuse_other_runs(owners: Iterable[Owner]) -> None:
@@ -142,11 +146,17 @@ def refuse_other_runs(owners: Iterable[Owner]) -> None:
 
 
 def refuse_other_settings(folder: Path, resolved: dict[str, Any]) -> None:
-    """Raise a ConfigError if the folder holds a run whose steps were computed otherwise."""
+    """Raise a ConfigError if the folder holds a run whose steps were computed otherwise, or from another start."""
     path = folder / CONFIG_FILE
     if not path.exists():
         return
     stored = completed(json.loads(path.read_text()), defaults_of(resolved))
+    start, now = stored.pop(START, None), model_hash(resolved["model"])
+    if start == now:
+        stored["model"] = resolved["model"]
+    elif start is not None:  # older versions kept none: there the path is all that tells
+        stored["model"] = f"{stored['model']}, sha256 {start}"
+        resolved = {**resolved, "model": f"{resolved['model']}, sha256 {now}"}
     reached = reached_steps(folder) + stored["train"]["max_staleness"]  # the next batch may have been sampled
     kept = {key: resolved[key] for key in MAY_GROW if holds_all(resolved.get(key), stored.get(key))}
     differences = differing({**begun(stored, reached), **kept}, begun(resolved, reached))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,9 @@ import pytest
 from rlvr.algorithms.registry import ALGORITHMS, PLUGINS
 from rlvr.data.chains import make_splits
 from rlvr.data.loaders import save_problems
+from rlvr.data.model_folder import model_hash
 from tests.cli.conftest import Result
+from tests.broken import merge
 from tests.cli.pools import SMALL, TRAIN, Pools
 
 JUDGE = """
@@ -165,3 +168,64 @@ def test_a_run_that_an_older_version_finished_is_accepted(train, pools: Pools, t
     path.write_text(json.dumps(record))
     assert train().code == 0
     assert len(pools.trained) == 1
+
+
+def study_of(model: Path, folder: Path) -> tuple[str, ...]:
+    """The words of a study."""
+    return (
+        *("study", f"model={model}", f"run.dir={folder}", *SMALL, *TRAIN),
+        *("+benchmarks.chains={family: chains}", "train.checkpoint_every=0"),
+    )
+
+
+def test_a_study_goes_on_with_its_start_model_at_another_place(
+    rlvr, pools: Pools, model: Path, tmp_path: Path
+) -> None:
+    folder, moved = tmp_path / "study", tmp_path / "clone" / "model"
+    pools.samples_left = 3  # in the first step: nothing but the configs is there
+    assert rlvr(*study_of(model, folder)).code == 130
+    moved.parent.mkdir()
+    model.rename(moved)
+    pools.samples_left = 16 + 24 + 8  # the trained model is half measured
+    assert rlvr(*study_of(moved, folder)).code == 130
+    shutil.copytree(moved, model)
+    pools.samples_left = None
+    assert rlvr(*study_of(model, folder), "--dry-run").code == 0
+    assert rlvr(*study_of(model, folder)).code == 0
+    assert pools.trained == [str(model), str(moved)]
+    for path in (folder, folder / "grpo"):
+        assert json.loads((path / "config.json").read_text())["model"] == str(model)
+    # What measures the base again, such as `rlvr perplexity`, finds it.
+    spec = json.loads((folder / "evaluation" / "chains" / "base" / "spec.json").read_text())
+    assert spec["model_path"] == str(model)
+
+
+def test_another_start_model_is_refused_wherever_it_lies(
+    rlvr, train, pools: Pools, model: Path, tmp_path: Path
+) -> None:
+    other = shutil.copytree(model, tmp_path / "other")
+    merge(other / "generation_config.json", eos_token_id=[1, 5])
+    assert train(f"model={model}").code == 0
+    result = train(f"model={other}")
+    assert result.code == 2
+    assert f"model: '{model}, sha256 {model_hash(str(model))}' there, '{other}, sha256" in result.err
+    merge(model / "generation_config.json", eos_token_id=[1, 5])
+    result = train(f"model={model}", "--dry-run")
+    assert result.code == 2
+    assert f"model: '{model}, sha256 " in result.err
+    assert len(pools.trained) == 1
+
+
+def test_a_start_model_whose_hash_an_older_version_did_not_keep_is_known_by_its_path(
+    train, pools: Pools, model: Path, tmp_path: Path
+) -> None:
+    assert train().code == 0
+    path = tmp_path / "run" / "config.json"
+    stored = json.loads(path.read_text())
+    del stored["start_model_sha256"]
+    path.write_text(json.dumps(stored))
+    result = train(f"model={model}")
+    assert result.code == 2
+    assert f"model: '{pools.model}' there, '{model}' now" in result.err
+    assert train().code == 0
+    assert train(f"model={model}").code == 0  # kept since

@@ -16,7 +16,7 @@ import pytest
 from rlvr.errors import ConfigError, DataError
 from rlvr.eval import store as store_module
 from rlvr.eval.samples import Sample, encode_samples, read_samples
-from rlvr.eval.store import EvaluationSpec, SampleStore, load_evaluation, refuse_unlike
+from rlvr.eval.store import EvaluationSpec, SampleStore, load_evaluation, read_spec, refuse_unlike
 from rlvr.records import Status
 from rlvr.run_folder import COUNTS_FILE, SAMPLES_FILE, SPEC_FILE
 
@@ -124,6 +124,14 @@ def test_another_spec_is_refused_by_its_difference(tmp_path: Path, key: str, val
         SampleStore(tmp_path, replace(SPEC, **{key: value}))
     assert caught.value.where == str(tmp_path / SPEC_FILE)
     assert list(read_samples(tmp_path / SAMPLES_FILE)) == ALL[:1]
+
+
+def test_a_model_that_was_moved_is_still_the_one_that_was_measured(tmp_path: Path) -> None:
+    store_of(tmp_path, ALL[0])
+    store = SampleStore(tmp_path, replace(SPEC, model_path="elsewhere/base"))
+    store.close()
+    assert store.done == {("p0", 0)}
+    assert read_spec(tmp_path) == replace(SPEC, model_path="elsewhere/base")
 
 
 def test_verdicts_are_counted_per_problem(tmp_path: Path) -> None:

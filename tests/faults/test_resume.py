@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 
 from rlvr.checkpoint import STATE_FILE, Checkpoints
+from rlvr.cli.hydra_app import MODELS
 from tests.commands import TIMEOUT, assert_nothing_left, long_training, start, stderr, wait_for, workers
 from tests.vision import vision_model, visual_set
 
@@ -83,14 +85,17 @@ def assert_goes_on(tmp_path: Path, words: tuple[str, ...], victim: str, *, criti
 
 @pytest.mark.timeout(3 * TIMEOUT)
 def test_a_finished_run_that_is_made_longer_equals_a_longer_one(tmp_path: Path) -> None:
-    """Cut where no checkpoint is due, with a warm-up that is not over and another epoch to come."""
+    """Cut where no checkpoint is due, with a warm-up that is not over and another epoch to come; its start model has moved since."""
     words = ("train", *COMMON, "train.checkpoint_every=4", "algorithm=grpo", "train.num_epochs=2")
-    for name, lengths in {"whole": [6], "longer": [3, 6]}.items():
+    moved = shutil.copytree(MODELS / "tiny", tmp_path / "moved")
+    for name, commands in {
+        "whole": [(6, MODELS / "tiny")],
+        "longer": [(3, MODELS / "tiny"), (6, moved)],
+    }.items():
         (tmp_path / name).mkdir()
-        for length in lengths:
-            command = start(
-                tmp_path / name, *words, f"train.num_steps={length}", f"run.dir={tmp_path / name / 'run'}"
-            )
+        for length, model in commands:
+            own = (f"train.num_steps={length}", f"model={model}", f"run.dir={tmp_path / name / 'run'}")
+            command = start(tmp_path / name, *words, *own)
             command.communicate(timeout=TIMEOUT)
             assert command.returncode == 0, stderr(tmp_path / name)
     assert "going on after step 3" in stderr(tmp_path / "longer")
