@@ -20,6 +20,7 @@ th, td { white-space: normal; vertical-align: top; text-align: left; }
 #claims .table tbody th, #time tbody th { font-weight: 400; }
 #claims td, #time td { white-space: nowrap; }
 #time small { display: block; color: var(--soft); }
+#time small.failure { color: var(--down); }
 .claim { padding: 0.4rem 0 1.2rem; border-bottom: 1px solid var(--grid); scroll-margin-top: 3.6rem; }
 .claim h3 { display: flex; gap: 0.8rem; align-items: baseline; justify-content: space-between; }
 .beside { display: grid; grid-template-columns: 1fr 1fr; gap: 0.4rem 2rem; }
@@ -120,7 +121,7 @@ def _paper(
 def _wall_time(studies: Mapping[str, Any]) -> Markup:
     rows = [
         [
-            element("span", _study(name, each), element("small", each["about"])),
+            element("span", _study(name, each), element("small", each["about"]), _failure(each)),
             each["state"],
             _took(each),
             f"{each['planned_minutes']} min",
@@ -134,6 +135,15 @@ def _wall_time(studies: Mapping[str, Any]) -> Markup:
     )
     headers = ["study", "", "took", "planned"]
     return section("time", "Wall time of each study", table(headers, rows, sortable=False), element("p", note, css="small"))  # fmt: skip
+
+
+def _failure(each: Mapping[str, Any]) -> Markup:
+    """Why a study was not finished, where the command that wrote the page has tried."""
+    return element("small", _sentence(each["failure"]), css="failure") if each["failure"] else join([])
+
+
+def _sentence(text: str) -> str:
+    return f"{text[0].upper()}{text[1:]}."
 
 
 def _study(name: str, each: Mapping[str, Any]) -> Markup:
@@ -177,7 +187,7 @@ def _evidence(
     here = (
         _here(claim)
         if claim["decision"]
-        else [element("p", f"The study {claim['study']} is {study['state']}.")]
+        else [element("p", _sentence(study["failure"] or f"the study {claim['study']} is {study['state']}"))]
     )
     asked = join(["Holds if ", element("code", claim["condition"]), f" on {claim['benchmark']}."])
     parts: list[object] = [

@@ -54,7 +54,8 @@ def _found(claim: Mapping[str, Any]) -> tuple[str, str]:
 
 def _study(name: str, study: Mapping[str, Any]) -> Iterator[str]:
     took = f"; {duration(study['wall_seconds'])}" if study["wall_seconds"] else ""
-    yield from (f"### {name}", "", f"{study['about']} ({study['state']}{took})", "")
+    failed = f"; {study['failure']}" if study["failure"] else ""
+    yield from (f"### {name}", "", f"{study['about']} ({study['state']}{took}{failed})", "")
     for benchmark, numbers in study["measured"].items():
         first, last = numbers["k"]
         yield from _table(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from rlvr.cli.words import WordsCommand
 from rlvr.config import PaperConfig
+from rlvr.errors import RlvrError
 
 if TYPE_CHECKING:
     from rlvr.workflows.paper import Paper
@@ -22,7 +23,8 @@ Examples:
   rlvr paper only=tiny-steps,pass_at_1_rises    some claims, by their names or those of their studies
   rlvr paper folder=runs/quick train.num_steps=4 evaluation.num_samples=8   other words go to every study of a recipe
 
-A study that is finished is not run again, whoever ran it; after an interruption the same command goes on.
+A study that is finished is not run again, whoever ran it; after an interruption the same command goes on. One that fails
+leaves out those that need it and no others, unless disk or memory is short; the exit code is that of the first that failed.
 Writes report.html, claims.json, and claims.md with the tables of all studies.
 """
 COMMAND = WordsCommand("paper", PaperConfig, EXAMPLES, others="overrides")
@@ -39,7 +41,7 @@ def app(config: PaperConfig) -> None:
     from rlvr.tracking.progress import say
     from rlvr.workflows.paper import load_papers, only, studies_of
     from rlvr.workflows.paper_plan import Plan, plan_lines
-    from rlvr.workflows.paper_run import decision_lines, page_of, run_studies
+    from rlvr.workflows.paper_run import decision_lines, in_one, page_of, run_studies
 
     every = load_papers(config.claims)
     papers = only(every, config.only)
@@ -52,11 +54,14 @@ def app(config: PaperConfig) -> None:
         print("\n".join([*plan_lines(plan), *(line for paper in papers for line in claim_lines(paper))]))
         return
     output = Path(config.output or plan.root / "paper")
+    failures: list[RlvrError] = []
     if config.page_only:
         page, data, _ = page_of(papers, plan, output)
     else:
-        page, data = run_studies(papers, plan, output)
+        page, data, failures = run_studies(papers, plan, output)
     print("\n".join([*decision_lines(data), "", f"report: {page}"]))
+    if failures:
+        raise in_one(failures, data)
 
 
 def claim_lines(paper: Paper) -> list[str]:

@@ -163,6 +163,7 @@ def study_data(there: Standing, output: Path) -> dict[str, Any]:
     return {
         "about": there.study.about,
         "state": there.state,
+        "failure": there.failure or None,
         "planned_minutes": there.study.minutes,
         "wall_seconds": round(there.seconds, 1) if there.seconds else None,
         "wall_seconds_of": "commands" if there.is_whole else "trainings and evaluations",

@@ -37,6 +37,8 @@ class Standing:
     is_whole: bool
     """Whether that is the time of commands, their starts of engines included; else that of trainings and evaluations alone."""
     has_begun: bool
+    failure: str = ""
+    """Why it was not finished by the command that has just tried, in a sentence: it failed, or one that it needs did."""
 
     @property
     def state(self) -> str:
@@ -46,7 +48,8 @@ class Standing:
     def seconds_left(self, speed: float) -> float:
         """By the manifest's minutes, each of which takes ``speed`` of them here."""
         expected = 60 * self.study.minutes * speed
-        return max(expected - self.seconds, LEAST * expected) if self.waiting else 0.0
+        is_to_come = self.waiting and not self.failure
+        return max(expected - self.seconds, LEAST * expected) if is_to_come else 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,10 +90,18 @@ class Plan:
         others = {name: each for name, each in found.items() if name not in chosen}
         return cls(root, tuple(overrides), asked, others)
 
-    def again(self, name: str) -> Self:
-        """The same plan after something was done for a study."""
+    def again(self, name: str, failure: str = "") -> Self:
+        """The same plan after something was done for a study, or has failed.
+
+        Raises:
+            DataError: a record or an evaluation is damaged.
+        """
         now = standing(self.there[name].study, self.root / name, self.overrides)
-        return replace(self, there={**self.there, name: now})
+        return replace(self, there={**self.there, name: replace(now, failure=failure)})
+
+    def lacking(self, study: StudyOf) -> list[str]:
+        """Names of the studies that this one needs and that are not done."""
+        return [name for name in study.needs if self.there[name].state != DONE]
 
     @property
     def waiting(self) -> list[Standing]:

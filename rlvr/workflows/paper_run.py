@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,7 +13,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rlvr.errors import RlvrError
+from rlvr.checkpoint import SPARE_BYTES
+from rlvr.errors import CheckpointError, ResourceError, RlvrError
 from rlvr.eval.report.claims import WAITING
 from rlvr.run_folder import add_command_seconds
 from rlvr.signals import SIGNALS
@@ -23,6 +25,10 @@ from rlvr.workflows.paper_plan import DONE, Plan, Standing, minutes, speed_line
 
 PR_SET_PDEATHSIG = 1
 """Of ``prctl(2)``."""
+MACHINES = (CheckpointError.exit_code, ResourceError.exit_code)
+"""Exit codes of a command that failed for want of disk or memory."""
+SIGNALLED = 128
+"""A command that a signal has ended has this exit code and the signal's number."""
 
 
 def page_of(papers: Sequence[Paper], plan: Plan, output: Path) -> tuple[Path, dict[str, Any], Gathered]:
@@ -48,8 +54,13 @@ def page_of(papers: Sequence[Paper], plan: Plan, output: Path) -> tuple[Path, di
     return write_claims(output, data), data, gathered
 
 
-def run_studies(papers: Sequence[Paper], plan: Plan, output: Path) -> tuple[Path, dict[str, Any]]:
+def run_studies(
+    papers: Sequence[Paper], plan: Plan, output: Path
+) -> tuple[Path, dict[str, Any], list[RlvrError]]:
     """Run what is missing; write the page at first, and after every study.
+
+    A study that fails keeps those that need it from being run, and no others, unless the fault is the machine's
+    (:func:`is_the_machines`): then nothing more is run.
 
     Args:
         papers: the claims.
@@ -57,34 +68,89 @@ def run_studies(papers: Sequence[Paper], plan: Plan, output: Path) -> tuple[Path
         output: the folder of the page.
 
     Returns:
-        The page's path, and what ``claims.json`` holds.
+        The page's path, what ``claims.json`` holds, and the error of each study that failed, in their order.
 
     Raises:
-        RlvrError: a command failed, with its exit code.
-        ConfigError: a study has not measured what a claim is about.
+        KeyboardInterrupt: a signal came; the command that ran has ended.
+        ConfigError: a study that was finished before has not measured what a claim is about.
+        DataError: an evaluation is damaged.
     """
     page, data, gathered = page_of(papers, plan, output)
+    failures: list[RlvrError] = []
     waiting = plan.waiting
     if waiting:
         say(f"the page so far: {page}. {speed_line(plan)}")
     for number, each in enumerate(waiting, start=1):
-        say(
-            f"study {number} of {len(waiting)}: {each.study.name}, {each.study.about}; about {minutes(plan.seconds_left(each))}, "
-            f"with all that follow about {minutes(plan.seconds_left())}"
-        )
-        for words in each.waiting:
-            run_command(words, each)
-        plan = plan.again(each.study.name)
-        if (now := plan.there[each.study.name]).state != DONE:
-            raise RlvrError(
-                f"the study {each.study.name} is not finished, though its commands ended well",
-                where=str(each.folder),
-                fix=f"rlvr {shlex.join(now.waiting[0])}",
+        name = each.study.name
+        if lacking := plan.lacking(each.study):
+            plan = plan.again(name, f"the study {name} was left out, since it needs {' and '.join(lacking)}")
+            say(plan.there[name].failure)
+        else:
+            say(
+                f"study {number} of {len(waiting)}: {name}, {each.study.about}; about {minutes(plan.seconds_left(each))}, "
+                f"with all that follow about {minutes(plan.seconds_left())}"
             )
-        gathered |= gather(papers, now)
+            try:
+                plan = run_study(plan, each)
+                gathered |= gather(papers, plan.there[name])
+            except RlvrError as error:
+                failures.append(error)
+                plan = plan.again(name, error.what)
+                say(str(error))
         data = claims_data(papers, gathered, plan.there, output)
         write_claims(output, data)
-    return page, data
+        if failures and is_the_machines(failures[-1], plan.root):
+            say("the next study would fail in the same way, so nothing more is run")
+            break
+    return page, data, failures
+
+
+def run_study(plan: Plan, each: Standing) -> Plan:
+    """Run the commands that a study lacks; returns the plan with it done.
+
+    Raises:
+        RlvrError: a command failed, with its exit code; or they have not made what they were to make.
+    """
+    for words in each.waiting:
+        run_command(words, each)
+    plan = plan.again(each.study.name)
+    if (now := plan.there[each.study.name]).state != DONE:
+        raise RlvrError(
+            f"the study {each.study.name} is not finished, though its commands ended well",
+            where=str(each.folder),
+            fix=f"rlvr {shlex.join(now.waiting[0])}",
+        )
+    return plan
+
+
+def is_the_machines(error: RlvrError, root: Path) -> bool:
+    """Whether the next study would fail as this one did, since the fault is the machine's and not the study's own.
+
+    It is if a checkpoint could not be written or memory was short, by the exit codes of these errors; if a signal ended the command,
+    which is how the kernel takes memory back, and how a person says that it is enough; and if the disk is full, whatever the
+    command failed with. Wrong settings, a lost worker, a proof or a verifier that failed, and training that cannot go on are a
+    matter of one study.
+
+    Args:
+        error: what the study ended with.
+        root: the folder that all studies share.
+    """
+    place = next(path for path in (root, *root.absolute().parents) if path.exists())
+    is_full = shutil.disk_usage(place).free < SPARE_BYTES
+    return is_full or error.exit_code in MACHINES or error.exit_code > SIGNALLED
+
+
+def in_one(failures: Sequence[RlvrError], data: Mapping[str, Any]) -> RlvrError:
+    """What the command ends with after failures: all of them, with the exit code of the first.
+
+    Args:
+        failures: at least one.
+        data: as ``claims.json`` holds it.
+    """
+    told = [each["failure"] for each in data["studies"].values() if each["failure"]]
+    error = RlvrError(";\n".join(told), fix="the same command goes on from there")
+    error.exit_code = failures[0].exit_code
+    return error
 
 
 def decision_lines(data: Mapping[str, Any]) -> list[str]:
@@ -113,9 +179,9 @@ def run_command(words: Sequence[str], each: Standing) -> None:
     if code:
         error = RlvrError(
             f"the study {each.study.name} ended with exit code {code}",
-            fix="the same command goes on from there",
+            fix=f"`rlvr {line}` goes on from there, and so does the same `rlvr paper`",
         )
-        error.exit_code = code if code > 0 else 128 - code
+        error.exit_code = code if code > 0 else SIGNALLED - code
         raise error
 
 

@@ -12,8 +12,8 @@ from rlvr.algorithms.registry import ALGORITHMS, PLUGINS
 from rlvr.data.chains import make_splits
 from rlvr.data.loaders import save_problems
 from rlvr.data.model_folder import model_hash
-from tests.cli.conftest import Result
 from tests.broken import merge
+from tests.cli.conftest import Result
 from tests.cli.pools import SMALL, TRAIN, Pools
 
 JUDGE = """

@@ -173,12 +173,6 @@ def test_a_dry_run_names_claims_and_what_is_to_run(rlvr, cwd: Path, own: str) ->
     assert not (cwd / "runs/paper").exists()
 
 
-def test_a_study_that_fails_ends_the_command_with_its_code(rlvr, own: str) -> None:
-    result = rlvr("paper", own, "only=up", "train.num_stepz=2")
-    assert result.code == 2
-    assert "the study one ended with exit code 2" in result.err
-
-
 @pytest.mark.parametrize(
     ("words", "found"),
     [
