@@ -10,7 +10,7 @@ import pytest
 from rlvr.cli import study
 from rlvr.cli.hydra_app import RECIPES
 from rlvr.config import EvaluateConfig, ExperimentConfig
-from rlvr.data.benchmarks import BENCHMARKS, entry_of
+from rlvr.data.benchmarks import BENCHMARKS, entry_of, training_problems
 from rlvr.data.templates import TEMPLATES
 
 SIX = ["ppo", "grpo", "reinforce_pp", "rloo", "remax", "dapo"]
@@ -173,6 +173,17 @@ def composed(monkeypatch, rlvr):
         return found[0]
 
     return compose
+
+
+def test_there_are_as_many_problems_as_the_tiny_recipes_ask_for(composed) -> None:
+    found: dict[str, int] = {}
+    for path in sorted((RECIPES / "experiment" / "recipe").glob("tiny*.yaml")):
+        _, runs = composed("study", path.stem)
+        for data in [run.data for run in runs.values()]:
+            if data.family != "signs" and repr(data) not in found:  # pictures take minutes
+                found[repr(data)] = len(training_problems(data))
+    assert len(found) > 6
+    assert min(found.values()) >= 2048
 
 
 @pytest.mark.parametrize("recipe", TRAINING)
