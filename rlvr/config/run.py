@@ -21,6 +21,9 @@ class RunConfig:
     resume: str = "auto"
     """``auto``: go on with what is in the folder. ``never``: start anew; what is there is kept beside it,
     under a name that ends in ``.old1``, ``.old2``, …"""
+    reuse_from: str | None = None
+    """A folder with other studies, at any depth. A finished training run or evaluation there that is the same but for its name
+    and place is copied and not made again. Of a run that is taken over, checkpoints are not."""
 
     def __post_init__(self) -> None:
         """Check the word."""

@@ -73,6 +73,7 @@ def measured(
         source=source,
         seed=config.seed,
         rewards=config.rewards,
+        reuse_from=config.run.reuse_from,
     )
     return replace(results.with_provenance(provenance(resolved)), title=f"pass@k of {', '.join(models)}")
 

@@ -14,6 +14,7 @@ from rlvr.data.prompts import PromptRenderer
 from rlvr.eval.evaluate import EvaluationProgress, evaluate
 from rlvr.eval.loading import load_results
 from rlvr.eval.results import StudyResults
+from rlvr.eval.reuse import take_over_evaluation
 from rlvr.eval.store import EvaluationSpec, SampleStore, refuse_other_spec
 from rlvr.files import write_text
 from rlvr.protocols import Renderer, RolloutEngine, Verifier
@@ -61,6 +62,7 @@ def run_evaluations(
     source: Source,
     seed: int,
     rewards: RewardsConfig,
+    reuse_from: str | None = None,
 ) -> StudyResults:
     """Measure models on benchmarks, one model after another, keep each pair in ``BENCHMARK/MODEL``, and read them back.
 
@@ -73,6 +75,7 @@ def run_evaluations(
         source: what samples.
         seed: of the sampling.
         rewards: how answers are judged.
+        reuse_from: a folder of other studies, whose evaluations are taken over where they are the same.
 
     Returns:
         What is in the folder of these models, in their order.
@@ -89,6 +92,8 @@ def run_evaluations(
                 renderer = source.renderer(model, benchmark.template)
                 spec = _spec(model, name, benchmark, source, renderer, seed, verifier.identity)
                 home = evaluation_folder(folder, benchmark.name, name)
+                if other := take_over_evaluation(home, spec, reuse_from):
+                    say(f"evaluate {name} on {benchmark.name}: the same as {other}, and taken from there")
                 tasks.append(EvaluationTask(home, benchmark, spec, renderer, verifier))
             _run_missing(tasks, model, name, engines, source.num_engines, seed)
     return load_results(

@@ -17,6 +17,8 @@ from rlvr.workflows.paper import Command, StudyOf
 
 PACKAGE = Path(__file__).parent.parent
 DONE, PARTLY, TO_RUN = "done", "partly done", "to run"
+SHARING = ("study", "train", "evaluate")
+"""Commands that take over training runs and evaluations which another study has made."""
 MEASURING = ("evaluation.", "data.", "rewards.")
 """Sections of the settings that decide how a model is measured."""
 LEAST = 0.1
@@ -174,9 +176,10 @@ def to_run(study: StudyOf, folder: Path, overrides: Sequence[str] = ()) -> list[
         folder: its own.
         overrides: further settings of `rlvr study`.
     """
-    found = []
+    found, shared = [], f"run.reuse_from={folder.parent}"
     if study.recipe and not is_measured(folder):
-        found.append(["study", f"recipe={study.recipe}", *study.overrides, *overrides, f"run.dir={folder}"])
+        own = [*study.overrides, *overrides, shared, f"run.dir={folder}"]
+        found.append(["study", f"recipe={study.recipe}", *own])
     for command in study.commands:
         # Normalised: beside a study's folder there may be something before the folder itself is there.
         if not Path(os.path.normpath(folder / command.makes)).exists():
@@ -184,7 +187,9 @@ def to_run(study: StudyOf, folder: Path, overrides: Sequence[str] = ()) -> list[
             words = command.run
             for name, place in places.items():
                 words = words.replace(name, shlex.quote(str(place)))
-            found.append([*shlex.split(words), *as_measured(study, command, overrides)])
+            split = shlex.split(words)
+            own = [*as_measured(study, command, overrides), *([shared] if split[0] in SHARING else [])]
+            found.append([*split, *own])
     return found
 
 

@@ -78,6 +78,7 @@ def run_study(
         source=source,
         seed=config.seed,
         rewards=config.rewards,
+        reuse_from=config.run.reuse_from,
     )
     say("report: intervals by bootstrap, figures, HTML")
     own = study_provenance(resolved, folder, list(runs), results.benchmarks)

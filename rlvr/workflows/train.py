@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,14 +17,19 @@ from rlvr.config import ExperimentConfig
 from rlvr.data.model_folder import model_hash
 from rlvr.driver import Stage, Training, train
 from rlvr.errors import ConfigError
+from rlvr.eval.reuse import searched
 from rlvr.guards import Guards
 from rlvr.in_flight import train_in_flight
 from rlvr.provenance import plain_data, provenance
 from rlvr.run_folder import (
+    CHECKPOINTS_FOLDER,
+    CONFIG_FILE,
+    METRICS_FILE,
     MODEL_FOLDER,
     TRAINED_FILE,
     MetricRow,
     read_metrics,
+    read_provenance,
     trained_steps,
     write_provenance,
 )
@@ -31,9 +38,18 @@ from rlvr.tracking.progress import TrainingProgress, say
 from rlvr.tracking.trackers import ProcessTracker, make_trackers
 from rlvr.workflows.forecast import work_ahead
 from rlvr.workflows.inputs import checked_inputs, refuse_other_inputs, training_inputs
-from rlvr.workflows.ownership import TRAINING, Owner, refuse_other_kind, refuse_other_runs, take_folders
+from rlvr.workflows.ownership import (
+    TRAINING,
+    Owner,
+    refuse_other_kind,
+    refuse_other_runs,
+    refuse_other_settings,
+    take_folders,
+)
 from rlvr.workflows.preflight import check_training
 
+TAKEN_FROM = "taken_from"
+"""In ``trained.json``: the folder of the run that this one is a copy of."""
 MAX_ENGINE_SEED = 1 << 20
 LOOPS = {0: train, 1: train_ahead}
 """By ``train.max_staleness``; with any more, sampling is in flight."""
@@ -93,6 +109,56 @@ def refuse_other_run(
     return owners
 
 
+def _is_made(config: ExperimentConfig, resolved: dict[str, Any]) -> bool:
+    """Whether the trained model is in the run's folder, or was taken into it from another study; says so."""
+    folder = Path(config.run.dir)
+    if (trained := trained_steps(folder)) is not None and trained >= config.train.num_steps:
+        _report(f"{folder / MODEL_FOLDER} is already there, nothing to do")
+        return True
+    if other := take_over(config, resolved):
+        _report(f"{folder} is the same run as {other}, and taken from there")
+        return True
+    return False
+
+
+def take_over(config: ExperimentConfig, resolved: dict[str, Any]) -> Path | None:
+    """Copy a finished run of the same settings, start model, problems and code into ``config.run.dir``, but for its checkpoints.
+
+    Returns:
+        Where it was found below ``run.reuse_from``; None where it was not, or the run's folder holds steps of its own.
+
+    Raises:
+        ConfigError: there is no such folder.
+    """
+    folder = Path(config.run.dir)
+    if config.run.reuse_from is None or (folder / METRICS_FILE).exists():
+        return None
+    inputs = checked_inputs(config)
+    for record in sorted(searched(config.run.reuse_from).rglob(TRAINED_FILE)):
+        other = record.parent
+        if trained_steps(other) == config.train.num_steps and _is_same(other, config, resolved, inputs):
+            for path in other.iterdir():
+                if path.is_dir() and path.name != CHECKPOINTS_FOLDER:
+                    shutil.copytree(path, folder / path.name, dirs_exist_ok=True)
+                elif path.is_file() and path.name not in (CONFIG_FILE, TRAINED_FILE):
+                    shutil.copy2(path, folder)
+            write_provenance(folder, {**read_provenance(other), TAKEN_FROM: str(other)})
+            return other
+    return None
+
+
+def _is_same(other: Path, config: ExperimentConfig, resolved: dict[str, Any], inputs: dict[str, Any]) -> bool:
+    """Whether the finished run in a folder was made of these settings, this start model, these problems and this code."""
+    if not (other / CONFIG_FILE).exists():
+        return False
+    try:
+        refuse_other_settings(other, resolved)
+        refuse_other_inputs(replace(config, run=replace(config.run, dir=str(other))), inputs)
+    except ConfigError:
+        return False
+    return True
+
+
 def run_training(config: ExperimentConfig, resolved: dict[str, Any]) -> Path:
     """Train unless the run's folder already holds the trained model; return the model's folder.
 
@@ -100,8 +166,7 @@ def run_training(config: ExperimentConfig, resolved: dict[str, Any]) -> Path:
     """
     folder = Path(config.run.dir)
     model = folder / MODEL_FOLDER
-    if (trained := trained_steps(folder)) is not None and trained >= config.train.num_steps:
-        _report(f"{model} is already there, nothing to do")
+    if _is_made(config, resolved):
         return model
     prepared = check_training(config)
     problems, renderer, verifier = prepared.problems, prepared.renderer, prepared.verifier

@@ -106,7 +106,16 @@ def test_what_is_missing_is_run_by_rlvr_study(
     monkeypatch.setattr(paper_run, "call", study)
     result = rlvr("paper", own, "train.num_steps=2")
     assert result.code == 0, result.err
-    assert started == [["study", "recipe=tiny", "seeds=[0,1]", "train.num_steps=2", "run.dir=runs/two"]]
+    assert started == [
+        [
+            "study",
+            "recipe=tiny",
+            "seeds=[0,1]",
+            "train.num_steps=2",
+            "run.reuse_from=runs",
+            "run.dir=runs/two",
+        ]
+    ]
     assert "study 1 of 1: two, another <one>; about 1 min" in result.err
 
 
