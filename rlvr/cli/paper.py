@@ -21,7 +21,8 @@ Examples:
   rlvr paper --page-only                        the page of the studies that are there; nothing is run
   rlvr paper claims=2504.13837                  one of the papers; or a file of your own, claims=mine.yaml
   rlvr paper only=tiny-steps,pass_at_1_rises    some claims, by their names or those of their studies
-  rlvr paper folder=runs/quick train.num_steps=4 evaluation.num_samples=8   other words go to every study of a recipe
+  rlvr paper folder=runs/quick train.num_steps=4 evaluation.num_samples=8   other words go to every study, train
+                                                and evaluate command that knows them; what they do not reach is said
 
 A study that is finished is not run again, whoever ran it; after an interruption the same command goes on. One that fails
 leaves out those that need it and no others, unless disk or memory is short; the exit code is that of the first that failed.

@@ -84,7 +84,8 @@ class PaperConfig:
     page_only: bool = False
     """Write the page of what is there, and start nothing."""
     overrides: list[str] = field(default_factory=list)
-    """Words that go to every study of a recipe, such as ``train.num_steps=4``."""
+    """Settings such as ``train.num_steps=4`` for all commands of the studies that know them: `rlvr study`, `train` and `evaluate`.
+    They win over what the claims' file says, but for the models, benchmarks, data and folders that it names."""
 
     def __post_init__(self) -> None:
         """Refuse words that would make one study of all, and no claims."""

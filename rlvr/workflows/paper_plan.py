@@ -5,22 +5,23 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Self
 
+from rlvr.config import EvaluateConfig, ExperimentConfig
 from rlvr.eval.discovery import stores_under
 from rlvr.eval.loading import load_results
 from rlvr.eval.tables import aligned
 from rlvr.run_folder import command_seconds, recorded_seconds
-from rlvr.workflows.paper import Command, StudyOf
+from rlvr.workflows.paper import StudyOf
 
 PACKAGE = Path(__file__).parent.parent
 DONE, PARTLY, TO_RUN = "done", "partly done", "to run"
-SHARING = ("study", "train", "evaluate")
-"""Commands that take over training runs and evaluations which another study has made."""
-MEASURING = ("evaluation.", "data.", "rewards.")
-"""Sections of the settings that decide how a model is measured."""
+TAKING = {"study": ExperimentConfig, "train": ExperimentConfig, "evaluate": EvaluateConfig}
+"""Commands that take further settings, with the keys that they know. What pre-training and distillation call alike means another thing."""
+ABOUT = ("model", "models", "name", "benchmark", "benchmarks", "regrade")
+"""Keys by which a command says what it is about, which no further setting changes; nor the data that it names itself."""
 LEAST = 0.1
 """Share of a study's expected time that is left at least while something of it is to be run: what has been done took longer."""
 
@@ -61,7 +62,7 @@ class Plan:
     root: Path
     """The folder that all studies share."""
     overrides: tuple[str, ...]
-    """Further settings of `rlvr study`."""
+    """Further settings, for all commands that take them."""
     there: Mapping[str, Standing]
     """The studies of these claims, in the order in which they are run."""
     others: Mapping[str, Standing]
@@ -81,7 +82,7 @@ class Plan:
             every: all studies of the papers, each after what it needs.
             chosen: names of those that are asked for.
             root: the folder that all studies share.
-            overrides: further settings of `rlvr study`.
+            overrides: further settings, for all commands that take them.
 
         Raises:
             ConfigError: what is there cannot stand side by side.
@@ -109,6 +110,16 @@ class Plan:
     def waiting(self) -> list[Standing]:
         """Studies of which something is still to be run, in this order."""
         return [each for each in self.there.values() if each.state != DONE]
+
+    def not_taken(self) -> list[str]:
+        """A line for each further setting that reaches none of the commands that some study lacks."""
+        lines = []
+        for setting in self.overrides:
+            reached = {each.study.name for each in self.waiting if any(setting in ws for ws in each.waiting)}
+            without = [each.study.name for each in self.waiting if each.study.name not in reached]
+            if without:
+                lines.append(f"{setting} reaches no command of {', '.join(without)}")
+        return lines
 
     @property
     def speed(self) -> float | None:
@@ -152,7 +163,12 @@ def plan_lines(plan: Plan) -> list[str]:
     ]
     rows.append(["all", "", "", minutes(plan.seconds_left()) if plan.waiting else ""])
     commands = [f"  rlvr {shlex.join(words)}" for each in plan.waiting for words in each.waiting]
-    return [*aligned(["study", "", "took", "left, about"], rows), speed_line(plan), *commands]
+    return [
+        *aligned(["study", "", "took", "left, about"], rows),
+        speed_line(plan),
+        *commands,
+        *plan.not_taken(),
+    ]
 
 
 def speed_line(plan: Plan) -> str:
@@ -174,7 +190,7 @@ def to_run(study: StudyOf, folder: Path, overrides: Sequence[str] = ()) -> list[
     Args:
         study: the study.
         folder: its own.
-        overrides: further settings of `rlvr study`.
+        overrides: further settings, which a study's recipe takes and its commands as :func:`with_settings` says.
     """
     found, shared = [], f"run.reuse_from={folder.parent}"
     if study.recipe and not is_measured(folder):
@@ -187,17 +203,32 @@ def to_run(study: StudyOf, folder: Path, overrides: Sequence[str] = ()) -> list[
             words = command.run
             for name, place in places.items():
                 words = words.replace(name, shlex.quote(str(place)))
-            split = shlex.split(words)
-            own = [*as_measured(study, command, overrides), *([shared] if split[0] in SHARING else [])]
-            found.append([*split, *own])
+            found.append(with_settings(shlex.split(words), [*overrides, shared]))
     return found
 
 
-def as_measured(study: StudyOf, command: Command, overrides: Sequence[str]) -> list[str]:
-    """The settings that measure a study otherwise, for evaluations that stand beside its own."""
-    if not (study.sweep_of and command.run.startswith("evaluate ")):
-        return []
-    return [each for each in overrides if each.lstrip("+~").startswith(MEASURING)]
+def with_settings(words: Sequence[str], overrides: Sequence[str]) -> list[str]:
+    """A command of a study with the further settings that it knows, but for what it is about, in place of its own.
+
+    Args:
+        words: of the command, after ``rlvr``.
+        overrides: the settings.
+    """
+    schema = TAKING.get(words[0])
+    known = {spec.name for spec in fields(schema)}.difference(ABOUT) if schema else set()
+    stays = {key for word in words if (key := key_of(word)).startswith("data.")}
+    taken = [
+        each for each in overrides if key_of(each).partition(".")[0] in known and key_of(each) not in stays
+    ]
+    keys = {key_of(each) for each in taken}
+    # A short form, num_samples=…, would win over the long one.
+    kept = [word for word in words if not keys & {key_of(word), f"evaluation.{key_of(word)}"}]
+    return [*kept, *taken]
+
+
+def key_of(word: str) -> str:
+    """The key of ``key=value``, ``+key=value`` or ``~key``."""
+    return word.partition("=")[0].lstrip("+~")
 
 
 def is_measured(folder: Path) -> bool:

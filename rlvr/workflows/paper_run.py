@@ -80,6 +80,8 @@ def run_studies(
     waiting = plan.waiting
     if waiting:
         say(f"the page so far: {page}. {speed_line(plan)}")
+        for line in plan.not_taken():
+            say(line)
     for number, each in enumerate(waiting, start=1):
         name = each.study.name
         if lacking := plan.lacking(each.study):
