@@ -27,8 +27,10 @@ from rlvr.records import Problem
 from rlvr.run_folder import (
     BASE,
     SAMPLES_FILE,
+    SUMMARY_FILE,
     evaluation_seconds,
     read_config,
+    read_json,
     read_metrics,
     read_provenance,
     run_dir_of,
@@ -68,7 +70,7 @@ def load_results(
         folders: studies, multiruns, evaluations, or folders that hold such.
         benchmarks: names of those to keep, in their order after the in-domain one; all by default.
         models: names of those to keep, the base first, in their order; by default all, of which the base is the one called
-            ``base`` or else the first, and others in the order in which they were trained.
+            ``base`` or else the first that was named, and others in the order in which they were trained.
         out_of_domain: names of benchmarks whose problems are of another kind than those trained on; None takes those of the
             study's config.
         guesses: folders with evaluations of the base model that was asked to answer without reasoning.
@@ -192,12 +194,12 @@ def named(stores: Sequence[Store], models: Sequence[str]) -> tuple[list[Store], 
 def one_base(stores: Sequence[Store]) -> tuple[list[Store], list[Store]]:
     """The base on each benchmark, once, and all other evaluations.
 
-    The base is the model called ``base``, or else the first one. The same weights under
+    The base is the model called ``base``, or else the first that was named. The same weights under
     another name, or measured again by another run, are dropped.
     """
     if not stores:
         return [], []
-    first = next((store for store in stores if store.name == BASE), stores[0])
+    first = next((store for store in stores if store.name == BASE), None) or first_named(stores)
     base: dict[str, Store] = {}
     others = []
     for store in stores:
@@ -213,6 +215,14 @@ def one_base(stores: Sequence[Store]) -> tuple[list[Store], list[Store]]:
         elif (kept := base.setdefault(store.spec.benchmark, store)) is not store:
             refuse_unlike(kept.spec, store.spec, f"{kept.folder} and {store.folder}")
     return [replace(store, name=first.name) for store in base.values()], others
+
+
+def first_named(stores: Sequence[Store]) -> Store:
+    """An evaluation of the model that was named first where the first of these lies, by the report there; without one the first."""
+    place = stores[0].run_dir
+    there = read_json(place / SUMMARY_FILE) if (place / SUMMARY_FILE).is_file() else {}
+    name = next(iter(there.get("models", {})), None)
+    return next((store for store in stores if (store.run_dir, store.name) == (place, name)), stores[0])
 
 
 def run_of(store: Store) -> Run:

@@ -25,7 +25,7 @@ Examples:
 `rlvr data show` lists the benchmarks and prompt templates. n, temperature, top-p and the longest response are each
 benchmark's own unless num_samples, temperature, top_p, top_k or max_tokens names it; limit=20 measures the first 20
 problems of each. data.folder=FOLDER takes the sets from there instead of the hub.
-Of several models the first one is the base that the others are compared with.
+Of several models the one called base, or else the first, is the base that the others are compared with.
 Writes report.html, summary.json and evaluation/BENCHMARK/MODEL/ into run.dir, runs/evaluate/MODEL by default.
 Samples are appended as they come; the same command goes on after an interruption.
 """

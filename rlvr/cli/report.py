@@ -18,7 +18,7 @@ Examples:
   rlvr report runs/tiny sweep=runs/cold,runs/hot        and the same models at other temperatures
 
 Folders are searched to any depth for evaluations of `rlvr study` and `rlvr evaluate`. The base is the
-model called base, or else the first one; measured by several runs, it appears once. Runs of equal names
+model called base, or else the one that was named first; measured by several runs, it appears once. Runs of equal names
 are told apart by their folders. All must have been measured alike: same problems, prompt, sampling,
 number of samples and verifier. What is unfinished is named with the command that goes on with it, on the page too, and
 is in none of the numbers; of a run that trains there are the curves so far. What `rlvr audit`, `rlvr perplexity` and `rlvr entropy` left beside the samples

@@ -24,8 +24,8 @@ class EvaluateConfig:
     model: str = MISSING_PATH
     """Hugging Face folder, training run folder, or hub name. Short for ``models`` with one."""
     models: Any = None
-    """Several, measured one after another; the first is the base: ``[base,runs/mine]``, or by the names that they
-    get in tables, ``{base: Qwen/Qwen2.5-7B, grpo: runs/mine}``."""
+    """Several, measured one after another: ``[Qwen/Qwen2.5-7B,runs/mine]``, or by the names that they get in tables,
+    ``{base: Qwen/Qwen2.5-7B, grpo: runs/mine}``. The base is the one called ``base``, or else the first."""
     name: str | None = None
     """The model's name in tables; null takes the folder's name."""
     regrade: str | None = None

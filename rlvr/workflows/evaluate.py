@@ -16,7 +16,8 @@ from rlvr.eval.store import read_counts
 from rlvr.files import slug
 from rlvr.planning.evaluation_pool import evaluation_pool
 from rlvr.provenance import plain_data, provenance
-from rlvr.run_folder import MODEL_FOLDER
+from rlvr.run_folder import BASE, MODEL_FOLDER
+from rlvr.tracking.progress import say
 from rlvr.tracking.results import ResultTracker
 from rlvr.workflows.measuring import evaluation_folder, refuse_other_specs, run_evaluations
 from rlvr.workflows.ownership import refuse_not_for_evaluations, refuse_other_evaluations
@@ -137,7 +138,9 @@ def is_finished(folder: Path, name: str, benchmarks: Sequence[Benchmark]) -> boo
 
 
 def named_models(config: EvaluateConfig) -> dict[str, str]:
-    """The models' folders, or names at the server, by their names in tables; the base first.
+    """The models' folders, or names at the server, by their names in tables.
+
+    The base is the first: the one called ``base``, or else the one that is named first.
 
     Raises:
         ConfigError: two have the same name, or a name cannot be that of a folder.
@@ -157,6 +160,9 @@ def named_models(config: EvaluateConfig) -> dict[str, str]:
                 where="models",
                 fix="models={NAME: FOLDER, …}: a name of its own for each, of letters, digits, dots and dashes",
             )
+    wanted.sort(key=lambda each: each[0] != BASE)
+    if names[0] != wanted[0][0]:
+        say(f"evaluate: the base is the model called {BASE!r}, though {names[0]!r} is named first")
     if config.api.base_url is not None:
         return dict(wanted)
     return {name: model_folder(model) for name, model in wanted}

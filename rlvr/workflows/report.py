@@ -8,6 +8,7 @@ from rlvr.config import ReportConfig
 from rlvr.eval.loading import load_results
 from rlvr.eval.report import Report, write_report
 from rlvr.provenance import plain_data, provenance
+from rlvr.run_folder import BASE
 from rlvr.tracking.progress import say
 from rlvr.workflows.ownership import refuse_not_for_reports
 
@@ -31,5 +32,8 @@ def report_runs(config: ReportConfig) -> Report:
         say(f"still to come: {stage}")
     for command in dict.fromkeys(stage.command for stage in results.unfinished):
         say(f"  {command}")
+    base, *others = results.benchmarks[0].evaluations if results.benchmarks else [None]
+    if base is not None and others and base.name != BASE:
+        say(f"report: no model is called {BASE!r}, so the base is the first that was named, {base.name!r}")
     own = provenance(plain_data(config))
     return write_report(output, results.with_provenance(own))
