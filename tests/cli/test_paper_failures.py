@@ -56,7 +56,11 @@ def test_a_study_that_fails_leaves_out_those_that_need_it_and_no_others(
     said, end = result.err.split("\nrlvr paper: ")
     failed = "the study one ended with exit code 3"
     left_out = "the study on was left out, since it needs one"
-    assert said.index(failed) < said.index("`rlvr study recipe=tiny run.dir=runs/one`") < said.index(left_out)
+    assert (
+        said.index(failed)
+        < said.index("`rlvr study recipe=tiny run.reuse_from=runs run.dir=runs/one`")
+        < said.index(left_out)
+    )
     assert said.index("the study further was left out, since it needs on") < said.index("study 4 of 4: two")
     assert all(words in end for words in (failed, left_out, "the same command goes on"))
     data = json.loads((cwd / "runs/paper/claims.json").read_text())

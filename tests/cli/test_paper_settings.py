@@ -76,8 +76,8 @@ def test_what_reaches_no_command_of_a_study_is_said_before_anything_starts(
     assert "train.num_steps=4 reaches no command of base, again\n" in said
     assert "evaluation.num_samples=8 reaches no command of base\n" in said
     if dry:
-        command = "rlvr evaluate model=runs/one/grpo run.dir=runs/again/again evaluation.num_samples=8\n"
+        command = "rlvr evaluate model=runs/one/grpo run.dir=runs/again/again evaluation.num_samples=8"
         assert command in said
     else:
         assert said.index("reaches no command") < said.index("study 1 of 3")
-        assert ["study", "recipe=tiny", *words[2:], "run.dir=runs/one"] in started
+        assert ["study", "recipe=tiny", *words[2:], "run.reuse_from=runs", "run.dir=runs/one"] in started
