@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from rlvr.eval.compare import Comparison
@@ -17,6 +18,7 @@ from rlvr.eval.results import BenchmarkResults
 from rlvr.eval.statistics import LEVEL
 from rlvr.eval.store import Evaluation
 from rlvr.eval.temperature import AtTemperature, over_temperatures
+from rlvr.eval.training_runs import families
 
 ANCHOR = "temperature"
 
@@ -38,31 +40,45 @@ def analyse(
 
 
 def charts(analysis: BenchmarkAnalysis, drawing: Drawing) -> list[LineChart]:
-    """pass@1 and pass@K over the temperature."""
-    return temperature_charts(analysis.found[ANCHOR], analysis.comparison.gap_k, drawing.styles)
-
-
-def temperature_charts(rows: Sequence[AtTemperature], k: int, styles: Mapping[str, int]) -> list[LineChart]:
-    """pass@1 and pass@K over the temperature, a line per model; empty without a sweep."""
+    """pass@1 and pass@K over the temperature; none without a sweep."""
+    rows, comparison = analysis.found[ANCHOR], analysis.comparison
     return [
         LineChart(
-            f"temperature_pass_at_{at}",
-            f"pass@{at} over the temperature",
+            f"temperature_pass_at_{k}",
+            f"pass@{k} over the temperature",
             "",
             "temperature",
-            f"pass@{at}",
-            tuple(
-                line(name, [row for row in rows if row.name == name], at, styles[name])
-                for name in names(rows)
-            ),
+            f"pass@{k}",
+            tuple(lines(rows, comparison, k, drawing.styles)),
         )
-        for at in (sorted({1, k}) if rows else ())
+        for k in (sorted({1, comparison.gap_k}) if rows else ())
     ]
 
 
 def names(rows: Sequence[AtTemperature]) -> list[str]:
     """Models in their order."""
     return list(dict.fromkeys(row.name for row in rows))
+
+
+def lines(
+    rows: Sequence[AtTemperature], comparison: Comparison, k: int, styles: Mapping[str, int]
+) -> Iterator[Series]:
+    """A line for each model; of several seeds their mean, or where only some were measured at other temperatures, these alone."""
+    of_model = {name: [row for row in rows if row.name == name] for name in names(rows)}
+    mean_of = {run: mean for mean in comparison.means for run in mean.runs}
+    told = set()
+    for name, own in of_model.items():
+        mean = mean_of.get(name)
+        if mean is None:
+            yield line(name, own, k, styles[name])
+            continue
+        runs = [of_model[run] for run in mean.runs]
+        if len({tuple(row.temperature for row in run) for run in runs}) > 1:
+            if len(own) > 1:
+                yield line(name, own, k, styles[name])
+        elif mean.name not in told:
+            told.add(mean.name)
+            yield mean_line(mean.name, runs, k, styles[name])
 
 
 def line(name: str, rows: Sequence[AtTemperature], k: int, style: int) -> Series:
@@ -75,6 +91,18 @@ def line(name: str, rows: Sequence[AtTemperature], k: int, style: int) -> Series
         y=tuple(value.estimate for value in values),
         low=tuple(value.low for value in values),
         high=tuple(value.high for value in values),
+    )
+
+
+def mean_line(name: str, runs: Sequence[Sequence[AtTemperature]], k: int, style: int) -> Series:
+    """The mean of runs at the same temperatures, and the runs thin. It has no band: these intervals know no chance in training."""
+    values = [tuple(row.curve.at(k).estimate for row in run) for run in runs]
+    return Series(
+        label(name),
+        style,
+        x=tuple(row.temperature for row in runs[0]),
+        y=tuple(fmean(column) for column in zip(*values, strict=True)),
+        runs=tuple(values),
     )
 
 
@@ -124,6 +152,8 @@ def temperature_section(part: Part) -> Markup | None:
 def matched(rows: Sequence[AtTemperature], base: AtTemperature, k: int) -> list[Markup]:
     """What remains of each trained model's lead at the base's entropy, in words."""
     note = f"Bands and brackets: {percent(LEVEL)} intervals at each temperature alone."
+    if families(names(rows)):
+        note += " Of several seeds the figure has the mean, and its runs thin; where only some have other temperatures, these alone."
     sentences = [element("p", note, css="small")]
     if base.entropy is None:
         return sentences

@@ -20,6 +20,10 @@ from rlvr.eval.entropy import (
 )
 from rlvr.eval.loading import load_results
 from rlvr.eval.report import write, write_report
+from rlvr.eval.report.analysis import analyse
+from rlvr.eval.report.labels import model_styles
+from rlvr.eval.report.measurement import Drawing
+from rlvr.eval.report.temperature import charts
 from rlvr.protocols import SampleRequest, SamplingSettings
 from rlvr.records import Completion
 from tests.fabricate import COUNTS, evaluation, sha, study_folder, toy_problems
@@ -111,6 +115,30 @@ def test_the_report_shows_every_model_at_every_temperature(study: Path, tmp_path
     assert 'id="figure-temperature_pass_at_1"' in page
     assert "temperature = 1.2\nGRPO:" in page
     assert "At temperature 1.2 the entropy of GRPO, 0.50 nats per token, is that of Base at 0.6" in page
+
+
+def drawn(study: Path, *sweeps: Path) -> dict[str, tuple[tuple[float, ...], int]]:
+    """What the figures show: by name in the legend its temperatures, and how many thin runs it is the mean of."""
+    analysis = analyse(load_results([study], sweeps=sweeps), num_resamples=20)[0]
+    styles = model_styles([each.name for each in analysis.comparison.models])
+    found = [
+        {each.name: (each.x, len(each.runs)) for each in chart.series}
+        for chart in charts(analysis, Drawing(styles, {}))
+    ]
+    assert len(found) == 2
+    assert found[0] == found[1]
+    return found[0]
+
+
+def test_the_figure_has_the_mean_of_several_seeds(tmp_path: Path) -> None:
+    study = study_folder(tmp_path / "study", ("base", "grpo-seed0", "grpo-seed1", "ppo"))
+    first, second = (hot(tmp_path / name, name, 1.2) for name in ("grpo-seed0", "grpo-seed1"))
+    at_own = {"Base": ((0.6,), 0), "PPO": ((0.6,), 0)}
+    # A mean over other runs at every temperature would be none: the run that was measured again stands for itself.
+    assert drawn(study, first) == {**at_own, "GRPO, seed 0": ((0.6, 1.2), 0)}
+    assert drawn(study, first, second) == {**at_own, "GRPO (mean of 2 runs)": ((0.6, 1.2), 2)}
+    ppo = hot(tmp_path / "ppo", "ppo", 1.2)
+    assert drawn(study, ppo)["GRPO (mean of 2 runs)"] == ((0.6,), 2)
 
 
 @pytest.mark.parametrize(
