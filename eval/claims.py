@@ -11,6 +11,12 @@ the quantity less the margin, in the direction that the condition claims:
   (Bonferroni);
 * *undecided* otherwise.
 
+The bootstrap knows the problems that were drawn and no others: where none of 45 problems is solved it says that none ever
+will be, with an interval of no width. Where a problem counts as 0 or 1, as at the largest k and in fractions, or where all
+resamples are the same, a p value is therefore at least the chance that these many problems hide the others that would make
+the condition false, and the interval reaches as far as those that 2.5 % of samples would hide
+(Clopper and Pearson's exact bound, if nothing was seen).
+
 Either side counts as half of a two-sided test, and the smaller p value, doubled, is adjusted by Holm over all claims of
 a family, those that nothing is known of yet included. So under claims that are all just false, at most 5 % of such
 families call any of them supported, and the same for true ones called contradicted; and a decision does not hang on which
@@ -168,18 +174,15 @@ def effects_of(
         ConfigError: the study has no such model, or has not measured what the condition is about.
     """
     names = [BASE, *(each.name for each in evaluations[1:])]
-    found = {
-        fraction: _with_means(
-            _replicates(fraction, evaluations, seed, num_resamples), names, np.random.default_rng(seed + 1)
-        )
-        for fraction in {term.fraction for term in condition.terms}
-    }
-    quantities = {fraction: replicates for fraction, (replicates, _) in found.items()}
-    places = found[condition.more.fraction][1]
+    fraction = condition.more.fraction
+    replicates, known_m = _replicates(fraction, evaluations, seed, num_resamples)
+    replicates, places = _with_means(replicates, names, np.random.default_rng(seed + 1))
+    known = dict(zip(names, known_m, strict=True))
+    known |= {family: min(known_m[run] for run in runs) for family, runs in families(names).items()}
     trained = [name for name in places if name != BASE and "-step" not in name]
     wanted = trained if any(term.model == EACH for term in condition.terms) else [""]
     num_runs = max((len(members) for members in families(names).values()), default=1)
-    return tuple(_effect(condition, quantities, places, name) for name in wanted), num_runs
+    return tuple(_effect(condition, replicates, places, known, name) for name in wanted), num_runs
 
 
 def decide(
@@ -207,17 +210,18 @@ def decide(
 
 def _replicates(
     fraction: str, evaluations: Sequence[Evaluation], seed: int, num_resamples: int
-) -> Replicates:
-    """The estimates and resamples of a fraction of problems, in one column; or of pass@k, in a column for each k."""
+) -> tuple[Replicates, Sequence[int]]:
+    """A fraction of problems in one column, or pass@k in a column for each k; and of how many problems, for each evaluation."""
     rng = np.random.default_rng(seed)
     if not fraction:
-        return resample(
+        replicates = resample(
             np.stack([each.num_samples for each in evaluations]),
             np.stack([each.num_correct for each in evaluations]),
             default_ks(min(int(each.num_samples.min()) for each in evaluations)),
             rng,
             num_resamples=num_resamples,
         )
+        return replicates, [len(each.num_samples) for each in evaluations]
     base, *_ = evaluations
     hits_mp = np.stack([FRACTIONS[fraction](base, each) for each in evaluations])
     known_mp = np.isfinite(hits_mp)
@@ -226,7 +230,7 @@ def _replicates(
     times_pb = np.concatenate([np.ones((len(times_pb), 1)), times_pb], axis=1)
     # A resample without any problem that the fraction is of says nothing for or against it.
     values_mb = (hits_mp @ times_pb) / np.maximum(known_mp @ times_pb, 1)
-    return Replicates((1,), values_mb[:, :1], values_mb[:, 1:, None])
+    return Replicates((1,), values_mb[:, :1], values_mb[:, 1:, None]), known_mp.sum(axis=1).tolist()
 
 
 def _with_means(
@@ -242,22 +246,73 @@ def _with_means(
 
 
 def _effect(
-    condition: Condition, quantities: Mapping[str, Replicates], places: Mapping[str, int], each: str
+    condition: Condition,
+    replicates: Replicates,
+    places: Mapping[str, int],
+    known: Mapping[str, int],
+    each: str,
 ) -> Effect:
-    values = [_values(term, quantities[term.fraction], places, each) for term in condition.terms]
+    values = [_values(term, replicates, places, each) for term in condition.terms]
     difference_b = values[0] if len(values) == 1 else values[0] - values[1]
     beyond_b = condition.direction * (difference_b - condition.margin)
     estimate, resampled_b = float(difference_b[0]), difference_b[1:]
     low, high = np.quantile(resampled_b, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     others = [term.model for term in condition.terms if term.model != BASE]
-    ks = [_number(term, quantities[""]) for term in condition.terms if not term.fraction]
+    ks = [_number(term, replicates) for term in condition.terms if not term.fraction]
+    p_against, p_for = _share(beyond_b[1:] <= 0), _share(beyond_b[1:] >= 0)
+    if all(k == replicates.ks[-1] for k in ks) or np.ptp(resampled_b) == 0:
+        unseen = Unseen(
+            estimate,
+            (-1.0, 1.0) if condition.less else (0.0, 1.0),
+            min(known[each if term.model == EACH else term.model] for term in condition.terms),
+        )
+        below, above = unseen.hides_down_to(condition.margin), unseen.hides_up_to(condition.margin)
+        against, in_favour = (below, above) if condition.direction > 0 else (above, below)
+        p_against, p_for = max(p_against, against), max(p_for, in_favour)
+        low, high = min(low, unseen.low), max(high, unseen.high)
     return Effect(
         model=each or (" against ".join(dict.fromkeys(others)) if others else BASE),
         k=max(ks, default=None),
         difference=Interval(estimate, min(float(low), estimate), max(float(high), estimate)),
-        p_against=_share(beyond_b[1:] <= 0),
-        p_for=_share(beyond_b[1:] >= 0),
+        p_against=p_against,
+        p_for=p_for,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Unseen:
+    """What a sample of problems may hide: others, at either end of the range, that would move the mean."""
+
+    mean: float
+    range: tuple[float, float]
+    num_problems: int
+
+    def hides_down_to(self, value: float) -> float:
+        """The chance that none of these problems is of the share at the lower end with which the mean is that value."""
+        return self._hides(value, self.range[0]) if self.mean > value else 0.0
+
+    def hides_up_to(self, value: float) -> float:
+        """The same at the upper end."""
+        return self._hides(value, self.range[1]) if self.mean < value else 0.0
+
+    def _hides(self, value: float, end: float) -> float:
+        share = min(1.0, (value - self.mean) / (end - self.mean))
+        return float((1 - share) ** self.num_problems)
+
+    @property
+    def low(self) -> float:
+        """The smallest mean that a sample hides with a chance of 2.5 %."""
+        return self.mean - self._hidden * (self.mean - self.range[0])
+
+    @property
+    def high(self) -> float:
+        """The largest one."""
+        return self.mean + self._hidden * (self.range[1] - self.mean)
+
+    @property
+    def _hidden(self) -> float:
+        """The share of problems of which as many as were drawn show none with a chance of 2.5 %."""
+        return 1.0 if self.num_problems == 0 else float(1 - ((1 - LEVEL) / 2) ** (1 / self.num_problems))
 
 
 def _number(term: Term, replicates: Replicates) -> int:

@@ -145,8 +145,19 @@ def refuse_other_runs(owners: Iterable[Owner]) -> None:
             refuse_other_length(folder, resolved["train"]["num_steps"])
 
 
-def refuse_other_settings(folder: Path, resolved: dict[str, Any]) -> None:
-    """Raise a ConfigError if the folder holds a run whose steps were computed otherwise, or from another start."""
+def refuse_other_settings(
+    folder: Path, resolved: dict[str, Any], may_change: tuple[str, ...] = MAY_CHANGE
+) -> None:
+    """Refuse a folder that holds a run whose steps were computed otherwise, or from another start.
+
+    Args:
+        folder: of the run there.
+        resolved: the config of this one.
+        may_change: beginnings of the keys that may differ.
+
+    Raises:
+        ConfigError: other keys differ, which are named.
+    """
     path = folder / CONFIG_FILE
     if not path.exists():
         return
@@ -160,7 +171,7 @@ def refuse_other_settings(folder: Path, resolved: dict[str, Any]) -> None:
     reached = reached_steps(folder) + stored["train"]["max_staleness"]  # the next batch may have been sampled
     kept = {key: resolved[key] for key in MAY_GROW if holds_all(resolved.get(key), stored.get(key))}
     differences = differing({**begun(stored, reached), **kept}, begun(resolved, reached))
-    refused = [line for key, line in differences.items() if not key.startswith(MAY_CHANGE)]
+    refused = [line for key, line in differences.items() if not key.startswith(may_change)]
     if refused:
         raise ConfigError(
             f"{folder} holds a run with other settings:\n"

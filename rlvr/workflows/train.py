@@ -39,6 +39,7 @@ from rlvr.tracking.trackers import ProcessTracker, make_trackers
 from rlvr.workflows.forecast import work_ahead
 from rlvr.workflows.inputs import checked_inputs, refuse_other_inputs, training_inputs
 from rlvr.workflows.ownership import (
+    MAY_CHANGE,
     TRAINING,
     Owner,
     refuse_other_kind,
@@ -48,6 +49,8 @@ from rlvr.workflows.ownership import (
 )
 from rlvr.workflows.preflight import check_training
 
+MEASURING = ("benchmarks", "evaluation.")
+"""Keys that a run may have otherwise and be the same run: what is done with its model."""
 TAKEN_FROM = "taken_from"
 """In ``trained.json``: the folder of the run that this one is a copy of."""
 MAX_ENGINE_SEED = 1 << 20
@@ -152,7 +155,7 @@ def _is_same(other: Path, config: ExperimentConfig, resolved: dict[str, Any], in
     if not (other / CONFIG_FILE).exists():
         return False
     try:
-        refuse_other_settings(other, resolved)
+        refuse_other_settings(other, resolved, (*MAY_CHANGE, *MEASURING))
         refuse_other_inputs(replace(config, run=replace(config.run, dir=str(other))), inputs)
     except ConfigError:
         return False

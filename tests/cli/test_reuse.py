@@ -51,7 +51,7 @@ def test_runs_and_evaluations_of_another_study_are_taken_over(study, pools: Pool
         # Whatever it is trained by, the stand-in makes the same model, so its samples are taken over.
         (["learner.learning_rate=2e-6"], 1, 0),
         (["train.num_steps=3"], 1, 0),
-        (["evaluation.num_samples=6"], 1, 2),  # the settings of a run name its evaluation too
+        (["evaluation.num_samples=6"], 0, 2),
     ],
 )
 def test_what_differs_is_made_anew(

@@ -177,6 +177,35 @@ def test_a_fraction_of_what_only_some_problems_have_is_a_fraction_of_these(
     assert (effect.model, effect.k) == ("base", None)
 
 
+def test_problems_that_were_not_drawn_are_not_taken_for_unsolvable() -> None:
+    """A trained model solves 5 % of all problems, so the claim is just false, and often none of 45 that are drawn."""
+    rng = np.random.default_rng(7)
+    found = []
+    for _ in range(400):
+        solved = np.where(rng.random(45) < 0.05, SAMPLES, 0)
+        found.append(
+            decision("each@n - base@n < 0.05", [Counts("base", np.zeros(45, int)), Counts("m0", solved)])
+        )
+    # None is solved in a tenth of the samples, and the bootstrap alone would call all of those supported.
+    assert found.count(Decision.SUPPORTED) <= 20
+    assert found.count(Decision.CONTRADICTED) <= 20
+
+
+@pytest.mark.parametrize(("num_problems", "expected"), [(45, Decision.UNDECIDED), (90, Decision.SUPPORTED)])
+def test_a_sample_without_any_hit_decides_as_far_as_its_size_allows(
+    num_problems: int, expected: Decision
+) -> None:
+    none: Any = [Counts(name, np.zeros(num_problems, int)) for name in ("base", "m0")]
+    condition = Condition.parse("each@n - base@n < 0.05", "it")
+    effects, runs = effects_of(condition, none, num_resamples=400)
+    assert decide({"it": (effects, runs)})["it"].decision is expected
+    exact = 1 - 0.025 ** (1 / num_problems)  # Clopper and Pearson, two-sided at 95 %, for 0 of n
+    [effect] = effects
+    assert effect.difference.low == pytest.approx(-exact)
+    assert effect.difference.high == pytest.approx(exact)
+    assert effect.p_against == pytest.approx(max(1 / 401, 0.95**num_problems))
+
+
 def test_runs_of_several_seeds_have_a_mean_of_fractions() -> None:
     base: Any = Counts("base", np.full(100, 16))
     runs: list[Any] = [
