@@ -49,7 +49,7 @@ from rlvr.workflows.ownership import (
 )
 from rlvr.workflows.preflight import check_training
 
-MEASURING = ("benchmarks", "evaluation.")
+OF_MEASURING = ("benchmarks", "evaluation.")
 """Keys that a run may have otherwise and be the same run: what is done with its model."""
 TAKEN_FROM = "taken_from"
 """In ``trained.json``: the folder of the run that this one is a copy of."""
@@ -155,7 +155,7 @@ def _is_same(other: Path, config: ExperimentConfig, resolved: dict[str, Any], in
     if not (other / CONFIG_FILE).exists():
         return False
     try:
-        refuse_other_settings(other, resolved, (*MAY_CHANGE, *MEASURING))
+        refuse_other_settings(other, resolved, (*MAY_CHANGE, *OF_MEASURING))
         refuse_other_inputs(replace(config, run=replace(config.run, dir=str(other))), inputs)
     except ConfigError:
         return False
