@@ -26,8 +26,14 @@ class RunConfig:
     and place is copied and not made again. Of a run that is taken over, checkpoints are not."""
 
     def __post_init__(self) -> None:
-        """Check the word."""
+        """Check the word, and that a run is not to begin anew and to be taken over as well."""
         require_one_of(self.resume, ("auto", "never"), "run.resume")
+        require(
+            self.resume == "auto" or self.reuse_from is None,
+            "run.resume=never begins anew, and run.reuse_from takes over what is there",
+            "run.reuse_from",
+            "one of the two",
+        )
 
 
 @dataclass

@@ -88,5 +88,10 @@ def test_evaluations_share_samples_whatever_their_models_are_called(
     assert counts[0] == counts[1]
 
 
+def test_to_begin_anew_and_to_take_over_is_refused(study, tmp_path: Path) -> None:
+    words = ["run.resume=never", f"run.reuse_from={tmp_path}"]
+    refused(study("first", *words), "run.reuse_from", "one of the two")
+
+
 def test_the_folder_must_be_there(study) -> None:
     refused(study("first", "run.reuse_from=nowhere"), "run.reuse_from", "no such folder: nowhere")
