@@ -13,7 +13,7 @@ CASES = [
     ("rlvr che", {"checkpoints"}),
     ("rlvr train lea", {"learner."}),
     ("rlvr train learner.learning", {"learner.learning_rate="}),
-    ("rlvr train recipe=tiny run.", {"run.dir=", "run.resume="}),
+    ("rlvr train recipe=tiny run.", {"run.dir=", "run.resume=", "run.reuse_from="}),
     ("rlvr train -m clus", {"cluster.", "cluster="}),
     ("rlvr study algorithm=gr", {"algorithm=grpo", "algorithm=grpo_verl", "algorithm=grpo_openrlhf"}),
     ("rlvr train algorithm=ppo algorithm.cri", {"algorithm.critic."}),

@@ -45,18 +45,13 @@ def test_a_study_is_done_partly_done_or_to_run(tmp_path: Path) -> None:
     assert standing(study, tmp_path / "whole").state == DONE
 
 
-def test_what_stands_beside_a_study_is_measured_as_that(tmp_path: Path) -> None:
+def test_further_settings_reach_the_commands_that_know_them(tmp_path: Path) -> None:
     commands = (Command("evaluate x evaluation.num_samples=256", "a"), Command("entropy x", "b"))
     words = ["train.num_steps=4", "evaluation.num_samples=8", "data.skills.num_test=12"]
-    beside = StudyOf("hot", "hotter", 1, commands=commands, sweep_of="it")
-    assert standing(beside, tmp_path / "hot", words).waiting == (
-        ("evaluate", "x", "evaluation.num_samples=256", *words[1:]), ("entropy", "x"),
-    )  # fmt: skip
-    alone = StudyOf("alone", "on its own", 1, commands=commands)
-    assert standing(alone, tmp_path / "alone", words).waiting[0] == (
-        "evaluate",
-        "x",
-        "evaluation.num_samples=256",
+    study = StudyOf("hot", "hotter", 1, commands=commands)
+    assert standing(study, tmp_path / "hot", words).waiting == (
+        ("evaluate", "x", *words[1:], f"run.reuse_from={tmp_path}"),
+        ("entropy", "x"),
     )
 
 
