@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import torch
@@ -59,12 +60,12 @@ def checksum(tensor: Tensor, dtype: torch.dtype, row: int = 0, column: int = 0) 
     matrix = tensor.detach()
     matrix = matrix.flatten(1) if matrix.dim() > 1 else matrix.reshape(-1, 1)
     columns = _factors(column, matrix.shape[1], COLUMNS, matrix.device)
+    rows = _factors(row, matrix.shape[0], ROWS, matrix.device)
     total = torch.zeros((), dtype=torch.int64, device=matrix.device)
     chunk = CPU_CHUNK if matrix.device.type == "cpu" else GPU_CHUNK
-    for part in matrix.split(max(1, chunk // max(1, matrix.shape[1]))):
-        rows = _factors(row, len(part), ROWS, matrix.device)
-        total += ((_bits(part, dtype) * columns).sum(1) * rows).sum()
-        row += len(part)
+    size = max(1, chunk // max(1, matrix.shape[1]))
+    for part, factors in zip(matrix.split(size), rows.split(size), strict=True):
+        total += ((_bits(part, dtype) * columns).sum(1) * factors).sum()
     return Checksum(matrix.numel(), int(total.item()) % MODULUS)
 
 
@@ -109,6 +110,7 @@ def _bits(part: Tensor, dtype: torch.dtype) -> Tensor:
     return part.view(BITS[dtype.itemsize]).long()
 
 
+@lru_cache(maxsize=64)  # a model has few different shapes, and they are asked for at every update
 def _factors(start: int, count: int, salt: int, device: torch.device) -> Tensor:
     """Odd numbers (count,) of 64 bits for the rows or columns from ``start`` on: splitmix64 of their index."""
     x = torch.arange(start, start + count, dtype=torch.int64, device=device) + (salt << 32)

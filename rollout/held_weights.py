@@ -57,13 +57,26 @@ class Section:
 def held_weights(model: nn.Module, names: Sequence[str], dtype: torch.dtype) -> dict[str, list[Piece]]:
     """See :meth:`WorkerExtension.held_weights`; ``dtype`` is what the engine computes in."""
     modules = dict(model.named_modules())
-    found: dict[str, list[Piece]] = {}
+    # An output head that is tied to the embedding has the same parameter, and on a CPU a packed copy of its own.
+    packed: dict[int, list[nn.Module]] = {}
+    for module in modules.values():
+        if hasattr(module, "cpu_linear"):
+            packed.setdefault(id(module._parameters.get("weight")), []).append(module)
+    # Tensors that are fused here are parts of one parameter, which is read once.
+    parts: dict[str, list[tuple[str, int | None]]] = {}
     for name in names:
         path, part = locate(model, name)
+        parts.setdefault(path, []).append((name, part))
+    found: dict[str, list[Piece]] = {}
+    for path, fused in parts.items():
         owner, _, parameter = path.rpartition(".")
-        module = modules.get(owner)
-        if module is not None and module._parameters.get(parameter) is not None:
-            found[name] = pieces(model, module, parameter, part, dtype)
+        weight = modules[owner]._parameters.get(parameter) if owner in modules else None
+        if weight is None:
+            continue
+        copies = [[(0, weight)]] if weight.numel() else []
+        copies += [list(read_back(each)) for each in packed.get(id(weight), ())]
+        for name, part in fused:
+            found[name] = pieces(modules[owner], parameter, part, copies, dtype)
     return found
 
 
@@ -80,19 +93,24 @@ def locate(model: nn.Module, name: str) -> tuple[str, int | None]:
 
 
 def pieces(
-    model: nn.Module, module: nn.Module, parameter: str, part: int | None, dtype: torch.dtype
+    module: nn.Module,
+    parameter: str,
+    part: int | None,
+    copies: Sequence[Sequence[tuple[int, Tensor]]],
+    dtype: torch.dtype,
 ) -> list[Piece]:
-    """Checksums of what a rank holds of one tensor: of the parameter, and of each packed copy of it."""
-    weight: Tensor = getattr(module, parameter)
+    """Checksums of what a rank holds of one tensor.
+
+    Args:
+        module: the layer that computes with it.
+        parameter: its name there.
+        part: which of the tensors that are fused in the parameter it is.
+        copies: the parameter, and what each packed copy of it was made of, as (first column, columns) at a time.
+        dtype: what the engine computes in.
+    """
     column = 0
     if isinstance(module, RowParallelLinear) and parameter == "weight":
         column = module.tp_rank * module.input_size_per_partition
-    # An output head that is tied to the embedding has the same parameter, and on a CPU a packed copy of its own.
-    holders = [each for each in model.modules() if each._parameters.get(parameter) is weight]
-    copies = [[(0, weight)]] if weight.numel() else []
-    copies += [
-        list(read_back(each)) for each in holders if parameter == "weight" and hasattr(each, "cpu_linear")
-    ]
     found = []
     for copy, blocks in enumerate(copies):
         for offset, block in blocks:

@@ -39,9 +39,8 @@ def test_what_a_command_knows_reaches_it(composed) -> None:
             if words[0] != "evaluate":
                 assert config.train.num_steps == 4, words
             found += 1
-    assert (
-        found == 6 + 2 + 2
-    )  # studies and their trainings of the second paper, measurements of mid-training and a student
+    # Studies and their trainings of the second paper, the pictures of the first, measurements of mid-training and a student.
+    assert found == 6 + 1 + 2 + 2
 
 
 def test_pre_training_distillation_and_analyses_stay_as_they_are() -> None:
