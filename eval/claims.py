@@ -36,7 +36,7 @@ import numpy as np
 from rlvr.errors import ConfigError, did_you_mean
 from rlvr.eval.bootstrap import NUM_RESAMPLES, Replicates, draw_problems, resample
 from rlvr.eval.fractions import FRACTIONS
-from rlvr.eval.names import family_of
+from rlvr.eval.names import checkpoint_of, family_of
 from rlvr.eval.pass_at_k import FloatArray, default_ks
 from rlvr.eval.statistics import LEVEL, Interval, holm
 from rlvr.eval.store import Evaluation
@@ -176,12 +176,13 @@ def effects_of(
     names = [BASE, *(each.name for each in evaluations[1:])]
     fraction = condition.more.fraction
     replicates, known_m = _replicates(fraction, evaluations, seed, num_resamples)
-    replicates, places = _with_means(replicates, names, np.random.default_rng(seed + 1))
+    means = _means_of(names)
+    replicates, places = _with_means(replicates, names, means, np.random.default_rng(seed + 1))
     known = dict(zip(names, known_m, strict=True))
-    known |= {family: min(known_m[run] for run in runs) for family, runs in families(names).items()}
+    known |= {name: min(known_m[run] for run in runs) for name, runs in means.items()}
     trained = [name for name in places if name != BASE and "-step" not in name]
     wanted = trained if any(term.model == EACH for term in condition.terms) else [""]
-    num_runs = max((len(members) for members in families(names).values()), default=1)
+    num_runs = max((len(members) for members in means.values()), default=1)
     return tuple(_effect(condition, replicates, places, known, name) for name in wanted), num_runs
 
 
@@ -233,15 +234,26 @@ def _replicates(
     return Replicates((1,), values_mb[:, :1], values_mb[:, 1:, None]), known_mp.sum(axis=1).tolist()
 
 
+def _means_of(names: Sequence[str]) -> dict[str, list[int]]:
+    """Places of the models behind each mean: of runs from several seeds, and of their checkpoints after as many steps."""
+    means = families(names)
+    checkpoints: dict[str, list[int]] = {}
+    for place, name in enumerate(names):
+        run, step = checkpoint_of(name) or (name, None)
+        if step is not None and family_of(run) in means:
+            checkpoints.setdefault(f"{family_of(run)}-step{step}", []).append(place)
+    return means | {name: found for name, found in checkpoints.items() if len(found) > 1}
+
+
 def _with_means(
-    replicates: Replicates, names: Sequence[str], rng: np.random.Generator
+    replicates: Replicates, names: Sequence[str], means: Mapping[str, Sequence[int]], rng: np.random.Generator
 ) -> tuple[Replicates, dict[str, int]]:
-    """Rows by name: every model, but for runs of several seeds, whose mean stands in their place."""
-    runs = families(names)
-    places = {name: place for place, name in enumerate(names) if family_of(name) not in runs}
-    for family, members in runs.items():
+    """Rows by name: every model, but for those behind a mean, which stands in their place."""
+    behind = {place for places in means.values() for place in places}
+    places = {name: place for place, name in enumerate(names) if place not in behind and name not in means}
+    for name, members in means.items():
         replicates = with_mean(replicates, members, rng)
-        places[family] = len(replicates.estimate) - 1
+        places[name] = len(replicates.estimate) - 1
     return replicates, places
 
 

@@ -21,6 +21,7 @@ Examples:
   rlvr paper --page-only                        the page of the studies that are there; nothing is run
   rlvr paper claims=2504.13837                  one of the papers; or a file of your own, claims=mine.yaml
   rlvr paper only=tiny-steps,pass_at_1_rises    some claims, by their names or those of their studies
+  rlvr paper 'seeds=[0,1,2]' folder=runs/seeds run.reuse_from=runs   three training runs where there was one, which is taken over
   rlvr paper folder=runs/quick train.num_steps=4 evaluation.num_samples=8   other words go to every study, train
                                                 and evaluate command that knows them; what they do not reach is said
 
@@ -46,7 +47,7 @@ def app(config: PaperConfig) -> None:
 
     every = load_papers(config.claims)
     papers = only(every, config.only)
-    plan = Plan.of(studies_of(every), studies_of(papers), Path(config.folder), config.overrides)
+    plan = Plan.of(studies_of(every), studies_of(papers), Path(config.folder), config.overrides, config.seeds)
     say(
         f"claims: {sum(len(paper.claims) for paper in papers)}; studies: {len(plan.there)}, of which "
         f"{len(plan.there) - len(plan.waiting)} are finished in {config.folder}"

@@ -83,6 +83,9 @@ class PaperConfig:
     """Say how far the studies are, what would be run and how long it would take, and start nothing."""
     page_only: bool = False
     """Write the page of what is there, and start nothing."""
+    seeds: list[int] = field(default_factory=list)
+    """Training seeds for every study that trains and names none of its own, such as ``[0, 1, 2]``: claims are then about the mean of
+    these runs, and intervals cover the chance in training. None: one run each."""
     overrides: list[str] = field(default_factory=list)
     """Settings such as ``train.num_steps=4`` for all commands of the studies that know them: `rlvr study`, `train` and `evaluate`.
     They win over what the claims' file says, but for the models, benchmarks, data and folders that it names."""
@@ -90,6 +93,14 @@ class PaperConfig:
     def __post_init__(self) -> None:
         """Refuse words that would make one study of all, and no claims."""
         require(bool(self.claims), "no file of claims is named", "claims", "claims=2504.13837,2512.07783")
+        require(
+            len(self.seeds) != 1
+            and len(set(self.seeds)) == len(self.seeds)
+            and min(self.seeds, default=0) >= 0,
+            f"the training seeds are {self.seeds}",
+            "seeds",
+            "two or more different numbers from 0 on; for one run of another seed, seed=N",
+        )
         for word in self.overrides:
             key = word.partition("=")[0].lstrip("+~")
             require(

@@ -24,10 +24,23 @@ class Command:
 
     run: str
     """Its words, after ``rlvr``; ``{folder}`` stands for the study's folder, ``{root}`` for the one that all studies lie in,
-    ``{package}`` for that of rlvr itself."""
+    ``{package}`` for that of rlvr itself. A command with ``{seed}`` is run once for each training seed that is asked for, and
+    ``{-seed}`` ends the name of what is trained from it (``-seed0``; nothing where none is asked for). In other commands
+    an entry between commas that has ``{-seed}`` stands once for each seed."""
     makes: str
     """A file in the study's folder, or in that of a study it goes on from (``../tiny-seeds/…``), that is there once it is done; then it
     is not run again."""
+
+    @property
+    def takes_seeds(self) -> bool:
+        """Whether it trains, or is about what was trained, and names no training seeds of its own."""
+        words = self.run.split()
+        return "{-seed}" in self.run or (words[0] == "study" and not names_seeds(words))
+
+
+def names_seeds(words: Iterable[str]) -> bool:
+    """Whether words of a command set ``seeds``."""
+    return any(word.strip("'").startswith("seeds=") for word in words)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +69,13 @@ class StudyOf:
     def needs(self) -> tuple[str, ...]:
         """Studies that have to be finished before."""
         return (*self.after, *([self.sweep_of] if self.sweep_of else []))
+
+    @property
+    def takes_seeds(self) -> bool:
+        """Whether it trains, and names no training seeds of its own."""
+        return (bool(self.recipe) and not names_seeds(self.overrides)) or any(
+            each.takes_seeds for each in self.commands
+        )
 
 
 @dataclass(frozen=True, slots=True)

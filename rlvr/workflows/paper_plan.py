@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
@@ -10,11 +11,13 @@ from pathlib import Path
 from typing import Self
 
 from rlvr.config import EvaluateConfig, ExperimentConfig
+from rlvr.errors import ConfigError
 from rlvr.eval.discovery import stores_under
 from rlvr.eval.loading import load_results
+from rlvr.eval.names import checkpoint_of, seed_of
 from rlvr.eval.tables import aligned
 from rlvr.run_folder import command_seconds, recorded_seconds
-from rlvr.workflows.paper import StudyOf
+from rlvr.workflows.paper import Command, StudyOf, names_seeds
 
 PACKAGE = Path(__file__).parent.parent
 DONE, PARTLY, TO_RUN = "done", "partly done", "to run"
@@ -22,6 +25,8 @@ TAKING = {"study": ExperimentConfig, "train": ExperimentConfig, "evaluate": Eval
 """Commands that take further settings, with the keys that they know. What pre-training and distillation call alike means another thing."""
 ABOUT = ("model", "models", "name", "benchmark", "benchmarks", "regrade")
 """Keys by which a command says what it is about, which no further setting changes; nor the data that it names itself."""
+ENTRY = re.compile(r"[^,{}]*\{-seed\}[^,{}]*(?:\{-seed\}[^,{}]*)*")
+"""What stands between commas in a list or mapping of a command, and is there for each seed."""
 LEAST = 0.1
 """Share of a study's expected time that is left at least while something of it is to be run: what has been done took longer."""
 
@@ -40,6 +45,8 @@ class Standing:
     is_whole: bool
     """Whether that is the time of commands, their starts of engines included; else that of trainings and evaluations alone."""
     has_begun: bool
+    num_seeds: int = 1
+    """From how many seeds each of its models is to be trained."""
     failure: str = ""
     """Why it was not finished by the command that has just tried, in a sentence: it failed, or one that it needs did."""
 
@@ -48,9 +55,14 @@ class Standing:
         """``done``, ``partly done`` or ``to run``."""
         return PARTLY if self.waiting and self.has_begun else TO_RUN if self.waiting else DONE
 
+    @property
+    def planned_seconds(self) -> float:
+        """By the manifest's minutes, which are those of one training seed where a study does not name its own."""
+        return 60.0 * self.study.minutes * self.num_seeds
+
     def seconds_left(self, speed: float) -> float:
         """By the manifest's minutes, each of which takes ``speed`` of them here."""
-        expected = 60 * self.study.minutes * speed
+        expected = self.planned_seconds * speed
         is_to_come = self.waiting and not self.failure
         return max(expected - self.seconds, LEAST * expected) if is_to_come else 0.0
 
@@ -67,6 +79,8 @@ class Plan:
     """The studies of these claims, in the order in which they are run."""
     others: Mapping[str, Standing]
     """The other studies of these papers, which tell how fast this machine is as well."""
+    seeds: tuple[int, ...] = ()
+    """Training seeds for the studies that name none of their own."""
 
     @classmethod
     def of(
@@ -75,6 +89,7 @@ class Plan:
         chosen: Collection[str],
         root: Path,
         overrides: Sequence[str] = (),
+        seeds: Sequence[int] = (),
     ) -> Self:
         """Look at what is there.
 
@@ -83,15 +98,16 @@ class Plan:
             chosen: names of those that are asked for.
             root: the folder that all studies share.
             overrides: further settings, for all commands that take them.
+            seeds: training seeds for the studies that name none of their own.
 
         Raises:
-            ConfigError: what is there cannot stand side by side.
+            ConfigError: what is there cannot stand side by side, or was trained from one seed where several are asked for.
             DataError: a record or an evaluation is damaged.
         """
-        found = {name: standing(study, root / name, overrides) for name, study in every.items()}
+        found = {name: standing(study, root / name, overrides, seeds) for name, study in every.items()}
         asked = {name: each for name, each in found.items() if name in chosen}
         others = {name: each for name, each in found.items() if name not in chosen}
-        return cls(root, tuple(overrides), asked, others)
+        return cls(root, tuple(overrides), asked, others, tuple(seeds))
 
     def again(self, name: str, failure: str = "") -> Self:
         """The same plan after something was done for a study, or has failed.
@@ -99,7 +115,7 @@ class Plan:
         Raises:
             DataError: a record or an evaluation is damaged.
         """
-        now = standing(self.there[name].study, self.root / name, self.overrides)
+        now = standing(self.there[name].study, self.root / name, self.overrides, self.seeds)
         return replace(self, there={**self.there, name: replace(now, failure=failure)})
 
     def lacking(self, study: StudyOf) -> list[str]:
@@ -119,6 +135,9 @@ class Plan:
             without = [each.study.name for each in self.waiting if each.study.name not in reached]
             if without:
                 lines.append(f"{setting} reaches no command of {', '.join(without)}")
+        without = [each.study.name for each in self.waiting if not each.study.takes_seeds]
+        if self.seeds and without:
+            lines.append(f"{' '.join(seeds_words(self.seeds))} reaches no command of {', '.join(without)}")
         return lines
 
     @property
@@ -129,7 +148,7 @@ class Plan:
             for each in (*self.there.values(), *self.others.values())
             if each.state == DONE and each.seconds and each.study.minutes
         ]
-        planned = sum(60 * each.study.minutes for each in known)
+        planned = sum(each.planned_seconds for each in known)
         return sum(each.seconds for each in known) / planned if known else None
 
     def seconds_left(self, *of: Standing) -> float:
@@ -137,16 +156,19 @@ class Plan:
         return sum(each.seconds_left(self.speed or 1.0) for each in of or self.waiting)
 
 
-def standing(study: StudyOf, folder: Path, overrides: Sequence[str] = ()) -> Standing:
+def standing(
+    study: StudyOf, folder: Path, overrides: Sequence[str] = (), seeds: Sequence[int] = ()
+) -> Standing:
     """How far one study has come in its folder."""
     recorded, timed = recorded_seconds(folder), sum(command_seconds(folder).values())
     return Standing(
         study,
         folder,
-        tuple(tuple(words) for words in to_run(study, folder, overrides)),
+        tuple(tuple(words) for words in to_run(study, folder, overrides, seeds)),
         max(recorded, timed),
         timed > recorded,
         folder.is_dir() and any(folder.iterdir()),
+        len(seeds) if seeds and study.takes_seeds else 1,
     )
 
 
@@ -184,27 +206,97 @@ def minutes(seconds: float) -> str:
     return f"{hours} h {rest:02d} min" if hours else f"{rest} min"
 
 
-def to_run(study: StudyOf, folder: Path, overrides: Sequence[str] = ()) -> list[list[str]]:
+def to_run(
+    study: StudyOf, folder: Path, overrides: Sequence[str] = (), seeds: Sequence[int] = ()
+) -> list[list[str]]:
     """The words of the commands, after ``rlvr``, that a study still lacks.
 
     Args:
         study: the study.
         folder: its own.
         overrides: further settings, which a study's recipe takes and its commands as :func:`with_settings` says.
+        seeds: training seeds, for a study that names none of its own; none for one run each.
+
+    Raises:
+        ConfigError: seeds are asked for, and it was trained without.
     """
-    found, shared = [], f"run.reuse_from={folder.parent}"
-    if study.recipe and not is_measured(folder):
-        own = [*study.overrides, *overrides, shared, f"run.dir={folder}"]
-        found.append(["study", f"recipe={study.recipe}", *own])
+    found: list[list[str]] = []
+    is_elsewhere = any(key_of(each) == "run.reuse_from" for each in overrides)
+    further = [*overrides, *([] if is_elsewhere else [f"run.reuse_from={folder.parent}"])]
+    if study.recipe:
+        own = () if names_seeds(study.overrides) else tuple(seeds)
+        if not (is_measured(folder) and has_seeds(folder, own)):
+            settings = [*study.overrides, *seeds_words(own), *further, f"run.dir={folder}"]
+            found.append(["study", f"recipe={study.recipe}", *settings])
     for command in study.commands:
-        # Normalised: beside a study's folder there may be something before the folder itself is there.
-        if not Path(os.path.normpath(folder / command.makes)).exists():
-            places = {"{folder}": folder, "{root}": folder.parent, "{package}": PACKAGE}
-            words = command.run
-            for name, place in places.items():
-                words = words.replace(name, shlex.quote(str(place)))
-            found.append(with_settings(shlex.split(words), [*overrides, shared]))
+        own = tuple(seeds) if command.takes_seeds else ()
+        for words, makes in commands_of(command, folder, own):
+            # Normalised: beside a study's folder there may be something before the folder itself is there.
+            if not is_made(words[0], Path(os.path.normpath(folder / makes)), own):
+                found.append(
+                    with_settings(words, [*further, *(seeds_words(own) if words[0] == "study" else [])])
+                )
     return found
+
+
+def is_made(kind: str, path: Path, seeds: Sequence[int]) -> bool:
+    """Whether a command has made its file; a report of runs also that it is whole, and of all these seeds.
+
+    Raises:
+        ConfigError: it is of none.
+    """
+    if not path.exists() or not seeds or kind not in ("study", "evaluate"):
+        return path.exists()
+    return is_measured(path.parent) and has_seeds(path.parent, seeds)
+
+
+def commands_of(command: Command, folder: Path, seeds: Sequence[int]) -> list[tuple[list[str], str]]:
+    """The words of a study's command, and the file that it makes; of one with ``{seed}`` once for each seed."""
+    places = {"{folder}": folder, "{root}": folder.parent, "{package}": PACKAGE}
+    text = command.run
+    for name, place in places.items():
+        text = text.replace(name, shlex.quote(str(place)))
+    endings = {seed: f"-seed{seed}" for seed in seeds} or {0: ""}
+    if "{seed}" in text:
+        return [
+            (
+                shlex.split(text.replace("{seed}", str(seed)).replace("{-seed}", ending)),
+                command.makes.replace("{-seed}", ending),
+            )
+            for seed, ending in endings.items()
+        ]
+    words = [
+        ENTRY.sub(
+            lambda found: ",".join(found[0].replace("{-seed}", each) for each in endings.values()), word
+        )
+        for word in shlex.split(text)
+    ]
+    return [(words, command.makes)]
+
+
+def has_seeds(folder: Path, seeds: Sequence[int]) -> bool:
+    """Whether all that was measured in a folder and trained from several seeds is there of each of these.
+
+    Raises:
+        ConfigError: nothing there was, so that these cannot be added.
+    """
+    there: dict[str, set[int]] = {}
+    for store in stores_under(folder):
+        run, _ = checkpoint_of(store.name) or (store.name, 0)
+        if (known := seed_of(run)) is not None:
+            there.setdefault(known[0], set()).add(known[1])
+    if seeds and not there:
+        raise ConfigError(
+            f"{folder} holds one run each, and {' '.join(seeds_words(seeds))} asks for several",
+            where="seeds",
+            fix="folder=ANOTHER_FOLDER; if that lies below a folder OLD, run.reuse_from=OLD takes over the runs that are there",
+        )
+    return all(found >= set(seeds) for found in there.values())
+
+
+def seeds_words(seeds: Sequence[int]) -> list[str]:
+    """The setting of `rlvr study` that asks for these; none where there are none."""
+    return [f"seeds=[{','.join(map(str, seeds))}]"] if seeds else []
 
 
 def with_settings(words: Sequence[str], overrides: Sequence[str]) -> list[str]:

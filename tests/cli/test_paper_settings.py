@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from rlvr.workflows import paper_run
-from rlvr.workflows.paper import load_papers, studies_of
+from rlvr.workflows.paper import StudyOf, load_papers, studies_of
 from rlvr.workflows.paper_plan import to_run
 from tests.cli.test_paper import OWN
 from tests.fabricate import study_folder
@@ -41,6 +41,29 @@ def test_what_a_command_knows_reaches_it(composed) -> None:
             found += 1
     # Studies and their trainings of the second paper, the pictures of the first, measurements of mid-training and a student.
     assert found == 6 + 1 + 2 + 2
+
+
+def test_every_command_takes_several_seeds(composed) -> None:
+    every = studies_of(load_papers(["2504.13837", "2512.07783"]))
+    kinds = ("study", "train", "evaluate")
+    found = 0
+    for name, study in every.items():
+        for words in to_run(study, ROOT / name, (), (0, 1)):
+            if words[0] in kinds and name != "tiny-entropy":
+                [(config, _)] = composed(*words)
+                found += words[0] != "evaluate" and study.takes_seeds
+                if words[0] == "study" and study.takes_seeds:
+                    assert config.seeds == [0, 1], words
+                if words[0] == "train":
+                    assert config.run.dir.endswith(f"-seed{config.seed}"), words
+    assert found == sum(study.takes_seeds for study in every.values()) + 1  # mid-training trains twice
+    models = next(word for word in words_of_mid(every) if word.startswith("models="))
+    assert models.count("-seed0") == models.count("-seed1") == 4  # names and folders of two models
+
+
+def words_of_mid(every: dict[str, StudyOf]) -> list[str]:
+    """Of the command that measures mid-training."""
+    return to_run(every["interplay-mid"], ROOT / "interplay-mid", (), (0, 1))[-1]
 
 
 def test_pre_training_distillation_and_analyses_stay_as_they_are() -> None:
