@@ -53,6 +53,35 @@ OWN: dict[str, Any] = {
     "limits": ["It is short."],
 }  # fmt: skip
 
+SHORT = f"train.num_steps=2 train.prompts_per_step=8 evaluation.num_samples=8 {PROBLEMS}"
+SEEDED: dict[str, Any] = {
+    **OWN,
+    "studies": {
+        "one": {"recipe": "tiny", "overrides": SHORT.split(), "about": "a short study", "minutes": 1},
+        "two": {
+            "after": ["one"],
+            "measured_in": "measured",
+            "about": "its models, and further ones from them",
+            "minutes": 1,
+            "commands": [
+                {
+                    "run": f"train recipe=tiny model={{root}}/one/grpo{{-seed}} seed={{seed}} run.dir={{folder}}/more{{-seed}} {SHORT}",
+                    "makes": "more{-seed}/model/config.json",
+                },
+                {
+                    "run": "evaluate 'models={base: {package}/models/tiny, grpo{-seed}: {root}/one/grpo{-seed}, more{-seed}: {folder}/more{-seed}}' "
+                    f"benchmark=skills num_samples=8 {PROBLEMS} run.dir={{folder}}/measured",
+                    "makes": "measured/report.html",
+                },
+            ],
+        },
+    },
+    "claims": {
+        "up": {**CLAIM, "study": "one", "condition": "each@1 - base@1 > 0"},
+        "further": {**CLAIM, "study": "two", "condition": "more@1 - grpo@1 > 0"},
+    },
+}  # fmt: skip
+
 
 @pytest.fixture(autouse=True)
 def end_what_was_started(tmp_path: Path) -> Iterator[None]:
@@ -106,4 +135,35 @@ def test_a_paper_killed_and_terminated_goes_on_to_its_page(tmp_path: Path) -> No
     # All sessions of the study are in its time, the starts of engines as well.
     assert data["studies"]["one"]["wall_seconds_of"] == "commands"
     assert data["studies"]["one"]["wall_seconds"] > sum(row["time/step"] for row in rows)
+    assert_nothing_left(tmp_path)
+
+
+@pytest.mark.faults
+def test_one_run_each_becomes_several_seeds_that_share_it(tmp_path: Path) -> None:
+    (tmp_path / "own.yaml").write_text(yaml.safe_dump(SEEDED, sort_keys=False))
+    claims, old, new = f"claims={tmp_path / 'own.yaml'}", tmp_path / "runs", tmp_path / "runs/seeds"
+
+    def run(*words: str) -> tuple[str, dict[str, Any]]:
+        command = start(tmp_path, "paper", claims, *words)
+        command.communicate(timeout=TIMEOUT)
+        assert command.returncode == 0, stderr(tmp_path)
+        folder = new if any(word.startswith("seeds=") for word in words) else old
+        return stderr(tmp_path), json.loads((folder / "paper/claims.json").read_text())["papers"]["own"][
+            "claims"
+        ]
+
+    _, found = run(f"folder={old}", "only=one")
+    assert found["up"]["num_runs"] == 1
+    words = (f"folder={new}", f"run.reuse_from={old}")
+    said, found = run(*words, "seeds=[0,1]")
+    assert f"{new}/one/grpo-seed0 is the same run as {old}/one/grpo" in said
+    assert (found["up"]["num_runs"], found["further"]["num_runs"]) == (2, 2)
+    assert found["further"]["effects"][0]["model"] == "more against grpo"
+    trained = {
+        name: (new / name / "metrics.jsonl").stat().st_mtime_ns
+        for name in ("one/grpo-seed1", "two/more-seed0")
+    }
+    _, found = run(*words, "seeds=[0,1,2]")
+    assert (found["up"]["num_runs"], found["further"]["num_runs"]) == (3, 3)
+    assert trained == {name: (new / name / "metrics.jsonl").stat().st_mtime_ns for name in trained}
     assert_nothing_left(tmp_path)
