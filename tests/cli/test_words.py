@@ -82,8 +82,8 @@ def test_words_for_others_are_kept_for_them() -> None:
     command = WordsCommand("paper", PaperConfig, "", others="overrides")
     config = command.config(["only=a", "train.num_steps=4", "+x=1", "~y=2", "--dry-run"])
     assert config == PaperConfig(only=["a"], dry_run=True, overrides=["train.num_steps=4", "+x=1", "~y=2"])
-    with pytest.raises(ConfigError, match="seeds is what the studies differ in"):
-        command.config(["seeds=[1]"])
+    with pytest.raises(ConfigError, match="recipe is what the studies differ in"):
+        command.config(["recipe=tiny"])
 
 
 def test_a_program_is_refused_the_same_values() -> None:
