@@ -65,7 +65,7 @@ SEEDED: dict[str, Any] = {
             "minutes": 1,
             "commands": [
                 {
-                    "run": f"train recipe=tiny model={{root}}/one/grpo{{-seed}} seed={{seed}} run.dir={{folder}}/more{{-seed}} {SHORT}",
+                    "run": f"train recipe=tiny model={{root}}/one/grpo{{-seed}}/model seed={{seed}} run.dir={{folder}}/more{{-seed}} {SHORT}",
                     "makes": "more{-seed}/model/config.json",
                 },
                 {
